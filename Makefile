@@ -1,0 +1,44 @@
+# Everything a newcomer needs: `make demo` and `make test` set up their own .venv from pinned versions.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+N ?= 100
+ARGS ?=
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench torture run
+
+help:  ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(READY)  ## record a made-up match with two simulated cameras and show the finished film (ARGS="--seconds 20")
+	@$(PY) -m ezrec demo $(ARGS)
+
+test: $(READY)  ## run all tests (ARGS="tests/test_config.py" for some)
+	$(PY) -m pytest $(ARGS)
+
+check: $(READY)  ## ruff, mypy and the import rules
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports
+
+bench: $(READY)  ## measure film making, delays and memory, and print a table
+	$(PY) tests/bench/bench.py $(ARGS)
+
+torture: $(READY)  ## kill the real program at N moments (N=100) and look at what it leaves
+	$(PY) tests/whole/torture.py --runs $(N) $(ARGS)
+
+run: $(READY)  ## run the recorder with ./config.toml, or the defaults
+	$(PY) -m ezrec run $(ARGS)
+
+$(READY): requirements/lock.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "EZREC needs Python 3.11 or newer, %s is %d.%d: name another one: make PYTHON=/path/to/python3" % (sys.executable, sys.version_info[0], sys.version_info[1]))'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(PY) -m pip install --quiet --requirement requirements/lock.txt
+	$(PY) -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $(READY)

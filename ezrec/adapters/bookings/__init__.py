@@ -1,0 +1,22 @@
+"""Where bookings come from: one small protocol, and an implementation for each kind of source."""
+
+from typing import Protocol
+
+
+class BookingSource(Protocol):
+    """A place that lists this court's bookings.
+
+    A source hands on what it was given, unparsed; what a row means is decided in one place for all of them
+    (`ezrec.domain.booking`). A row may be dropped only on the word of the source it came from, so an answer counts
+    only if it is complete: any doubt is an error, never a shorter list.
+    """
+
+    name: str  # kept with every booking; only this source may drop it again
+
+    async def fetch(self) -> list[object] | None:
+        """All rows of a complete, well-formed answer; None if nothing is new since the last one.
+
+        Raises:
+            RetryError: no answer, or none that can be believed; what is known stays.
+            ParkError: the source refuses, and asking again will not change that.
+        """

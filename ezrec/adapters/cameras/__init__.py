@@ -1,0 +1,66 @@
+"""Cameras: one small protocol, and an implementation for each kind.
+
+A camera's methods block and are called from that camera's own thread only, never from the event loop; whoever calls
+sets the limits. Frames come from a thread of the camera's own and are handed to a sink that never blocks or raises.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import NamedTuple, Protocol
+
+
+class Frame(NamedTuple):
+    """One encoded picture: H.264 Annex B, decodable in the order of arrival (no B-frames)."""
+
+    data: bytes
+    key: bool  # an IDR picture with its SPS and PPS in front: decoding can start here
+    sensor_ns: int  # when the sensor saw it, on the machine's monotonic clock
+
+
+Sink = Callable[[Frame], None]
+
+
+class CameraLost(Exception):
+    """The camera cannot be opened or started, or has gone; the recorder tries again later."""
+
+
+@dataclass(frozen=True)
+class CameraHealth:
+    """What a camera knows of itself, for the heartbeat and for people."""
+
+    model: str
+    state: str  # closed, open, streaming, lost
+    frames: int = 0  # handed to the sink since the last start
+    note: str = ""
+
+
+class Camera(Protocol):
+    """One camera of the pair. `open → start → stop → close`, again and again."""
+
+    name: str  # left or right
+    rate: Fraction  # frames per second it is asked for
+    size: tuple[int, int]  # width and height of its encoded picture, pixels
+
+    def open(self) -> None:
+        """Take the device and set it up.
+
+        Raises:
+            CameraLost: it is not there or is held by somebody else.
+        """
+
+    def start(self, sink: Sink) -> None:
+        """Begin to hand frames to `sink`; the first one is a key frame.
+
+        Raises:
+            CameraLost: it does not start.
+        """
+
+    def stop(self) -> None:
+        """Hand over no more frames: when this returns, `sink` is not called again. Harmless if not started."""
+
+    def close(self) -> None:
+        """Give the device back. Harmless if not open."""
+
+    def health(self) -> CameraHealth:
+        """How it is doing; callable from any thread."""

@@ -1,0 +1,133 @@
+"""The machine and its service manager: one recorder per data folder, systemd's notifications, memory, the boot.
+
+Linux only. Everything here is quick (well under a millisecond, `process_tree_rss` a few) and may be called from the
+event loop.
+"""
+
+import fcntl
+import os
+import socket
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from ezrec.domain.errors import AlreadyRunning, LeaveError, SettingsError
+
+LOCK_NAME = "ezrec.lock"
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_NOTIFY_LIMIT_S = 0.05  # longer than a healthy systemd ever needs, shorter than what would disturb the event loop
+
+
+class DataLock:
+    """The right to record into a data folder: a lock on a file in it, which the kernel drops when its owner dies.
+
+    The file itself stays: removing it would let two processes hold locks on two files of one name.
+    """
+
+    def __init__(self, data: Path) -> None:
+        self._path = data / LOCK_NAME
+        self._handle: int | None = None
+
+    def take(self) -> None:
+        """Take the lock, or refuse at once.
+
+        Raises:
+            AlreadyRunning: another process (or another lock of this one) has it.
+            SettingsError: the data folder is missing or cannot be written.
+        """
+        if self._handle is not None:
+            raise AlreadyRunning(f"this process has locked {self._path.parent} already")
+        try:
+            handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise SettingsError(f"the data folder {self._path.parent} cannot be used: {error.strerror}; "
+                                "make it, and give it to the user that runs EZREC") from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(handle, 32, 0).decode("ascii", "replace").strip()
+            os.close(handle)
+            if not isinstance(error, BlockingIOError):
+                raise SettingsError(f"{self._path} cannot be locked: {error.strerror}; "
+                                    "put the data folder on a local disk") from error
+            raise AlreadyRunning(
+                f"another recorder (process {holder or 'unknown'}) uses {self._path.parent}; stop it first "
+                "(`systemctl stop ezrec`, or end that process), or choose another data folder") from None
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        self._handle = handle
+
+    def release(self) -> None:
+        """Give the lock back; harmless if it is not held."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+    def __enter__(self) -> Self:
+        self.take()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.release()
+
+
+def notify(state: str) -> bool:
+    """Tell systemd `state` (READY=1, WATCHDOG=1, STOPPING=1, STATUS=…; several with newlines between them).
+
+    Returns whether it was handed over. Nothing happens without $NOTIFY_SOCKET, and nothing is ever raised: whether a
+    service manager listens must not decide whether a match is recorded.
+    https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html
+    """
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address.startswith(("/", "@")):
+        return False
+    if address.startswith("@"):  # the abstract namespace
+        address = "\0" + address[1:]
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as out:
+            out.settimeout(_NOTIFY_LIMIT_S)
+            out.sendto(state.encode("utf-8", "replace"), address)
+    except (OSError, ValueError):  # ValueError: an address that no socket can have
+        return False
+    return True
+
+
+def watchdog_interval_s() -> float | None:
+    """How often to send WATCHDOG=1, in seconds, or None if nobody waits for it.
+
+    Half of systemd's limit, as it recommends.
+    https://www.freedesktop.org/software/systemd/man/latest/sd_watchdog_enabled.html
+    """
+    limit_us = os.environ.get("WATCHDOG_USEC", "")
+    meant_for = os.environ.get("WATCHDOG_PID", str(os.getpid()))
+    if not (limit_us.isascii() and limit_us.isdigit()) or int(limit_us) == 0 or meant_for != str(os.getpid()):
+        return None
+    return int(limit_us) / 2 / 1_000_000
+
+
+def boot_id() -> str:
+    """The kernel's name for this boot: two monotonic times are comparable only within one.
+
+    Raises:
+        LeaveError: the kernel does not say.
+    """
+    try:
+        return _BOOT_ID.read_text("ascii").strip()
+    except OSError as error:
+        raise LeaveError(f"cannot tell one boot from the next: {_BOOT_ID}: {error.strerror}; EZREC needs Linux with "
+                         "/proc mounted") from error
+
+
+def process_tree_rss() -> int:
+    """Resident memory of this process and all below it, in bytes; pages that several share count several times."""
+    return sum(rss_bytes(process.pid) for process in [psutil.Process(), *psutil.Process().children(recursive=True)])
+
+
+def rss_bytes(pid: int) -> int:
+    """Resident memory of a process in bytes; 0 if there is none any more."""
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return 0

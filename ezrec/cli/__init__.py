@@ -1,0 +1,56 @@
+"""The `ezrec` command. One file a command; heavy imports wait until a command needs them.
+
+Exit status: 0 it worked, 1 it did not (the reason is on stderr), 2 the command line or the settings are wrong.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ezrec import __version__
+from ezrec.cli import bookings, demo, films, run
+from ezrec.cli.settings import Place
+from ezrec.domain.errors import EzrecError, SettingsError
+
+app = typer.Typer(
+    name="ezrec", no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False,
+    help="Records a court's booked hours from two cameras and puts one wide film of each online.",
+    epilog="First steps: `ezrec demo` shows the whole job in half a minute. `ezrec run` is the recorder itself; "
+           "`ezrec bookings add --in 1m --for 10m` gives it something to do, `ezrec films list` shows what became of it.")
+
+
+@app.callback()
+def main_options(
+    context: typer.Context,
+    config: Annotated[Path | None, typer.Option(
+        "--config", "-c", help="Settings file (TOML). Default: $EZREC_CONFIG, ./config.toml, /etc/ezrec/config.toml.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Data folder, in the stead of `paths.data`.")] = None,
+    version: Annotated[bool, typer.Option("--version", help="Say the version and leave.")] = False,
+) -> None:
+    """Options that every command takes, before its name."""
+    if version:
+        print(f"ezrec {__version__}")
+        raise typer.Exit
+    context.obj = Place(config, data)
+
+
+app.command("run")(run.run)
+app.command("demo")(demo.demo)
+app.add_typer(bookings.app, name="bookings")
+app.add_typer(films.app, name="films")
+
+
+def main() -> None:
+    """Run the command; errors of ours are a sentence on stderr, never a traceback."""
+    try:
+        app()
+    except SettingsError as error:
+        print(f"ezrec: the settings are not usable:\n{error}", file=sys.stderr)
+        sys.exit(2)
+    except EzrecError as error:
+        print(f"ezrec: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,172 @@
+"""`ezrec bookings`: what is booked, and bookings of this device's own."""
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ezrec.cli.settings import Place, show_json, with_store, zone_of
+from ezrec.domain import booking as bookings
+from ezrec.domain.booking import Booking, show_local
+from ezrec.domain.certificate import utc
+from ezrec.domain.clock import SECOND
+from ezrec.domain.errors import BadBooking, EzrecError
+from ezrec.store import Store
+
+app = typer.Typer(no_args_is_help=True, help="List, add, change, cancel and import bookings. Works while `ezrec run` runs.")
+
+SOURCE = "cli"
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+
+
+@app.command("list")
+def list_(context: typer.Context, as_json: JsonOption = False,
+          everything: Annotated[bool, typer.Option("--all", help="Past bookings too, not only from yesterday on.")] = False) -> None:
+    """Show what is booked and how far each booking's film is."""
+    place: Place = context.obj
+    settings = place.load()
+
+    async def read(store: Store) -> list[tuple[Booking, str]]:
+        films = {film.booking_id: str(film.stage) for film in await store.films()}
+        return [(one, films.get(one.id, "-")) for one in await store.bookings()]
+
+    since = 0 if everything else round((datetime.now(UTC) - timedelta(days=1)).timestamp() * SECOND)
+    rows = [(one, stage) for one, stage in with_store(settings, read) if one.ends_at >= since]
+    if as_json:
+        show_json([plain(one) | {"film": stage} for one, stage in rows])
+        return
+    if not rows:
+        print("nothing is booked; `ezrec bookings add --in 1m --for 10m` books the next ten minutes")
+        return
+    zone = zone_of(settings)
+    table = Table("booking", f"starts ({settings.site.timezone})", "ends", "status", "film", "source")
+    for one, stage in rows:
+        table.add_row(one.id, show_local(one.starts_at, zone), show_local(one.ends_at, zone)[11:], one.status, stage,
+                      one.source)
+    Console().print(table)
+
+
+@app.command()
+def add(
+    context: typer.Context,
+    start: Annotated[str | None, typer.Option(help='When it starts: "2026-11-20 18:00" or "18:00" (court time), or '
+                                                   "an ISO 8601 instant.")] = None,
+    end: Annotated[str | None, typer.Option(help="When it ends, like --start.")] = None,
+    starts_in: Annotated[str | None, typer.Option("--in", help="In the stead of --start: from now on, e.g. 30s, 5m, 1h.")] = None,
+    lasts: Annotated[str | None, typer.Option("--for", help="In the stead of --end: how long, e.g. 90s, 60m, 1h.")] = None,
+    booking_id: Annotated[str | None, typer.Option("--id", help="Its id; the same id again changes the booking.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Add a booking, or change one that was added here.
+
+    Examples: `ezrec bookings add --start "2026-11-20 18:00" --for 1h`, `ezrec bookings add --in 30s --for 2m --id try`
+    """
+    place: Place = context.obj
+    settings = place.load()
+    zone = zone_of(settings)
+    now = datetime.now(UTC)
+    if (start is None) == (starts_in is None) or (end is None) == (lasts is None):
+        raise typer.BadParameter("say when it starts (--start or --in) and when it ends (--end or --for)")
+    begins = now + _span(starts_in) if starts_in is not None else _instant(str(start), now.astimezone(zone))
+    ends = begins + _span(lasts) if lasts is not None else _instant(str(end), begins.astimezone(zone))
+    row = {"id": booking_id or f"cli-{begins.astimezone(zone):%Y%m%d-%H%M%S}", "start_time": begins.isoformat(),
+           "end_time": ends.isoformat(), "status": "scheduled"}
+    one = bookings.parse(row, source=SOURCE, zone=zone, longest_s=settings.bookings.longest_h * 3600)
+    if one.ends_at <= now.timestamp() * SECOND:
+        raise BadBooking(f"booking {one.id!r} ends at {show_local(one.ends_at, zone)}, which is over")
+    if not with_store(settings, lambda store: store.put_booking(one), create=True):
+        raise BadBooking(f"the id {one.id!r} belongs to another source of bookings; choose another one")
+    if as_json:
+        show_json(plain(one))
+    else:
+        print(f"booked: {one.id}, {show_local(one.starts_at, zone)} for {(one.ends_at - one.starts_at) / SECOND / 60:g} min")
+
+
+@app.command()
+def cancel(context: typer.Context, booking_id: Annotated[str, typer.Argument(help="The booking's id.")]) -> None:
+    """Cancel a booking that was added here; what was recorded stays until retention, unpublished."""
+    place: Place = context.obj
+
+    async def change(store: Store) -> str | None:
+        for one in await store.bookings():
+            if one.id == booking_id:
+                if one.source == SOURCE:
+                    await store.put_booking(Booking(one.id, one.source, one.starts_at, one.ends_at, "cancelled", one.row))
+                return one.source
+        return None
+
+    source = with_store(place.load(), change)
+    if source is None:
+        raise EzrecError(f"there is no booking {booking_id!r}; `ezrec bookings list` shows what there is")
+    if source != SOURCE:
+        raise EzrecError(f"booking {booking_id!r} comes from {source!r}: cancel it there")
+    print(f"cancelled: {booking_id}")
+
+
+@app.command("import")
+def import_(context: typer.Context, file: Annotated[Path, typer.Argument(help="JSON: a list of bookings.")],
+            as_json: JsonOption = False) -> None:
+    """Add all bookings of a JSON file; rows with a mistake are named and skipped (exit status 1)."""
+    place: Place = context.obj
+    settings = place.load()
+    try:
+        rows = json.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise EzrecError(f"{file} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise EzrecError(f"{file} is not JSON: {error}") from error
+    rows = rows.get("bookings") if isinstance(rows, dict) else rows
+    if not isinstance(rows, list):
+        raise EzrecError(f'{file}: a list of bookings is wanted, or an object with the list as "bookings"')
+    good, bad = bookings.parse_many(rows, source=SOURCE, zone=zone_of(settings),
+                                    longest_s=settings.bookings.longest_h * 3600)
+
+    async def put(store: Store) -> list[str]:
+        return [one.id for one in good if not await store.put_booking(one)]
+
+    foreign = with_store(settings, put, create=True)
+    refused = [str(error) for error in bad] + [f"booking {one!r}: another source has this id" for one in foreign]
+    if as_json:
+        show_json({"imported": [plain(one) for one in good if one.id not in foreign], "refused": refused})
+    else:
+        print(f"imported: {len(good) - len(foreign)}, refused: {len(refused)}")
+        for reason in refused:
+            typer.echo(f"  {reason}", err=True)
+    if refused:
+        raise typer.Exit(1)
+
+
+def plain(one: Booking) -> dict[str, Any]:
+    """A booking for machines; instants ISO 8601 UTC."""
+    return {"id": one.id, "source": one.source, "starts_at": utc(one.starts_at), "ends_at": utc(one.ends_at),
+            "status": one.status}
+
+
+def _span(text: str) -> timedelta:
+    """"90s", "5m", "1h", "1h30m" as a duration."""
+    found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", text.strip())
+    if not found or not any(found.groups()):
+        raise typer.BadParameter(f"{text!r} is no duration; write 90s, 5m, 1h or 1h30m")
+    hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return timedelta(hours=hours, minutes=minutes, seconds=seconds)
+
+
+def _instant(text: str, after: datetime) -> datetime:
+    """An instant from the command line; "18:00" is the next one not before `after`, in court time."""
+    if re.fullmatch(r"\d{1,2}:\d{2}", text.strip()):
+        hour, minute = (int(part) for part in text.split(":"))
+        try:
+            at = after.replace(hour=hour, minute=minute, second=0, microsecond=0)
+        except ValueError as error:
+            raise typer.BadParameter(f"{text!r}: {error}") from error
+        return at if at >= after.replace(second=0, microsecond=0) else at + timedelta(days=1)
+    try:
+        at = datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise typer.BadParameter(f'{text!r} is no time; write "18:00", "2026-11-20 18:00" or an ISO 8601 instant') from error
+    return at if at.tzinfo else at.replace(tzinfo=after.tzinfo)

@@ -1,0 +1,195 @@
+"""`ezrec demo`: the whole job in half a minute, on simulated cameras or on two video files, with a verdict per step."""
+
+import asyncio
+import io
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import unquote, urlparse
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from ezrec import logs
+from ezrec.cli import story
+from ezrec.cli.settings import Place, opened
+from ezrec.domain.booking import Booking
+from ezrec.domain.clock import SECOND
+from ezrec.domain.errors import EzrecError
+from ezrec.domain.film import Film
+from ezrec.domain.stages import Stage
+from ezrec.store import Store
+
+PATIENCE_S = 600  # after the window's end, on a very slow machine
+STEPS = {
+    Stage.RECORDING: "footage of the window reached the disk",
+    Stage.RECORDED: "the window closed, all footage durable",
+    Stage.RENDERED: "film joined, closed and validated",
+    Stage.UPLOADED: "film in the library, length and checksum verified",
+    Stage.PUBLISHED: "videos row written",
+    Stage.CLEANED: "local copies deleted",
+}
+
+
+@dataclass
+class Run:
+    """One demo: what was booked, and when which stage was seen (wall clock, s)."""
+
+    booking_id: str
+    ends_at_s: float
+    reached: dict[Stage, float] = field(default_factory=dict)
+    film: Film | None = None
+
+
+def demo(
+    context: typer.Context,
+    seconds: Annotated[int, typer.Option(min=2, max=3600, help="How long the booked window is.")] = 12,
+    left: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Video file in the left camera's stead.")] = None,
+    right: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Video file in the right camera's stead.")] = None,
+    overlap: Annotated[float | None, typer.Option(min=0, max=0.5, help="Part of a view's width that both see.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Data folder.  [default: ezrec-demo]")] = None,
+) -> None:
+    """Record a made-up booking, make its film, publish it locally, and say how each step went.
+
+    Everything is real but the cameras: segments, chunks, the growing film, the library, the videos row. With --left and
+    --right two video files play the cameras, in real time and looped. Exit status 0 only if every step worked.
+    """
+    if (left is None) != (right is None):
+        raise typer.BadParameter("--left and --right go together")
+    from ezrec.cli import demo_media  # noqa: PLC0415 - OpenCV and PyAV, wanted by no other command
+
+    place: Place = context.obj
+    folder = (data or place.data or Path("ezrec-demo")).absolute()
+    logos, intro = demo_media.make(folder / "venue")
+    settings = Place(place.config, folder).load(**_overrides(logos, intro, left, right, overlap))
+    logs.register_secrets(settings)
+    logs.set_up(settings.logs.level, folder / "logs", stream=_Nowhere())
+    console = Console(highlight=False)
+    console.print(f"[bold]EZREC demo[/bold]: {seconds} s of a match from {_cameras(left, right)}; data in {folder}")
+    run = asyncio.run(_play(settings, seconds, console))
+    logs.shut_down()
+    if not _report(console, run, simulated=left is None, log=folder / "logs" / "ezrec.log"):
+        raise typer.Exit(1)
+
+
+def _overrides(logos: dict[str, Path], intro: Path, left: Path | None, right: Path | None,
+               overlap: float | None) -> dict[str, Any]:
+    corners = {"sponsor": "top_left", "company": "top_right"}
+    film: dict[str, Any] = {
+        "intro": intro, "logos": [{"name": name, "file": file, "position": corners[name]} for name, file in logos.items()]}
+    cameras: dict[str, Any] = {"width": 1280, "height": 720, "bitrate": 4_000_000, "lead_s": 2}
+    if left:
+        cameras = {"source": "replay", "replay": {"left": left, "right": right}, "lead_s": 2}
+        film["overlap"] = overlap or 0.0
+    elif overlap is not None:
+        film["overlap"] = overlap
+        cameras["simulated"] = {"overlap": overlap}
+    return {"cameras": cameras, "film": film, "disk": {"min_free_mb": 200},
+            "bookings": {"source": "local", "poll_s": 1}, "storage": {"kind": "local"}, "publishing": {"kind": "local"}}
+
+
+async def _play(settings: Any, seconds: int, console: Console) -> Run:
+    """Book, run the recorder, watch the film until nothing is left to do, stop."""
+    from ezrec.supervisor import Supervisor  # noqa: PLC0415
+
+    supervisor = Supervisor(settings)
+    async with opened(settings, create=True) as store:
+        recorder = asyncio.create_task(supervisor.run(), name="supervisor")
+        ready = asyncio.create_task(supervisor.ready.wait())
+        await asyncio.wait({recorder, ready}, return_when=asyncio.FIRST_COMPLETED)
+        if recorder.done():
+            ready.cancel()
+            recorder.result()
+            raise EzrecError("the recorder did not start; its log says why")
+        starts_at_s = time.time() + settings.cameras.lead_s + 1
+        run = Run(f"demo-{int(starts_at_s)}", starts_at_s + seconds)
+        await store.put_booking(Booking(run.booking_id, "cli", round(starts_at_s * SECOND),
+                                        round(run.ends_at_s * SECOND), "scheduled"))
+        try:
+            await _watch(store, run, starts_at_s, recorder, console)
+        finally:
+            supervisor.stop()
+            await recorder
+    return run
+
+
+async def _watch(store: Store, run: Run, starts_at_s: float, recorder: asyncio.Task[int], console: Console) -> None:
+    seconds = run.ends_at_s - starts_at_s
+    with Progress(TextColumn("{task.description:9}"), BarColumn(), TextColumn("{task.completed:5.1f} of {task.total:.1f} s"),
+                  TimeElapsedColumn(), console=console, transient=not sys.stdout.isatty()) as progress:
+        recorded, made = progress.add_task("recorded", total=seconds), progress.add_task("made", total=seconds)
+        while not recorder.done() and time.time() < run.ends_at_s + PATIENCE_S:
+            progress.update(recorded, completed=min(max(0.0, time.time() - starts_at_s), seconds))
+            run.film = await store.film(run.booking_id)
+            if run.film and run.film.recipe:
+                rows = await store.chunks(run.booking_id, run.film.generation)
+                done = sum(row.chunk.ticks for row in rows if row.rendered) / run.film.recipe.rate
+                progress.update(made, completed=max(float(done), progress.tasks[made].completed))
+            for event in await store.events(run.booking_id):
+                if event.kind == "stage":
+                    run.reached.setdefault(Stage(event.detail["to"]), event.at / SECOND)
+            if run.film and (run.film.stage in (Stage.CLEANED, Stage.MISSED) or run.film.parked_reason):
+                return
+            await asyncio.sleep(0.1)
+
+
+def _report(console: Console, run: Run, *, simulated: bool, log: Path) -> bool:
+    """Say how every step went; whether all of them did."""
+    good = True
+    for stage, words in STEPS.items():
+        at = run.reached.get(stage)
+        good = good and at is not None
+        console.print(f"  [green]ok[/green]      {words}" if at else f"  [red]failed[/red]  {words}")
+    film = run.film
+    if film is None or film.url is None or not good:
+        reason = film.parked_reason if film and film.parked_reason else "the log says why"
+        console.print(f"[red]The demo did not come to its end[/red]: {reason}: {log}")
+        return False
+    path = Path(unquote(urlparse(film.url).path))
+    for verdict, words in _verdicts(path, film, simulated=simulated):
+        good = good and verdict
+        console.print(f"  [green]ok[/green]      {words}" if verdict else f"  [red]failed[/red]  {words}")
+    console.print()
+    for line in story.certificate_lines(film.certificate):
+        console.print(line)
+    console.print(f"\n[bold]{path}[/bold]")
+    console.print(f"available {max(0.0, run.reached[Stage.PUBLISHED] - run.ends_at_s):.1f} s after the window's end",
+                  style="bold green" if good else "bold red")
+    return good
+
+
+def _verdicts(path: Path, film: Film, *, simulated: bool) -> list[tuple[bool, str]]:
+    """What the film itself says, against its certificate."""
+    import av  # noqa: PLC0415
+
+    from ezrec.cli.smoke import look_at  # noqa: PLC0415
+
+    certificate = film.certificate or {}
+    cameras = list(certificate["cameras"]) if simulated else []
+    intro = film.recipe.intro.ticks if film.recipe and film.recipe.intro else 0
+    try:
+        seen = look_at(path, intro, cameras)
+    except av.FFmpegError as error:
+        return [(False, f"the film decodes from end to end: {error}")]
+    shown = next(iter(certificate["cameras"].values()))
+    found = [(seen.ticks == shown["shown_ticks"] + shown["filled_ticks"], f"the film decodes: {seen.ticks} pictures, all there")]
+    for camera in cameras:
+        said = certificate["cameras"][camera]
+        fits = (seen.repeats(camera), seen.skips(camera)) == (said["repeats"], said["skips"])
+        found.append((fits, f"camera {camera}: {seen.repeats(camera)} frames shown twice, {seen.skips(camera)} left out, "
+                            f"certificate says {said['repeats']} and {said['skips']}"))
+    return found
+
+
+def _cameras(left: Path | None, right: Path | None) -> str:
+    return f"{left.name} and {right.name}" if left and right else "two simulated cameras"
+
+
+class _Nowhere(io.TextIOBase):
+    """A stream that shows nothing: the demo's log is in its file."""
+
+    def write(self, text: str) -> int:
+        return len(text)

@@ -1,0 +1,29 @@
+"""`ezrec run`: the recorder."""
+
+import asyncio
+import sys
+
+import typer
+
+from ezrec import logs
+from ezrec.cli.settings import Place
+
+
+def run(context: typer.Context) -> None:
+    """Record every booked hour, for ever.
+
+    This is what the systemd unit starts. Logs go to stdout (JSON lines, or for people on a terminal) and into the log
+    folder. The first SIGTERM or Ctrl-C stops in order and keeps everything resumable, the second leaves at once. The
+    process may be killed at any moment: started again, it goes on where it was.
+    """
+    from ezrec.supervisor import Supervisor  # noqa: PLC0415 - a second to import, wanted by no other command
+
+    place: Place = context.obj
+    settings = place.load()
+    data = settings.paths.data.absolute()
+    logs.register_secrets(settings)
+    logs.set_up(settings.logs.level, settings.paths.logs or data / "logs", file_bytes=settings.logs.file_mb << 20,
+                files=settings.logs.files)
+    status = asyncio.run(Supervisor(settings).run())
+    logs.shut_down()
+    sys.exit(status)

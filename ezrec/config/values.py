@@ -1,0 +1,147 @@
+"""The kinds of values that settings are made of: how each is read, and what it refuses.
+
+Limits: pure; a text that is refused never appears in its own refusal, because a secret may have been typed into the
+wrong place.
+"""
+
+import difflib
+import string
+import zoneinfo
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator, SecretStr
+
+SLOWEST, FASTEST = 1, 120  # frames per second that a rate may lie between
+NTSC_NEARNESS = Fraction(1, 200)  # 29.97 and 23.98 stand for 30000/1001 and 24000/1001, at most this far off
+KEY_FIELDS = frozenset({"date", "year", "month", "day", "time", "booking_id", "camera_id", "recording_id"})
+KEY_IDS = frozenset({"booking_id", "recording_id"})
+KEY_CHARACTERS = frozenset(string.ascii_letters + string.digits + "/._-=")
+
+
+def number(default: float | None, low: float, high: float, unit: str, text: str, **more: Any) -> Any:
+    """A number with a range; its description ends with unit and range, so that both stand in one place only.
+
+    `more` goes to pydantic's `Field` (`multiple_of`). Returns Any because that is what a default in a model body is.
+    """
+    span = f"{low} to {high}" + (f", a multiple of {more['multiple_of']}" if "multiple_of" in more else "")
+    words = ", ".join(filter(None, (unit, span)))
+    return Field(default=default, ge=low, le=high, description=f"{text}; {words}", **more)
+
+
+def text(default: object, description: str, **more: Any) -> Any:
+    """Anything but a number with a range: its default and its description. `more` goes to pydantic's `Field`."""
+    return Field(default=default, description=description, **more)
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """` (did you mean …?)` with the likeliest of `known`, or nothing."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def rate(value: object) -> Fraction:
+    """Frames per second from 30, 29.97 or "30000/1001".
+
+    A decimal close to n·1000/1001 means exactly that (the NTSC rates of SMPTE ST 170).
+
+    Raises:
+        ValueError: not a number, or outside 1 to 120.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Fraction):
+        raise ValueError('should be a rate such as 30, 29.97 or "30000/1001"')  # noqa: TRY004 -- pydantic's protocol
+    try:
+        exact = value if isinstance(value, Fraction) else Fraction(_decimal_or_ratio(str(value).strip()))
+    except (ValueError, InvalidOperation, ZeroDivisionError, OverflowError):
+        raise ValueError('should be a rate such as 30, 29.97 or "30000/1001"') from None
+    if not SLOWEST <= exact <= FASTEST:
+        raise ValueError(f"should lie between {SLOWEST} and {FASTEST} frames per second")
+    ntsc = Fraction(round(exact) * 1000, 1001)
+    if exact.denominator not in (1, 1001) and abs(exact - ntsc) < NTSC_NEARNESS:
+        return ntsc
+    return exact.limit_denominator(1001)
+
+
+def _decimal_or_ratio(words: str) -> Fraction:
+    if len(words) > 20:  # "1e999999999" would keep the machine busy for ever
+        raise ValueError
+    over, slash, under = words.partition("/")
+    if slash:
+        return Fraction(int(over), int(under))
+    whole = Decimal(words)
+    if not whole.is_finite() or abs(whole.adjusted()) > 6:
+        raise ValueError
+    return Fraction(whole)
+
+
+def _ratio(value: Fraction) -> str:
+    return str(value)
+
+
+def _time_zone(name: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
+        raise ValueError(f"is no known time zone{nearest(name, sorted(zoneinfo.available_timezones()))}") from None
+    return name
+
+
+def _key_template(template: str) -> str:
+    """An object key with fields in braces that can only ever name something below the library's root."""
+    try:
+        pieces = list(string.Formatter().parse(template))
+    except ValueError:
+        raise ValueError("has a brace without its partner") from None
+    fields = {field for _, field, _, _ in pieces if field is not None}
+    if unknown := fields - KEY_FIELDS:
+        raise ValueError(f"has an unknown field in braces{nearest(min(unknown), sorted(KEY_FIELDS))}; "
+                         f"known are: {', '.join(sorted(KEY_FIELDS))}")
+    if any(spec or conversion for _, _, spec, conversion in pieces):
+        raise ValueError("may not format its fields: write {name} and nothing more in the braces")
+    if not fields & KEY_IDS:
+        raise ValueError("must hold {booking_id} or {recording_id}, or two films would share one key")
+    if not KEY_CHARACTERS.issuperset("".join(literal for literal, _, _, _ in pieces)):
+        raise ValueError("may only hold letters, digits, the characters / . _ - = and fields in braces")
+    if any(not part or set(part) == {"."} or ".." in part for part in template.split("/")):
+        raise ValueError('may not begin or end with "/" or hold "..", "//" or "/./"')
+    return template
+
+
+def _none_if_empty(value: object) -> object:
+    """TOML and the environment have no word for "none": an empty text is it."""
+    return None if value == "" else value
+
+
+def whole(value: object) -> object:
+    """The environment gives texts; a choice between numbers needs the number."""
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+
+
+def _not_empty(path: Path) -> Path:
+    if not path.parts:
+        raise ValueError("should name a folder")
+    return path
+
+
+def _choice_words(value: object) -> object:
+    """Lists come from the environment as `a,b` (or as JSON, which was read before this)."""
+    return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
+
+
+Rate = Annotated[Fraction, PlainValidator(rate), PlainSerializer(_ratio)]
+MaybeRate = Annotated[Rate | None, BeforeValidator(_none_if_empty)]
+MaybeInt = Annotated[int | None, BeforeValidator(_none_if_empty)]
+MaybePath = Annotated[Path | None, BeforeValidator(_none_if_empty)]
+Folder = Annotated[Path, AfterValidator(_not_empty)]
+TimeZone = Annotated[str, AfterValidator(_time_zone)]
+KeyTemplate = Annotated[str, AfterValidator(_key_template), Field(max_length=500)]
+Words = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=64)], ...], BeforeValidator(_choice_words)]
+Secret = SecretStr
+Id = Annotated[str, Field(max_length=64, pattern=r"^([A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*)?$")]
+"""An id may become a piece of an object key: letters, digits, `_`, `-` and single dots inside, or nothing."""
+
+RequiredId = Annotated[Id, Field(min_length=1)]
+Url = Annotated[str, Field(max_length=500, pattern=r"^(https?://[^\s/@]+(/\S*)?)?$")]
+"""A base URL without user and password (a secret has its own key), or nothing."""

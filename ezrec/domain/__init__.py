@@ -1,0 +1,1 @@
+"""Values and decisions of EZREC: pure, no I/O, no asyncio."""

@@ -1,0 +1,145 @@
+"""The film's certificate: what the film truly holds, computed from rows alone. Pure.
+
+Everything that is missing is a gap; everything that is shown twice, left out or filled is counted. All durations are
+seconds, all instants ISO 8601 UTC.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from typing import Any
+
+from ezrec.domain.clock import SECOND
+from ezrec.domain.film import CameraShare, ChunkReport, Recipe, Rung, tick_us
+from ezrec.domain.planning import Chunk, Stretch
+from ezrec.domain.timeline import Interval, Segment, clip, common, length, union, without
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A chunk of the film with what its worker told of it."""
+
+    chunk: Chunk
+    report: ChunkReport
+    rung: Rung
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that a certificate is computed from."""
+
+    starts_at: int  # the window, UTC µs
+    ends_at: int
+    recipe: Recipe
+    stretches: Sequence[Stretch]
+    begun_us: Mapping[int, int]  # run → the offset (UTC = monotonic + offset) at which the film began there
+    chunks: Sequence[Rendered]
+    segments: Sequence[Segment]
+    periods_us: Mapping[str, Fraction]  # camera → its frame period
+    generation: int = 1
+    notes: Sequence[str] = field(default=())
+
+
+def utc(us: int) -> str:
+    """An instant for people and machines: ISO 8601, UTC, milliseconds."""
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=us)).isoformat(timespec="milliseconds")
+
+
+def certify(evidence: Evidence) -> dict[str, Any]:
+    """The certificate of a film whose chunks are all rendered, as JSON-able values."""
+    rate = evidence.recipe.rate
+    cameras = [view.camera for view in evidence.recipe.canvas.views]
+    ticks = sum(rendered.chunk.ticks for rendered in evidence.chunks)
+    intro = evidence.recipe.intro
+    both = sum(rendered.report.both for rendered in evidence.chunks)
+    apart = sum(rendered.report.apart for rendered in evidence.chunks)
+    return {
+        "window": [utc(evidence.starts_at), utc(evidence.ends_at)],
+        "film_seconds": _seconds(ticks / rate),
+        "intro_seconds": _seconds(intro.ticks / rate) if intro else 0.0,
+        "rate": f"{rate.numerator}/{rate.denominator}",
+        "picture": [evidence.recipe.canvas.width, evidence.recipe.canvas.height],
+        "layout": "wide" if len(cameras) > 1 else "single",
+        "cameras": {camera: _camera(evidence, camera) for camera in cameras},
+        "gaps": gaps(evidence),
+        "sync": {"ticks_of_both": both, "apart": apart, "within": round(1 - apart / both, 6) if both else None,
+                 "worst_ms": max((r.report.worst_us for r in evidence.chunks), default=0) / 1000},
+        "fallbacks": [{"chunk": r.chunk.number, "rung": str(r.rung)} for r in evidence.chunks if r.rung is not Rung.FULL],
+        "skipped_media": list(evidence.recipe.skipped),
+        "runs": len({rendered.chunk.run for rendered in evidence.chunks}),
+        "generation": evidence.generation,
+        "notes": list(evidence.notes),
+    }
+
+
+def gaps(evidence: Evidence) -> list[dict[str, Any]]:
+    """Every time of the window that a camera of the canvas (or both) did not see, in order of time.
+
+    A gap of one camera is a filled half. A gap of `both` (or of the only camera) is cut out: `at_s` is where in the
+    film, counted behind the intro, the cut lies.
+    """
+    seen = {view.camera: _seen_utc(evidence, view.camera) for view in evidence.recipe.canvas.views}
+    tick = SECOND / evidence.recipe.rate
+    window = [(evidence.starts_at, max(evidence.ends_at, max((s[-1][1] for s in seen.values() if s), default=0)))]
+    missing = {camera: without(window, covered) for camera, covered in seen.items()}
+    cut = window[:] if not missing else list(missing.values())[0]
+    for holes in missing.values():
+        cut = list(common(cut, holes))
+    found = [(start, end, "both" if len(seen) > 1 else camera) for start, end in cut for camera in list(seen)[:1]]
+    if len(seen) > 1:
+        found += [(start, end, camera) for camera, holes in missing.items() for start, end in without(holes, cut)]
+    shown = union(piece for covered in seen.values() for piece in covered)
+    return [{"camera": camera, "from": utc(start), "to": utc(end), "seconds": _seconds(Fraction(end - start, SECOND)),
+             "at_s": _seconds(Fraction(length(clip(shown, evidence.starts_at, start)), SECOND))}
+            for start, end, camera in sorted(found) if end - start >= tick]
+
+
+def _camera(evidence: Evidence, camera: str) -> dict[str, Any]:
+    shares = [rendered.report.cameras.get(camera, CameraShare()) for rendered in evidence.chunks]
+    repeats, skips = _at_joins(evidence, camera)
+    rate = evidence.recipe.rate
+    windows = {stretch.run: (stretch.start_us, stretch.end_us) for stretch in evidence.stretches}
+    touching = [s for s in evidence.segments if s.camera == camera and s.run in windows
+                and s.start_us < windows[s.run][1] and s.end_us > windows[s.run][0]]
+    return {
+        "minutes": round(sum(share.shown for share in shares) / float(rate) / 60, 3),
+        "shown_ticks": sum(share.shown for share in shares),
+        "filled_ticks": sum(share.filled for share in shares),
+        "repeats": sum(share.repeats for share in shares) + repeats,
+        "skips": sum(share.skips for share in shares) + skips,
+        "drops": sum(segment.dropped for segment in touching),
+        "corrupt": sum(share.corrupt for share in shares),
+    }
+
+
+def _at_joins(evidence: Evidence, camera: str) -> tuple[int, int]:
+    """Repeats and skips between the last frame of a chunk and the first of the next; a gap there is not counted."""
+    repeats = skips = 0
+    period = evidence.periods_us.get(camera, SECOND / evidence.recipe.rate)
+    stretches = {stretch.run: stretch for stretch in evidence.stretches}
+    for one, next_one in zip(evidence.chunks, evidence.chunks[1:], strict=False):
+        first, last = next_one.report.cameras.get(camera), one.report.cameras.get(camera)
+        touching = (one.chunk.run, one.chunk.first_tick + one.chunk.ticks) == (next_one.chunk.run,
+                                                                              next_one.chunk.first_tick)
+        if not touching or not first or not last or first.first_us is None or last.last_us is None:
+            continue
+        stretch, tick = stretches[next_one.chunk.run], next_one.chunk.first_tick
+        edge = [tick_us(stretch.anchor_us, at, evidence.recipe.rate) for at in (tick - 1, tick)]
+        if not all(any(a <= time < b for a, b in stretch.seen.get(camera, ())) for time in edge):
+            continue
+        moved = round((first.first_us - last.last_us) / period)
+        repeats += moved == 0
+        skips += max(0, moved - 1)
+    return repeats, skips
+
+
+def _seen_utc(evidence: Evidence, camera: str) -> tuple[Interval, ...]:
+    return union(
+        (start + evidence.begun_us[stretch.run], end + evidence.begun_us[stretch.run])
+        for stretch in evidence.stretches
+        for start, end in clip(stretch.seen.get(camera, ()), stretch.start_us, stretch.end_us))
+
+
+def _seconds(value: Fraction | float) -> float:
+    return round(float(value), 3)

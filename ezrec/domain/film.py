@@ -1,0 +1,211 @@
+"""What a film is made of: recipe, canvas, chunks, and what rendering a chunk tells about it.
+
+The recipe is everything that decides a film's bytes. It is frozen when the first chunk is planned and stored with the
+film, so that settings changed in mid-film count for the next one and a film made again comes out the same.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from fractions import Fraction
+from typing import Any
+
+from ezrec.domain.stages import Stage
+
+SECOND = 1_000_000  # µs
+
+
+class Rung(StrEnum):
+    """The fallback ladder of a chunk, best first; a chunk that fails three times is tried on the next rung."""
+
+    FULL = "full"  # everything the recipe asks for
+    PLAIN = "side_by_side"  # no feather, no logos
+    LEFT = "left_only"  # the left view alone, the right half filled
+    RIGHT = "right_only"  # the right view alone, the left half filled
+
+
+@dataclass(frozen=True)
+class View:
+    """Where one camera's picture lies on the canvas, in pixels; all numbers even."""
+
+    camera: str
+    x: int
+    width: int
+    height: int
+    rotation: int = 0  # degrees clockwise, applied before scaling: 0, 90, 180, 270
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """The film's fixed picture: size in pixels and the views on it, left to right.
+
+    Two neighbouring views may overlap: the second one's `x` is then smaller than the first one's right edge, and the
+    strip between is feathered (a linear cross-fade).
+    """
+
+    width: int
+    height: int
+    views: tuple[View, ...]
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """libx264 options of every chunk; `threads` is part of them because it changes the bytes."""
+
+    preset: str = "veryfast"
+    crf: int = 23
+    maxrate: int = 12_000_000  # bit/s
+    bufsize: int = 24_000_000  # bit
+    keyint: int = 60  # ticks: the longest closed group of pictures
+    bframes: int = 2
+    threads: int = 2
+
+    @property
+    def reorder(self) -> int:
+        """How many ticks decoding runs ahead of showing (x264 with `b_pyramid=none` reorders by one)."""
+        return 1 if self.bframes else 0
+
+
+@dataclass(frozen=True)
+class Logo:
+    """One logo as the film shows it. `path` is a file kept by EZREC, named for its content."""
+
+    name: str
+    path: str
+    sha256: str
+    position: str  # top_left, top_right, bottom_left, bottom_right
+    width: int  # pixels on the canvas, even
+    margin: int  # pixels to the canvas's edge and to a neighbour in the same corner
+    opacity: float = 1.0
+
+
+@dataclass(frozen=True)
+class Intro:
+    """The clip in front, already normalised to the canvas, rate and encoder: the film's chunk 0."""
+
+    path: str
+    sha256: str  # of the clip as the venue gave it
+    ticks: int
+    sound: bool
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a film's bytes."""
+
+    rate: Fraction  # ticks per second
+    canvas: Canvas
+    encoder: Encoder
+    logos: tuple[Logo, ...] = ()
+    intro: Intro | None = None
+    part_size: int = 8 << 20  # bytes
+    index_reserve: int = 1 << 20  # bytes kept free in front of the film for its index
+    skipped: tuple[str, ...] = ()  # what was asked for and could not be used, in words for the certificate
+
+    def dumps(self) -> str:
+        """The recipe as canonical JSON (sorted keys), for the film's row."""
+        plain = asdict(self) | {"rate": f"{self.rate.numerator}/{self.rate.denominator}"}
+        return json.dumps(plain, sort_keys=True)
+
+    @classmethod
+    def loads(cls, text: str) -> "Recipe":
+        """The recipe that `dumps` wrote."""
+        raw: dict[str, Any] = json.loads(text)
+        canvas, intro = raw["canvas"], raw["intro"]
+        return cls(
+            rate=Fraction(raw["rate"]),
+            canvas=Canvas(canvas["width"], canvas["height"], tuple(View(**v) for v in canvas["views"])),
+            encoder=Encoder(**raw["encoder"]),
+            logos=tuple(Logo(**logo) for logo in raw["logos"]),
+            intro=Intro(**intro) if intro else None,
+            part_size=raw["part_size"],
+            index_reserve=raw["index_reserve"],
+            skipped=tuple(raw["skipped"]),
+        )
+
+
+@dataclass(frozen=True)
+class Footage:
+    """One segment file as a chunk uses it: only frames whose sensor time lies in [start_us, end_us) count."""
+
+    path: str
+    start_us: int  # run-monotonic µs of the file's pts 0
+    end_us: int  # run-monotonic µs; what the file holds after it is not to be trusted
+    gaps: tuple[tuple[int, int], ...] = ()  # [from, to) in run-monotonic µs inside the file where no frame came
+
+
+def tick_us(anchor_us: int, tick: int, rate: Fraction) -> int:
+    """The run-monotonic time in µs of `tick` on the grid that starts at `anchor_us`; `tick` may be negative."""
+    return anchor_us + round(tick * SECOND / rate)
+
+
+@dataclass(frozen=True)
+class ChunkJob:
+    """All that a worker needs to render one chunk: files and numbers, no state."""
+
+    recipe: Recipe
+    anchor_us: int  # run-monotonic µs of the run's tick 0
+    first_tick: int
+    ticks: int
+    footage: dict[str, tuple[Footage, ...]]  # camera → its segments in order of time
+    out: str  # the chunk's file; written beside it and renamed, fsynced
+    rung: Rung = Rung.FULL
+    poster: str | None = None  # where to write a JPEG of the chunk's middle picture, if asked for
+
+
+@dataclass(frozen=True)
+class CameraShare:
+    """What one camera gave to a chunk, counted in ticks."""
+
+    shown: int = 0  # ticks with a picture of this camera
+    filled: int = 0  # ticks without: its half was filled
+    repeats: int = 0  # ticks that show the same frame as the tick before
+    skips: int = 0  # frame times that lie between two shown frames and are not shown (drops included)
+    corrupt: int = 0  # packets or frames that could not be decoded
+    first_us: int | None = None  # sensor time of the first and the last frame shown, run-monotonic µs
+    last_us: int | None = None
+
+
+@dataclass(frozen=True)
+class ChunkReport:
+    """What a worker tells of a chunk it rendered."""
+
+    bytes: int
+    cameras: dict[str, CameraShare]
+    both: int = 0  # ticks that show both cameras
+    apart: int = 0  # of these, ticks whose halves are more than half a frame and 2 ms apart by sensor time
+    worst_us: int = 0  # the largest distance between the halves, µs
+
+    def dumps(self) -> str:
+        """The report as JSON, for the chunk's row."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def loads(cls, text: str) -> "ChunkReport":
+        """The report that `dumps` wrote."""
+        raw = json.loads(text)
+        return cls(**(raw | {"cameras": {name: CameraShare(**share) for name, share in raw["cameras"].items()}}))
+
+
+@dataclass(frozen=True)
+class Film:
+    """A film's row: one booking's product and how far it is. Instants are UTC µs."""
+
+    booking_id: str
+    recording_id: str  # made here; names the film's folder
+    generation: int
+    stage: Stage
+    starts_at: int  # the window, rolls included
+    ends_at: int
+    recipe: Recipe | None
+    object_key: str | None
+    upload_id: str | None
+    url: str | None
+    bytes: int | None
+    sha256: str | None
+    attempts: int
+    retry_at: int | None
+    parked_step: str | None
+    parked_reason: str | None
+    certificate: dict[str, Any] | None
+    changed_at: int

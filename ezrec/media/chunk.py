@@ -1,0 +1,194 @@
+"""Render one chunk: decode both cameras' segments, pick, compose, encode, and put a small MP4 in place.
+
+`render` runs in a worker process, is a function of files only, and gives the same bytes for the same job.
+Limits: footage has no B-frames; a chunk is some seconds long (its packets are held in memory while it is made).
+"""
+
+import gc
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import cv2
+from av.video.frame import VideoFrame
+
+from ezrec.domain.errors import BadMedia
+from ezrec.domain.film import SECOND, CameraShare, Canvas, ChunkJob, ChunkReport, Footage, Rung, tick_us
+from ezrec.domain.timeline import coverage
+from ezrec.media.compose import HYSTERESIS_US, Composer, pick
+from ezrec.media.decode import READING, Reel
+from ezrec.media.encode import MUXER, put_in_place, video_stream
+from ezrec.media.overlay import place
+from ezrec.media.probe import video_of
+from ezrec.media.pyav import LibavError, opened, translated
+
+POSTER_WIDTH = 1280  # pixels at most
+POSTER_QUALITY = 85  # JPEG, of 100
+
+
+_Shown = dict[str, list[int | None]]
+"""Each camera's sensor time (µs) of what it shows, tick by tick; None where its view is filled."""
+
+
+def render(job: ChunkJob) -> ChunkReport:
+    """Make `job.out` (and the poster, if asked for); both appear whole or not at all.
+
+    The footage should reach half a second beyond the chunk on both sides where there is any: holes are bridged and
+    nearest frames found only in what is handed in.
+
+    Raises:
+        BadMedia: a view that was covered cannot be decoded at all, a logo cannot be used, or libx264 refused.
+        OSError: the disk is full, or the folder is not there.
+    """
+    try:
+        return _render(job)
+    finally:
+        gc.collect()  # containers, streams and packets refer to each other; uncollected they keep whole codecs alive
+
+
+def _render(job: ChunkJob) -> ChunkReport:
+    reels = {camera: Reel(job.footage.get(camera, ())) for camera in _cameras(job.recipe.canvas, job.rung)}
+    for camera, reel in reels.items():
+        if not reel.times and any(_seen(job, job.footage.get(camera, ()))):
+            raise BadMedia(f"nothing that camera {camera} recorded for this chunk can be decoded")
+    full = job.rung is Rung.FULL
+    composer = Composer(
+        job.recipe.canvas, place(job.recipe.logos, job.recipe.canvas) if full else (), feather=full
+    )
+    try:
+        with put_in_place(job.out) as temporary:
+            shown = _encode(job, temporary, composer, _plan(job, reels), reels)
+            _check(temporary, job.ticks)
+            size = Path(temporary).stat().st_size
+    except LibavError as error:
+        raise translated(error, job.out, "cannot be encoded") from error
+    return _report(size, shown, reels, float(SECOND / job.recipe.rate))
+
+
+def _cameras(canvas: Canvas, rung: Rung) -> list[str]:
+    """The cameras that this rung of the ladder uses, left to right."""
+    names = [view.camera for view in canvas.views]
+    if rung is Rung.LEFT:
+        return names[:1]
+    return names[-1:] if rung is Rung.RIGHT else names
+
+
+def _ticks_us(job: ChunkJob) -> list[int]:
+    return [tick_us(job.anchor_us, job.first_tick + n, job.recipe.rate) for n in range(job.ticks)]
+
+
+def _seen(job: ChunkJob, footage: Sequence[Footage]) -> list[bool]:
+    """Whether the camera of `footage` saw anything at each of the chunk's ticks."""
+    spans = coverage(footage)
+    starts = [start for start, _ in spans]
+    found = []
+    for time in _ticks_us(job):
+        at = bisect_right(starts, time) - 1
+        found.append(at >= 0 and time < spans[at][1])
+    return found
+
+
+def _plan(job: ChunkJob, reels: Mapping[str, Reel]) -> dict[str, list[int]]:
+    """For each camera and tick the index of the picture to show, -1 where its view is filled.
+
+    The first camera that saw the tick gives the picture nearest to it; the others the one nearest to that picture.
+    """
+    targets = _ticks_us(job)
+    led = [False] * job.ticks
+    plan: dict[str, list[int]] = {}
+    for camera, reel in reels.items():
+        seen = _seen(job, reel.usable)
+        ticks = [n for n in range(job.ticks) if seen[n]]
+        chosen = pick(reel.times, [targets[n] for n in ticks], reel.period_us(float(SECOND / job.recipe.rate)))
+        plan[camera] = [-1] * job.ticks
+        for n, index in zip(ticks, chosen, strict=True):
+            plan[camera][n] = index
+            if not led[n]:
+                led[n], targets[n] = True, reel.times[index]
+    return plan
+
+
+def _encode(
+    job: ChunkJob,
+    path: str,
+    composer: Composer,
+    plan: Mapping[str, Sequence[int]],
+    reels: Mapping[str, Reel],
+) -> _Shown:
+    shown: _Shown = {view.camera: [] for view in job.recipe.canvas.views}
+    with av.open(path, "w", format="mp4", options=MUXER) as container:
+        stream = video_stream(container, job.recipe)
+        for n in range(job.ticks):
+            pictures: dict[str, VideoFrame | None] = {}
+            for camera, times in shown.items():
+                index = plan[camera][n] if camera in plan else -1
+                time, pictures[camera] = reels[camera].picture(index) if index >= 0 else (None, None)
+                times.append(time)
+            frame = composer.compose(pictures)
+            frame.pts, frame.time_base = n, 1 / job.recipe.rate
+            container.mux(stream.encode(frame))
+            if job.poster is not None and n == job.ticks // 2:
+                write_poster(frame, job.poster)
+        container.mux(stream.encode(None))
+    return shown
+
+
+def write_poster(frame: VideoFrame, path: str) -> None:
+    """Write a picture of the film as a JPEG at most `POSTER_WIDTH` wide; durable when this returns."""
+    width = min(frame.width, POSTER_WIDTH) // 2 * 2
+    height = max(round(frame.height * width / frame.width / 2) * 2, 2)
+    picture = frame.reformat(
+        width, height, "bgr24", src_colorspace="ITU709", src_color_range="MPEG", dst_color_range="JPEG"
+    )
+    done, data = cv2.imencode(".jpg", picture.to_ndarray(), [cv2.IMWRITE_JPEG_QUALITY, POSTER_QUALITY])
+    if not done:
+        raise BadMedia(f"{path}: the picture cannot be encoded as JPEG")
+    with put_in_place(path) as temporary:
+        Path(temporary).write_bytes(data.tobytes())
+
+
+def _check(path: str, ticks: int) -> None:
+    """A chunk that is put in place holds `ticks` pictures and begins with a key frame."""
+    with opened(path, READING) as container:
+        keys = [packet.is_keyframe for packet in container.demux(video_of(container, path)) if packet.size]
+    if len(keys) != ticks or not keys[0]:
+        raise BadMedia(f"{path}: came out with {len(keys)} pictures in place of {ticks}, or without a key frame")
+
+
+def _report(size: int, shown: _Shown, reels: Mapping[str, Reel], tick_period_us: float) -> ChunkReport:
+    periods = {camera: reel.period_us(tick_period_us) for camera, reel in reels.items()}
+    shares = {
+        camera: _share(times, periods.get(camera, tick_period_us), reels[camera].corrupt if camera in reels else 0)
+        for camera, times in shown.items()
+    }
+    both = apart = worst = 0
+    for row in zip(*shown.values(), strict=True):
+        seen = [(camera, time) for camera, time in zip(shown, row, strict=True) if time is not None]
+        if len(seen) < 2:
+            continue
+        both += 1
+        distances = {camera: abs(time - seen[0][1]) for camera, time in seen[1:]}
+        apart += any(far > periods[camera] / 2 + HYSTERESIS_US for camera, far in distances.items())
+        worst = max(worst, *distances.values())
+    return ChunkReport(bytes=size, cameras=shares, both=both, apart=apart, worst_us=worst)
+
+
+def _share(times: Sequence[int | None], period_us: float, corrupt: int) -> CameraShare:
+    """Count what one camera gave: `times` holds the sensor time of the picture at each tick, None where filled."""
+    seen = [time for time in times if time is not None]
+    repeats = skips = 0
+    for before, now in pairwise(times):
+        if before is not None and now is not None:
+            repeats += now == before
+            skips += max(round((now - before) / period_us) - 1, 0)
+    return CameraShare(
+        shown=len(seen),
+        filled=len(times) - len(seen),
+        repeats=repeats,
+        skips=skips,
+        corrupt=corrupt,
+        first_us=seen[0] if seen else None,
+        last_us=seen[-1] if seen else None,
+    )

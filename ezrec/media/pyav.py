@@ -1,0 +1,87 @@
+"""The few places where PyAV 12 to 19 differ, and how every file is opened: one translation of errors into `BadMedia`.
+
+Limits: only local files, only container formats that hold their own pictures. Playlists, concat scripts, stills and
+text (which libavformat would gladly play as ANSI art) are refused, for a clip comes from outside.
+"""
+
+import errno
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+from av.container import InputContainer, OutputContainer
+from av.video.frame import VideoFrame
+
+from ezrec.domain.errors import BadMedia
+
+LibavError = av.error.FFmpegError
+
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+"""A disk's own troubles: they pass or are repaired, so they are not blamed on the file."""
+
+FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,mpeg,avi,flv,asf,ogg,mxf"
+"""Demuxers that may open a file, by libavformat's names."""
+
+
+@contextmanager
+def opened(path: str | Path, options: dict[str, str] | None = None) -> Iterator[InputContainer]:
+    """Open `path` for reading and close it again.
+
+    Raises:
+        BadMedia: it is missing, empty or in no accepted container; also any libavformat error inside the block.
+    """
+    file = Path(path)
+    try:
+        if file.stat().st_size == 0:
+            raise BadMedia(f"{file}: is empty (0 bytes)")
+    except OSError as error:
+        raise BadMedia(f"{file}: {error.strerror}") from error
+    border = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
+    try:
+        with av.open(str(file), "r", options=border | (options or {})) as container:
+            yield container
+    except LibavError as error:
+        raise translated(error, file, "cannot be read as a film") from error
+
+
+def translated(error: LibavError, path: str | Path, complaint: str) -> Exception:
+    """What to raise for `error` on `path`: an OSError if the disk is to blame, else BadMedia with the complaint."""
+    if error.errno in DISK:
+        return OSError(error.errno, error.strerror, str(path))
+    return BadMedia(f"{path}: {complaint} ({error.strerror or error})")
+
+
+def copied_stream(container: OutputContainer, template: Any) -> Any:
+    """A stream of `container` for packets that are copied from the stream `template` (any kind)."""
+    if hasattr(container, "add_stream_from_template"):  # PyAV 14 and newer
+        return container.add_stream_from_template(template)
+    outdated: Any = container.add_stream
+    return outdated(template=template)
+
+
+def display_rotation(frame: VideoFrame) -> int:
+    """By how many degrees clockwise a player turns `frame`, from its display matrix: 0, 90, 180 or 270.
+
+    The matrix is nine native-endian int32 in rows (a b u, c d v, x y w); a turn by 90° clockwise has a = d = 0 and
+    b > 0 (ISO/IEC 14496-12, 6.2.2; libavutil/display.h). Mirroring is ignored.
+    """
+    found: Any = frame.side_data
+    for side in found:
+        if side.type.name == "DISPLAYMATRIX":
+            a, b, _, c, *_ = struct.unpack("=9i", bytes(side))
+            if abs(a) >= abs(b):
+                return 180 if a < 0 else 0
+            return 90 if b > c else 270
+    return 0
+
+
+def forget(container: OutputContainer) -> None:
+    """Close `container` whose file nobody wants any more."""
+    try:
+        container.close()
+    except (LibavError, ValueError):
+        return  # an index that does not fit, or a header never written: of no interest, the file is going

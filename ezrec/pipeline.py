@@ -1,0 +1,115 @@
+"""The pipeline: asyncio queues between the steps; take, work, take the step, hand on; retry, park, resume.
+
+A step's work does what can be done now for one film and says whether it is finished. A film is queued for a step when
+it is poked: by footage, by growth, by the step before, by a person. Each step works its queue oldest film first, one
+film at a time; what fails is tried again with full-jitter backoff or parked with its reason.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from ezrec import logs
+from ezrec.adapters.workers import PoolClosed
+from ezrec.domain.clock import SECOND, Clock
+from ezrec.domain.errors import EzrecError, IllegalStep, LeaveError, ParkError, RetryError
+from ezrec.domain.film import Film
+from ezrec.domain.stages import Stage
+from ezrec.store import Store
+
+log = logs.get("pipeline")
+
+ATTEMPTS = 3  # of a step that fails in an unforeseen way, before the film is parked
+BASE_S, LONGEST_S = 1.0, 300.0  # of the backoff; full jitter: uniformly between 0 and min(LONGEST, BASE * 2^n)
+
+
+@dataclass
+class Step:
+    """One step: the stages a film can be in while it is worked on, and the work."""
+
+    name: str
+    stages: frozenset[Stage]
+    work: Callable[[Film], Awaitable[bool]]
+    queue: asyncio.PriorityQueue[tuple[int, str]] = field(default_factory=asyncio.PriorityQueue)
+    waiting: set[str] = field(default_factory=set)  # booking ids that are in the queue
+    failures: dict[str, int] = field(default_factory=dict)  # booking id → failures in a row
+    resting: dict[str, asyncio.TimerHandle] = field(default_factory=dict)  # until it is tried again
+
+
+class Pipeline:
+    """The steps in their order, with a queue before each."""
+
+    def __init__(self, store: Store, clock: Clock, steps: Sequence[Step]) -> None:
+        self._store = store
+        self._clock = clock
+        self.steps = steps
+        self._due = asyncio.Event()
+
+    def poke_soon(self) -> None:
+        """Something has changed: queue every film that may advance."""
+        self._due.set()
+
+    def poke(self, step: Step, film: Film) -> None:
+        """Queue one film for one step, unless it waits there already or rests after a failure."""
+        if film.retry_at is None and film.booking_id in step.resting:  # a person asked for it now
+            step.resting.pop(film.booking_id).cancel()
+        if film.stage in step.stages and film.parked_step != step.name and film.booking_id not in step.resting \
+                and film.booking_id not in step.waiting:
+            step.waiting.add(film.booking_id)
+            step.queue.put_nowait((film.starts_at, film.booking_id))
+
+    async def run(self) -> None:
+        """Queue films as they are poked, for ever; at start every film goes on where it was."""
+        while True:
+            self._due.clear()
+            for film in await self._store.films(*{stage for step in self.steps for stage in step.stages}):
+                for step in self.steps:
+                    self.poke(step, film)
+            await self._due.wait()
+
+    async def work(self, step: Step) -> None:
+        """Work one step's queue, for ever."""
+        while True:
+            _, booking_id = await step.queue.get()
+            step.waiting.discard(booking_id)
+            await self.work_once(step, booking_id)
+
+    async def work_once(self, step: Step, booking_id: str) -> None:
+        """Do one step's work for one film, if it still is the film's turn."""
+        film = await self._store.film(booking_id)
+        if film is None or film.stage not in step.stages or film.parked_step == step.name:
+            return
+        try:
+            done = await step.work(film)
+        except (LeaveError, PoolClosed):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a film does, the next one gets its turn
+            await self._failed(step, film, error)
+            return
+        if step.failures.pop(booking_id, None):
+            await self._store.update_film(booking_id, attempts=0, retry_at=None)
+        if done:
+            self.poke_soon()
+
+    async def _failed(self, step: Step, film: Film, error: Exception) -> None:
+        failures = step.failures[film.booking_id] = step.failures.get(film.booking_id, 0) + 1
+        foreseen = isinstance(error, EzrecError) and not isinstance(error, IllegalStep)
+        reason = str(error) if foreseen else f"{type(error).__name__}: {error}"
+        if isinstance(error, ParkError) or (not isinstance(error, RetryError) and failures >= ATTEMPTS):
+            step.failures.pop(film.booking_id)
+            await self._store.update_film(film.booking_id, "parked", parked_step=step.name, parked_reason=reason)
+            log.error("film parked", booking=film.booking_id, step=step.name, reason=reason,
+                      exc_info=None if foreseen else error)
+            return
+        rest_s = random.uniform(0, min(LONGEST_S, BASE_S * 2 ** min(failures, 16)))
+        await self._store.update_film(film.booking_id, attempts=failures,
+                                      retry_at=self._clock.wall_us() + round(rest_s * SECOND))
+        log.warning("step failed, trying again", booking=film.booking_id, step=step.name, attempt=failures,
+                    retry_s=round(rest_s, 1), error=reason, exc_info=None if foreseen else error)
+        step.resting[film.booking_id] = asyncio.get_running_loop().call_later(
+            rest_s, self._rested, step, film.booking_id)
+
+    def _rested(self, step: Step, booking_id: str) -> None:
+        step.resting.pop(booking_id, None)
+        self.poke_soon()

@@ -1,0 +1,251 @@
+"""The supervisor: the whole program on one page. It builds every object, names every task, and stops in order.
+
+Recording is vital: if it ends, the process ends, and systemd starts it again. Any other task that ends is started
+again with a growing delay and shows as degraded. The first signal stops in order and keeps everything resumable, the
+second leaves at once.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from ezrec import logs
+from ezrec.adapters import files, system
+from ezrec.adapters.adoption import adopt, set_aside
+from ezrec.adapters.bookings.local import BookingsFile
+from ezrec.adapters.cameras import Camera
+from ezrec.adapters.publishing.local import LocalPublisher
+from ezrec.adapters.segments import Sealed, SegmentWriter
+from ezrec.adapters.storage.local import LocalStorage
+from ezrec.adapters.workers import RenderPool
+from ezrec.config import Settings
+from ezrec.domain.clock import SECOND, Clock, SystemClock
+from ezrec.domain.errors import LeaveError
+from ezrec.domain.stages import Stage
+from ezrec.pipeline import Pipeline, Step
+from ezrec.store import Store
+from ezrec.tasks.bookings import Bookings
+from ezrec.tasks.cleanup import Cleanup
+from ezrec.tasks.film import FilmMaking
+from ezrec.tasks.lane import Lane
+from ezrec.tasks.publish import Publish
+from ezrec.tasks.recipe import Recipes
+from ezrec.tasks.recording import Recording
+from ezrec.tasks.upload import Upload
+
+log = logs.get("supervisor")
+
+RESTART_S, LONGEST_RESTART_S = 1.0, 60.0  # delay before a side task is started again, doubled each time
+SEEN_ALIVE_S = 10.0  # the watchdog is fed while the recorder has looked at its windows within this time
+
+
+@dataclass(frozen=True)
+class Task:
+    """A named task: a coroutine function that goes on for ever."""
+
+    name: str
+    run: Callable[[], Awaitable[None]]
+    vital: bool = False
+
+
+class Supervisor:
+    """One recorder on one data folder."""
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.degraded: dict[str, str] = {}  # side task → why it is being started again
+        self.ready = asyncio.Event()
+        self._clock = clock or SystemClock()
+        self._data = settings.paths.data.absolute()
+        self._leaving = asyncio.Event()
+        self._error: BaseException | None = None
+
+    async def run(self) -> int:
+        """Run until a signal, `stop` or an error that the process must leave for; returns the exit status.
+
+        Raises:
+            AlreadyRunning: another recorder owns the data folder.
+        """
+        files.make_folders(self._data)
+        with system.DataLock(self._data), self._signals():
+            store = await Store.open(self._data / "ezrec.db", clock=self._clock, create=True, migrate=True)
+            try:
+                await self._run(store)
+            finally:
+                await store.close()
+        if self._error:
+            log.error("leaving", error=str(self._error), exc_info=self._error)
+        return 1 if self._error else 0
+
+    def stop(self) -> None:
+        """Stop in order; harmless if it is stopping already."""
+        self._leaving.set()
+
+    # ---- building and running
+
+    async def _run(self, store: Store) -> None:
+        """Everything that exists while the recorder runs, built in the order of what needs what."""
+        settings, clock, data, zone = self.settings, self._clock, self._data, ZoneInfo(self.settings.site.timezone)
+        cameras = make_cameras(settings, clock)
+        storage = LocalStorage((settings.paths.library or data / "library").absolute(), data)
+        pool = RenderPool(settings.film.workers)
+
+        def changed() -> None:
+            recording.look()
+            pipeline.poke_soon()
+
+        recording = Recording(store, clock, data, settings, [self._lane_of(camera) for camera in cameras],
+                              system.boot_id(), files.free_bytes, lambda: pipeline.poke_soon())
+        recipes = Recipes(settings, data, pool, cameras[0].rate)
+        film = FilmMaking(store, data, pool, recipes, recording, settings.film.chunk_s,
+                          {camera.name: camera.rate for camera in cameras}, settings.film.workers,
+                          lambda _: pipeline.poke_soon(), lambda film: upload.abort(film))
+        upload = Upload(store, storage, settings, zone, data, film.growth)
+        publish = Publish(store, LocalPublisher(store), settings.site, zone)
+        cleanup = Cleanup(store, clock, data, settings, lambda: recording.run_id if recording.active else None)
+        sources = [BookingsFile(settings.bookings.file)] if settings.bookings.file else []
+        bookings = Bookings(store, clock, sources, settings.bookings, zone, changed)
+        pipeline = Pipeline(store, clock, [
+            Step("film", frozenset({Stage.RECORDING, Stage.RECORDED}), film.work),
+            Step("upload", frozenset({Stage.RECORDING, Stage.RECORDED, Stage.RENDERED}), upload.work),
+            Step("publish", frozenset({Stage.UPLOADED}), publish.work),
+            Step("cleanup", frozenset({Stage.PUBLISHED}), cleanup.work),
+        ])
+
+        await self._recover(store, cleanup, storage, cameras)
+        await bookings.run_once()
+        await recording.begin()
+        recorder = asyncio.create_task(self._guard(Task("recording", recording.run, vital=True)), name="recording")
+        side = [asyncio.create_task(self._guard(task), name=task.name) for task in (
+            Task("bookings", bookings.run),
+            Task("pipeline", pipeline.run),
+            *(Task(step.name, partial(pipeline.work, step)) for step in pipeline.steps),
+            Task("retention", cleanup.run),
+            Task("watchdog", partial(self._feed_watchdog, recording)),
+        )]
+        log.info("ready", data=str(data), cameras=[camera.name for camera in cameras], run=recording.run_id)
+        system.notify("READY=1")
+        self.ready.set()
+
+        await self._leaving.wait()
+        system.notify("STOPPING=1")
+        log.info("stopping", waiting_for="films and uploads under way")
+        await _cancel(side)
+        film.close()
+        await pool.close()
+        log.info("stopping", waiting_for="cameras and their segments")
+        await _cancel([recorder])
+        await recording.stop()
+        log.info("stopped")
+
+    async def _guard(self, task: Task) -> None:
+        """Keep a task going; a vital one that ends, or any that must leave for its error, ends the process."""
+        delay_s = RESTART_S
+        while not self._leaving.is_set():
+            started_us = self._clock.mono_us()
+            error: BaseException | None = None
+            try:
+                await task.run()
+            except Exception as caught:  # noqa: BLE001 - a bug in one duty must never cost a match
+                error = caught
+            if task.vital or isinstance(error, LeaveError):
+                self._error = error or LeaveError(f"the task {task.name} has ended")
+                self._leaving.set()
+                return
+            if self._clock.mono_us() - started_us > LONGEST_RESTART_S * SECOND:
+                delay_s = RESTART_S
+            self.degraded[task.name] = str(error)
+            log.error("task ended, starting it again", ended=task.name, in_s=delay_s, exc_info=error)
+            await asyncio.sleep(delay_s)
+            delay_s = min(2 * delay_s, LONGEST_RESTART_S)
+
+    async def _feed_watchdog(self, recording: Recording) -> None:
+        """Tell systemd that the recorder lives, as long as it does."""
+        interval_s = system.watchdog_interval_s() or SEEN_ALIVE_S
+        while True:
+            if self._clock.mono_us() - recording.looked_us < SEEN_ALIVE_S * SECOND:
+                system.notify("WATCHDOG=1")
+            await asyncio.sleep(interval_s / 3)
+
+    # ---- start
+
+    async def _recover(self, store: Store, cleanup: Cleanup, storage: LocalStorage, cameras: list[Camera]) -> None:
+        """What a crash left behind: deletions finished, orphan segments adopted, temporary files dropped."""
+        await cleanup.finish_deletions()
+        known = await store.segment_paths()
+        rates = {camera.name: camera.rate for camera in cameras}
+        orphans = [path for path in sorted((self._data / "segments").glob("[0-9]*/*/*.ts"))
+                   if str(path.relative_to(self._data)) not in known]
+        found = await asyncio.gather(*(asyncio.to_thread(adopt, path, rates.get(path.parent.name, cameras[0].rate))
+                                       for path in orphans))
+        for path, sealed in zip(orphans, found, strict=True):
+            if sealed is None or not await store.offsets(sealed.run):
+                log.warning("orphan set aside", path=str(path), moved_to=str(set_aside(path)))
+                continue
+            await store.add_segment(sealed.row(self._data))
+            log.info("orphan adopted", camera=sealed.camera, run=sealed.run, frames=sealed.frames)
+        await asyncio.to_thread(self._drop_temporary_files)
+        await storage.sweep({film.upload_id for film in await store.films() if film.upload_id})
+
+    def _drop_temporary_files(self) -> None:
+        files.remove(*(path for pattern in ("films/*/.*", "media/.*") for path in self._data.glob(pattern)))
+
+    def _lane_of(self, camera: Camera) -> Callable[[int, Callable[[Sealed], None]], Lane]:
+        recorder = self.settings.recorder
+
+        def make_lane(run: int, sealed: Callable[[Sealed], None]) -> Lane:
+            def make_writer(on_sealed: Callable[[Sealed], None], on_failed: Callable[[Exception], None]) -> SegmentWriter:
+                return SegmentWriter(self._data / "segments", camera.name, run, rate=camera.rate,
+                                     segment_us=round(recorder.segment_s * SECOND), queue_bytes=recorder.queue_mb << 20,
+                                     clock=self._clock, sealed=on_sealed, failed=on_failed)
+
+            return Lane(camera, make_writer, self._clock, recorder, sealed)
+
+        return make_lane
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """First SIGTERM or SIGINT: stop in order. Second: leave now."""
+        def on_signal() -> None:
+            if self._leaving.is_set():
+                os._exit(1)
+            log.info("signal received, stopping")
+            self.stop()
+
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, on_signal)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+
+def make_cameras(settings: Settings, clock: Clock) -> list[Camera]:
+    """The cameras that the settings ask for, left before right. Each kind is imported only where it is wanted."""
+    cameras = settings.cameras
+    names = ["left", "right"] if cameras.dual else ["left"]
+    if cameras.source == "replay":
+        from ezrec.adapters.cameras.replay import ReplayCamera  # noqa: PLC0415
+
+        films = {"left": cameras.replay.left, "right": cameras.replay.right}
+        return [ReplayCamera(name, Path(films[name] or ""), bitrate=cameras.bitrate, keyframe_s=cameras.keyframe_s,
+                             clock=clock) for name in names]
+    from ezrec.adapters.cameras.simulated import SimulatedCamera  # noqa: PLC0415
+
+    return [SimulatedCamera(name, size=(cameras.width, cameras.height), rate=cameras.fps, bitrate=cameras.bitrate,
+                            keyframe_s=cameras.keyframe_s, overlap=cameras.simulated.overlap, clock=clock,
+                            faults=cameras.simulated.faults) for name in names]
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,140 @@
+"""Bookings: asks the sources, keeps the last good answer in the store, and makes the films follow.
+
+A source that cannot be reached changes nothing. What a command wrote beside the running recorder is seen within a
+second.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from zoneinfo import ZoneInfo
+
+from ezrec import logs
+from ezrec.adapters.bookings import BookingSource
+from ezrec.config.sections import Bookings as BookingsSettings
+from ezrec.domain import booking as bookings
+from ezrec.domain import schedule
+from ezrec.domain.clock import SECOND, Clock
+from ezrec.domain.errors import BadBooking, ParkError, RetryError
+from ezrec.domain.stages import Stage
+from ezrec.store import Store
+
+log = logs.get("bookings")
+
+LOOK_S = 1.0  # how often another process's writes are looked for
+JITTER = 0.1  # of the poll time, so that a town of recorders does not ask in step
+
+
+class Bookings:
+    """Keeps films in step with bookings; `changed` is called whenever a film appeared, moved or went."""
+
+    def __init__(self, store: Store, clock: Clock, sources: Sequence[BookingSource], settings: BookingsSettings,
+                 zone: ZoneInfo, changed: Callable[[], None]) -> None:
+        self._store = store
+        self._clock = clock
+        self._sources = sources
+        self._settings = settings
+        self._zone = zone
+        self._changed = changed
+        self._said: set[object] = set()  # malformed rows and refused changes already logged
+        self._data_version = -1
+
+    async def run(self) -> None:
+        """Poll for ever."""
+        due = 0.0
+        while True:
+            now = asyncio.get_running_loop().time()
+            if now >= due:
+                await self.run_once()
+                due = now + self._settings.poll_s * random.uniform(1 - JITTER, 1 + JITTER)
+            elif (version := await self._store.version_of_data()) != self._data_version:
+                self._data_version = version
+                await self.follow()
+                self._changed()
+            await asyncio.sleep(min(LOOK_S, max(0.0, due - now)))
+
+    async def run_once(self) -> None:
+        """Ask every source once, then let the films follow."""
+        for source in self._sources:
+            try:
+                rows = await source.fetch()
+            except RetryError as error:
+                self._say_once((source.name, str(error)), "bookings not read, keeping the last good answer",
+                               source=source.name, error=str(error))
+                continue
+            except ParkError as error:
+                self._say_once((source.name, str(error)), "bookings refused by their source", source=source.name,
+                               error=str(error))
+                continue
+            if rows is not None:
+                await self._take(source.name, rows)
+        await self.follow()
+
+    async def _take(self, source: str, rows: list[object]) -> None:
+        """Make a source's complete answer ours; malformed rows are said once and skipped."""
+        good, bad = bookings.parse_many(rows, source=source, zone=self._zone,
+                                        longest_s=self._settings.longest_h * 3600)
+        for error in bad:
+            self._say_once((source, str(error)), "booking skipped", source=source, error=str(error))
+        for one in good:
+            if not await self._store.put_booking(one):
+                self._say_once((source, one.id), "booking skipped", source=source, booking=one.id,
+                               error="another source has a booking of this id")
+        kept = {one.id for one in good} | {error.booking_id for error in bad if error.booking_id}
+        gone = [one for one in await self._store.bookings(source) if one.id not in kept]
+        if gone and not kept and len(gone) > 1:
+            log.error("all bookings gone at once", source=source, count=len(gone),
+                      hint="an empty answer may mean that a credential ran out")
+        for one in gone:
+            if self._window(one)[0] > self._clock.wall_us():  # once its window is open only explicit words count
+                await self._store.drop_booking(one.id, source)
+
+    def _window(self, one: bookings.Booking) -> tuple[int, int]:
+        return bookings.window(one, self._settings.pre_roll_s, self._settings.post_roll_s)
+
+    async def follow(self) -> None:
+        """Make the films follow the bookings as they are known now."""
+        known = {one.id: one for one in await self._store.bookings()}
+        actions = schedule.reconcile(known, await self._store.films(), self._clock.wall_us(), window=self._window,
+                                     called_off=frozenset(self._settings.ignore_statuses))
+        acted = [await self._act(action) for action in actions]
+        if any(acted):
+            self._changed()
+
+    async def _act(self, action: schedule.Action) -> bool:
+        """Carry one action out; whether it changed a film."""
+        booking_id = action.booking_id
+        match action:
+            case schedule.Add(starts_at=starts_at, ends_at=ends_at, late=late):
+                await self._store.add_film(booking_id, schedule.recording_id(starts_at, self._zone), starts_at, ends_at)
+                log.info("booking known", booking=booking_id, starts=bookings.show_local(starts_at, self._zone),
+                         seconds=(ends_at - starts_at) / SECOND)
+                if late:
+                    await self._store.tell(booking_id, "heard too late")
+            case schedule.Move(starts_at=starts_at, ends_at=ends_at):
+                await self._store.update_film(booking_id, "moved", starts_at=starts_at, ends_at=ends_at)
+                log.info("booking changed", booking=booking_id, starts=bookings.show_local(starts_at, self._zone),
+                         seconds=(ends_at - starts_at) / SECOND)
+            case schedule.Cancel():
+                await self._store.step(booking_id, Stage.CANCELLED)
+                log.info("booking cancelled", booking=booking_id)
+            case schedule.Revive():
+                again = Stage.RECORDING if await self._store.has_footage(booking_id) else Stage.BOOKED
+                await self._store.step(booking_id, again)
+                log.info("booking stands again", booking=booking_id)
+            case schedule.Withdraw():
+                await self._store.drop_film(booking_id)
+                log.info("booking withdrawn", booking=booking_id)
+            case schedule.Refuse() as refused:
+                if refused not in self._said:
+                    self._said.add(refused)
+                    await self._store.tell(booking_id, "change refused", starts_at=refused.starts_at,
+                                           ends_at=refused.ends_at, cancelled=refused.cancelled)
+                    log.warning("booking changed too late, its film stays as it is", booking=booking_id)
+                return False
+        return True
+
+    def _say_once(self, key: object, event: str, **data: object) -> None:
+        if key not in self._said:
+            self._said.add(key)
+            log.warning(event, **data)

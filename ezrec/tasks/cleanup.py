@@ -1,0 +1,94 @@
+"""Clean-up: what a film no longer needs goes, and what nobody needs; never a file that a film still needs.
+
+A segment's deletion has three durable steps: row marked, file unlinked, row dropped; so that after a crash no deleted
+time is taken for an orphan. When the disk is short the footage of cancelled bookings goes first, oldest first.
+"""
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from ezrec import logs
+from ezrec.adapters import files
+from ezrec.config import Settings
+from ezrec.domain.clock import SECOND, Clock
+from ezrec.domain.film import Film
+from ezrec.domain.stages import Stage
+from ezrec.store import Store
+
+log = logs.get("cleanup")
+
+LOOK_S = 15.0
+SPARE_US = 60 * SECOND  # footage of the run that records is kept so long, whoever may still ask for it
+
+
+class Cleanup:
+    """The clean-up task."""
+
+    def __init__(self, store: Store, clock: Clock, data: Path, settings: Settings, recording_run: Callable[[], int | None]) -> None:
+        self._store = store
+        self._clock = clock
+        self._data = data
+        self._keep_us = round(settings.film.keep_segments_h * 3600 * SECOND)
+        self._keep_cancelled_us = round(settings.film.keep_cancelled_h * 3600 * SECOND)
+        self._min_free = settings.disk.min_free_mb << 20
+        self._recording_run = recording_run
+
+    async def run(self) -> None:
+        """Look for what nobody needs, for ever."""
+        while True:
+            await self.run_once()
+            await asyncio.sleep(LOOK_S)
+
+    async def run_once(self) -> None:
+        """Retention of cancelled and missed films, then segments that no film needs."""
+        now = self._clock.wall_us()
+        for film in await self._store.films(Stage.CANCELLED, Stage.MISSED):
+            short = film.stage is Stage.CANCELLED and files.free_bytes(self._data) < self._min_free
+            if short or now - film.changed_at > self._keep_cancelled_us:
+                if short:
+                    log.warning("disk short: footage of a cancelled booking goes", booking=film.booking_id)
+                await self._clean(film)
+        await self._drop_segments()
+
+    async def work(self, film: Film) -> bool:
+        """Delete a published film's local files; True once none is left."""
+        if self._clock.wall_us() - film.changed_at < self._keep_us:
+            return False
+        await self._clean(film)
+        return True
+
+    async def _clean(self, film: Film) -> None:
+        log.debug("cleaning film", booking=film.booking_id)
+        await asyncio.to_thread(shutil.rmtree, self._data / "films" / film.recording_id, ignore_errors=True)
+        await self._store.drop_chunks(film.booking_id)
+        log.debug("film cleaned", booking=film.booking_id)
+        log.debug("taking step", booking=film.booking_id, to=Stage.CLEANED)
+        await self._store.step(film.booking_id, Stage.CLEANED)
+        log.debug("step taken", booking=film.booking_id, to=Stage.CLEANED)
+        await self._drop_segments()
+
+    async def _drop_segments(self) -> None:
+        """Delete the segments that no film which is not cleaned ever touched."""
+        run = self._recording_run()
+        unneeded = await self._store.unneeded_segments(
+            [] if run is None else [(run, self._clock.mono_us() - SPARE_US)])
+        if unneeded:
+            await self._store.doom(unneeded)
+        await self.finish_deletions()
+
+    async def finish_deletions(self) -> None:
+        """Unlink the files of marked segments, then drop their rows; also done at start, after a crash."""
+        paths = await self._store.doomed()
+        if not paths:
+            return
+        await asyncio.to_thread(self._unlink, [self._data / path for path in paths])
+        await self._store.drop_doomed(paths)
+        log.debug("segments deleted", count=len(paths))
+
+    def _unlink(self, paths: list[Path]) -> None:
+        files.remove(*paths)
+        for folder in sorted({folder for path in paths for folder in (path.parent, path.parent.parent)}, reverse=True):
+            if folder != self._data and folder.exists() and not any(folder.iterdir()):
+                folder.rmdir()

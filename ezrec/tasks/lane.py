@@ -1,0 +1,225 @@
+"""A lane: one camera from its device to its segments, kept alive.
+
+All of a camera's blocking calls run on one daemon thread of its own, each with a limit. A camera that fails or falls
+silent is stopped, closed and tried again with growing delays; one whose thread hangs cannot be repaired inside the
+process, so the process leaves. One lane's trouble never touches the other's frames.
+"""
+
+import asyncio
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from ezrec import logs
+from ezrec.adapters.cameras import Camera, CameraLost, Frame
+from ezrec.adapters.segments import Sealed, SegmentWriter
+from ezrec.config.sections import Recorder as RecorderSettings
+from ezrec.domain.clock import SECOND, Clock
+from ezrec.domain.errors import LeaveError
+
+log = logs.get("recording")
+
+CALL_LIMIT_S = 10.0  # for every blocking call on a camera
+FLUSH_LIMIT_S = 10.0  # for the writer to seal what it holds
+LOOK_S = 0.1  # how often a streaming camera is looked at
+FIRST_RETRY_S = 1.0
+
+
+class Thread:
+    """One daemon thread that does one camera's blocking calls in turn; it can hang without taking anybody along."""
+
+    def __init__(self, name: str) -> None:
+        self._calls: queue.SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]]] = queue.SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        threading.Thread(target=self._work, name=name, daemon=True).start()
+
+    async def call(self, what: Callable[[], Any], limit_s: float) -> Any:
+        """Run `what` on the thread.
+
+        Raises:
+            LeaveError: it did not return within `limit_s`.
+        """
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._calls.put((what, future))
+        try:
+            return await asyncio.wait_for(future, limit_s)
+        except TimeoutError:
+            raise LeaveError(f"{threading.current_thread().name}: a camera call hung for {limit_s:.0f} s") from None
+
+    def _work(self) -> None:
+        while True:
+            what, future = self._calls.get()
+            try:
+                result, error = what(), None
+            except Exception as caught:  # noqa: BLE001 - handed to whoever called
+                result, error = None, caught
+            try:
+                self._loop.call_soon_threadsafe(self._settle, future, result, error)
+            except RuntimeError:
+                return  # the loop has gone: the process is leaving
+
+    @staticmethod
+    def _settle(future: asyncio.Future[Any], result: object, error: Exception | None) -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
+
+
+class Lane:
+    """One camera and its writer. `sealed` is called in the loop with every closed, fsynced segment."""
+
+    def __init__(self, camera: Camera, make_writer: Callable[[Callable[[Sealed], None],
+                 Callable[[Exception], None]], SegmentWriter], clock: Clock, settings: RecorderSettings,
+                 sealed: Callable[[Sealed], None]) -> None:
+        self.camera = camera
+        self.name = camera.name
+        self.restarts = 0
+        self.late_frames = 0  # came for a time that had been given up
+        self._clock = clock
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._thread = Thread(f"camera-{camera.name}")
+        self._hand_over = sealed
+        self._unrecorded: deque[int] = deque()  # starts of sealed segments whose rows are not written yet
+        self._writer = make_writer(self._on_sealed, self._on_failed)
+        self._wanted = asyncio.Event()
+        self._unwanted = asyncio.Event()
+        self._unwanted.set()
+        self._active = False  # between the first call to open and the end of stop and flush
+        self._alive_us = 0  # when the camera last gave a sign of life, or was first asked for one
+        self._durable_us = 0  # the end of the newest segment that has a row
+        self._given_up_us = 0  # frames for a time before this are not taken any more
+
+    @property
+    def streaming(self) -> bool:
+        """Whether frames came within the last stall limit."""
+        last = self._writer.last_frame_us
+        return self._active and last is not None and (
+            self._clock.mono_us() - last < self._settings.stall_s * SECOND)
+
+    @property
+    def idle(self) -> bool:
+        """Whether the camera is off and everything it gave is sealed."""
+        return not self._active
+
+    def last_frame_us(self) -> int:
+        """Sensor time of the newest frame, run-monotonic µs; 0 if none came yet."""
+        return self._writer.last_frame_us or 0
+
+    def want(self, wanted: bool) -> None:
+        """Turn the lane on or off; it gets there by itself."""
+        if wanted and not self._wanted.is_set():
+            self._alive_us = self._clock.mono_us()
+            self._active = True
+            self._given_up_us = max(self._given_up_us, self._alive_us)
+            self._unwanted.clear()
+            self._wanted.set()
+        elif not wanted and self._wanted.is_set():
+            self._wanted.clear()
+            self._unwanted.set()
+
+    def cut_after(self, us: int) -> None:
+        """Begin a new segment at the first key frame at or after `us`."""
+        self._writer.cut_after(us)
+
+    def recorded(self, sealed: Sealed) -> None:
+        """A sealed segment's row is in the store."""
+        self._durable_us = max(self._durable_us, sealed.end_us)
+        self._unrecorded.remove(sealed.start_us)
+
+    def watermark_us(self) -> int:
+        """The time up to which this camera's footage is durable, or will never come, in run-monotonic µs.
+
+        A camera that has been silent for `lost_s` gives the past up: what it delivers for it later is not used.
+        """
+        now = self._clock.mono_us()
+        oldest = self._writer.pending_from_us  # read first: a segment becomes unrecorded before it ceases to be pending
+        pending = [start for start in (oldest, *tuple(self._unrecorded)) if start is not None]
+        if pending:
+            return min(pending)
+        last = max(self._alive_us, self._writer.last_frame_us or 0)
+        if not self._active or now - last > self._settings.lost_s * SECOND:
+            self._given_up_us = now
+        return max(self._durable_us, self._given_up_us)
+
+    async def run(self) -> None:
+        """Keep the camera delivering while it is wanted, for ever."""
+        delay_s = FIRST_RETRY_S
+        while True:
+            await self._wanted.wait()
+            started_us = self._clock.mono_us()
+            try:
+                await self._deliver()
+                delay_s = FIRST_RETRY_S
+            except CameraLost as error:
+                self.restarts += 1
+                if self._clock.mono_us() - started_us > 2 * self._settings.retry_max_s * SECOND:
+                    delay_s = FIRST_RETRY_S
+                log.warning("camera lost", camera=self.name, error=str(error), retry_s=delay_s)
+                await self._pause(delay_s)
+                delay_s = min(delay_s * 2, self._settings.retry_max_s)
+            if not self._wanted.is_set():
+                self._active = False
+
+    async def stop(self) -> None:
+        """Seal everything and give the device back; the lane is of no use afterwards."""
+        self.want(False)
+        await self._halt()
+        await asyncio.to_thread(self._writer.close, FLUSH_LIMIT_S)
+
+    async def _deliver(self) -> None:
+        """Open, start and watch until the lane is no longer wanted.
+
+        Raises:
+            CameraLost: the camera is not there, does not start or has fallen silent.
+            LeaveError: a call on it hangs.
+        """
+        try:
+            log.info("camera starting", camera=self.name)
+            await self._thread.call(self.camera.open, CALL_LIMIT_S)
+            await self._thread.call(lambda: self.camera.start(self._take), CALL_LIMIT_S)
+            started_us = self._clock.mono_us()
+            while not self._unwanted.is_set():
+                silent_us = self._clock.mono_us() - max(started_us, self._writer.last_frame_us or 0)
+                if silent_us > self._settings.stall_s * SECOND:
+                    raise CameraLost(f"no frame for {silent_us / SECOND:.1f} s")
+                await self._pause(LOOK_S)
+        finally:
+            await self._halt()
+
+    async def _halt(self) -> None:
+        """Stop the camera, then seal what it gave."""
+        await self._thread.call(self.camera.stop, CALL_LIMIT_S)
+        await asyncio.to_thread(self._writer.flush, FLUSH_LIMIT_S)
+        await self._thread.call(self.camera.close, CALL_LIMIT_S)
+        log.info("camera stopped", camera=self.name)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but not longer than the lane is wanted."""
+        try:
+            await asyncio.wait_for(self._unwanted.wait(), seconds)
+        except TimeoutError:
+            pass
+
+    def _take(self, frame: Frame) -> None:
+        """The camera's sink, on its thread: never blocks, never raises."""
+        if frame.sensor_ns // 1000 < self._given_up_us:
+            self.late_frames += 1
+            return
+        self._writer.put(frame)
+
+    def _on_sealed(self, sealed: Sealed) -> None:
+        """From the writer's thread, before the writer forgets that the segment was pending."""
+        self._unrecorded.append(sealed.start_us)
+        try:
+            self._loop.call_soon_threadsafe(self._hand_over, sealed)
+        except RuntimeError:
+            pass  # the loop has gone; the segment is adopted at the next start
+
+    def _on_failed(self, error: Exception) -> None:
+        log.error("segment not written", camera=self.name, error=str(error))

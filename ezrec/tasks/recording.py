@@ -1,0 +1,207 @@
+"""Recording: keeps both cameras writing while the time is wanted, and says how far their footage is known.
+
+It lays the films' windows onto this run's monotonic clock, follows the wall clock when it steps, turns the lanes on
+and off, and takes a film from `booked` to `recording` (with its first segment), to `recorded` (its window is over and
+its footage durable or lost) or to `missed`.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from ezrec import logs
+from ezrec.adapters.segments import Sealed
+from ezrec.config import Settings
+from ezrec.domain.clock import SECOND, STEP_US, Clock
+from ezrec.domain.film import Film
+from ezrec.domain.stages import CHANGEABLE, Stage
+from ezrec.domain.timeline import HOLD_US, Offset, Span, begin_span, lay
+from ezrec.store import Store
+from ezrec.tasks.lane import Lane
+
+log = logs.get("recording")
+
+LOOK_S = 0.5  # how often windows and clocks are looked at, when nothing asks for it sooner
+END_WAIT_US = SECOND // 2  # how long a camera may take to deliver the frames of a window's last moment
+FOR_EVER_US = 1 << 62
+
+MakeLane = Callable[[int, Callable[[Sealed], None]], Lane]
+"""Builds a lane for a run, given what to do with its sealed segments."""
+
+
+class Recording:
+    """The recorder task. `changed` is called when footage became known or a film took a step."""
+
+    def __init__(self, store: Store, clock: Clock, data: Path, settings: Settings, make_lanes: Sequence[MakeLane],
+                 boot_id: str, free_bytes: Callable[[Path], int], changed: Callable[[], None]) -> None:
+        self._store = store
+        self._clock = clock
+        self._data = data
+        self._lead_us = round(settings.cameras.lead_s * SECOND)
+        self._min_free = settings.disk.min_free_mb << 20
+        self._make_lanes = make_lanes
+        self._boot_id = boot_id
+        self._free_bytes = free_bytes
+        self._changed = changed
+        self._look = asyncio.Event()
+        self._sealed: asyncio.Queue[Sealed] = asyncio.Queue()
+        self._offset = Offset(0, 0)
+        self._known_us = 0
+        self._cut_us = 0  # where segments were last asked to end
+        self._disk_said = False
+        self.run_id = 0
+        self.lanes: Mapping[str, Lane] = {}
+        self.looked_us = 0  # monotonic time of the last look: the watchdog's proof of life
+
+    def look(self) -> None:
+        """Films have changed: look now."""
+        self._look.set()
+
+    def known_to_us(self, run: int) -> int:
+        """The time of `run` up to which all cameras' footage is durable or will never come, run-monotonic µs."""
+        if run != self.run_id or not self.lanes:
+            return FOR_EVER_US
+        return min(lane.watermark_us() for lane in self.lanes.values())
+
+    def delivering(self) -> dict[str, tuple[int, int]]:
+        """The cameras that deliver frames now, with the size of their picture in pixels."""
+        return {name: lane.camera.size for name, lane in self.lanes.items() if lane.streaming}
+
+    @property
+    def active(self) -> bool:
+        """Whether any camera is on."""
+        return not all(lane.idle for lane in self.lanes.values())
+
+    async def begin(self) -> None:
+        """Begin a run: its row, its first offset, its lanes. Afterwards `run` may be started."""
+        now = self._clock.mono_us()
+        self._offset = Offset(now, self._clock.wall_us() - now)
+        self.run_id = await self._store.begin_run(self._boot_id, now, self._offset.wall_us)
+        made = [make(self.run_id, self._sealed.put_nowait) for make in self._make_lanes]
+        self.lanes = {lane.name: lane for lane in made}
+        log.info("run begun", run=self.run_id)
+
+    async def run(self) -> None:
+        """Record for ever; ends only by an error that the process must leave for."""
+        async with asyncio.TaskGroup() as group:
+            for lane in self.lanes.values():
+                group.create_task(lane.run(), name=f"recording.{lane.name}")
+            group.create_task(self._write_rows(), name="recording.rows")
+            while True:
+                await self.run_once()
+                try:
+                    await asyncio.wait_for(self._look.wait(), LOOK_S)
+                except TimeoutError:
+                    pass
+                self._look.clear()
+
+    async def stop(self) -> None:
+        """Stop the cameras, seal their segments and write the rows."""
+        await asyncio.gather(*(lane.stop() for lane in self.lanes.values()))
+        await asyncio.sleep(0)  # lets the last hand-overs from the writers' threads arrive
+        while not self._sealed.empty():
+            await self._write_row(self._sealed.get_nowait())
+
+    async def run_once(self) -> None:
+        """One look: clock, windows, lanes, films that are over."""
+        self.looked_us = now = self._clock.mono_us()
+        await self._follow_clock(now)
+        wanted, ends = False, []
+        films = await self._store.films(*CHANGEABLE)
+        for film in films:
+            span = await self._lay(film, now)
+            if self._over(film, span, now):
+                await self._close(film)
+            elif span:
+                wanted = wanted or span.start_us - self._lead_us <= now < self._until(span)
+                ends.append(span.end_us + HOLD_US)  # a segment that ends there lets the film end without waiting
+        for lane in self.lanes.values():
+            lane.want(wanted)
+        if ends and min(ends) != self._cut_us:
+            self._cut_us = min(ends)
+            for lane in self.lanes.values():
+                lane.cut_after(self._cut_us)
+        known = self.known_to_us(self.run_id)
+        if films and known > self._known_us + HOLD_US // 2:
+            self._known_us = known
+            self._changed()
+
+    async def _follow_clock(self, now: int) -> None:
+        offset = self._clock.wall_us() - self._clock.mono_us()
+        stepped = offset - self._offset.wall_us
+        if abs(stepped) <= STEP_US:
+            return
+        self._offset = Offset(now, offset)
+        await self._store.add_offset(self.run_id, self._offset)
+        log.warning("wall clock stepped", seconds=stepped / SECOND, run=self.run_id)
+
+    async def _lay(self, film: Film, now: int) -> Span | None:
+        """The film's window on this run, made when it is about to open, moved when the booking or the clock moved."""
+        ours: Span | None = None
+        for span in await self._store.spans(film.booking_id):
+            newest = (await self._store.offsets(span.run))[-1].wall_us
+            start_us, end_us = lay(film.starts_at, film.ends_at, span.begun_us, newest)
+            moved = span.moved(start_us, end_us)
+            if span.run == self.run_id and film.stage is Stage.BOOKED and now < span.start_us:
+                moved = begin_span(span.run, film.starts_at, film.ends_at, newest)  # not begun: nothing to keep
+            if moved != span:
+                await self._store.put_span(film.booking_id, moved)
+                self._changed()
+            if span.run == self.run_id:
+                ours = moved
+        if ours:
+            return ours
+        span = begin_span(self.run_id, film.starts_at, film.ends_at, self._offset.wall_us)
+        if not span.start_us - self._lead_us <= now < span.end_us or not self._room_for(film):
+            return None
+        await self._store.put_span(film.booking_id, span)
+        log.info("window opens", booking=film.booking_id, run=self.run_id,
+                 in_s=max(0.0, (span.start_us - now) / SECOND), for_s=(span.end_us - max(now, span.start_us)) / SECOND)
+        return span
+
+    def _room_for(self, film: Film) -> bool:
+        """Whether the disk has room for a film that has not begun; one that has goes on in any case."""
+        if film.stage is not Stage.BOOKED or self._free_bytes(self._data) >= self._min_free:
+            self._disk_said = False
+            return True
+        if not self._disk_said:
+            self._disk_said = True
+            log.error("disk nearly full, no new film is begun", booking=film.booking_id,
+                      free_mb=self._free_bytes(self._data) >> 20, wanted_mb=self._min_free >> 20)
+        return False
+
+    def _until(self, span: Span) -> int:
+        """When the cameras may stop for a span: at its end, or a moment later if its last frames are still to come."""
+        if all(lane.last_frame_us() >= span.end_us for lane in self.lanes.values() if lane.streaming):
+            return span.end_us
+        return span.end_us + END_WAIT_US
+
+    def _over(self, film: Film, span: Span | None, now: int) -> bool:
+        """Whether a film's window is over and nothing will still come for it."""
+        if span is None:
+            return self._clock.wall_us() >= film.ends_at
+        return now >= self._until(span) and self.known_to_us(self.run_id) >= span.end_us + HOLD_US
+
+    async def _close(self, film: Film) -> None:
+        current = await self._store.film(film.booking_id)
+        if current is None or (current.stage, current.starts_at, current.ends_at) != (film.stage, film.starts_at,
+                                                                                      film.ends_at):
+            return  # changed since it was read: the next look decides
+        to = Stage.RECORDED if film.stage is Stage.RECORDING else Stage.MISSED
+        log.debug("taking step", booking=film.booking_id, to=to)
+        await self._store.step(film.booking_id, to)
+        log.debug("step taken", booking=film.booking_id, to=to)
+        log.info("booking ended" if to is Stage.RECORDED else "booking missed", booking=film.booking_id)
+        self._changed()
+
+    async def _write_rows(self) -> None:
+        while True:
+            await self._write_row(await self._sealed.get())
+
+    async def _write_row(self, sealed: Sealed) -> None:
+        begun = await asyncio.shield(self._store.add_segment(sealed.row(self._data)))
+        self.lanes[sealed.camera].recorded(sealed)
+        log.debug("segment sealed", camera=sealed.camera, run=sealed.run, start_us=sealed.start_us)
+        for booking_id in begun:
+            log.info("booking started", booking=booking_id)
+        self._changed()

@@ -1,0 +1,23 @@
+"""What holds for all tests."""
+
+import os
+
+import pytest
+
+
+def _skipped(config: pytest.Config) -> int:
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    return len(reporter.stats.get("skipped", ())) if reporter else 0
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI a test that was skipped is a test that failed: everything it needs is there or can be installed."""
+    if os.environ.get("CI") and _skipped(session.config) and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say why a session without a failed test failed."""
+    if os.environ.get("CI") and (skipped := _skipped(config)):
+        terminalreporter.write_line(f"skipped in CI: {skipped}; that counts as failed", red=True)

@@ -1,0 +1,278 @@
+"""A chunk shows the frames it should, says truly what it shows, and survives damaged footage."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from ezrec.domain.errors import BadMedia
+from ezrec.domain.film import ChunkJob, Footage, Logo, Recipe, Rung
+from ezrec.media.chunk import render
+from ezrec.media.compose import BANDS, layout
+from ezrec.media.join import Joiner
+
+Jobs = Callable[..., ChunkJob]
+Shoot = Callable[..., tuple[Footage, ...]]
+RIGHT_X = 288  # where the right view begins on the canvas of the `recipe` fixture
+
+
+def counters(path: str, tools: Any) -> tuple[list[int], list[int]]:
+    """The counters that the left and the right half of the film at `path` show."""
+    seen = [tools.luma_of(frame) for frame in tools.pictures(path)]
+    return [tools.read_counter(one) for one in seen], [tools.read_counter(one, RIGHT_X) for one in seen]
+
+
+def test_every_tick_shows_the_frame_of_its_time(job: Jobs, footage: Shoot, tools: Any) -> None:
+    made = job(footage("l", tools.shots(70)), footage("r", tools.shots(70)), first=25, ticks=20)
+    report = render(made)
+    left, right = counters(made.out, tools)
+    assert left == right == list(range(25, 45))
+    share = report.cameras["left"]
+    assert (share.shown, share.filled, share.repeats, share.skips, share.corrupt) == (20, 0, 0, 0, 0)
+    assert abs((share.first_us or 0) - 833_333) < 20
+    assert (report.both, report.apart, report.bytes) == (20, 0, Path(made.out).stat().st_size)
+
+
+def test_the_first_picture_is_a_key_frame_and_groups_are_closed(job: Jobs, footage: Shoot, tools: Any) -> None:
+    made = job(footage("l", tools.shots(60)), footage("r", tools.shots(60)), ticks=40)
+    render(made)
+    with av.open(made.out) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+        context = container.streams.video[0].codec_context
+        assert (context.width, context.height) == (608, 180)
+        assert (int(context.color_range), int(context.colorspace)) == (1, 1)
+    keys = [n for n, packet in enumerate(packets) if packet.is_keyframe]
+    assert keys[0] == 0
+    assert max(b - a for a, b in zip([*keys, 40], [*keys[1:], 40, 40], strict=False)) <= 15
+    for key in keys:  # no picture of a later group is shown before its key frame
+        assert all(packet.pts >= packets[key].pts for packet in packets[key:])
+
+
+def test_the_same_job_gives_the_same_bytes(job: Jobs, footage: Shoot, tools: Any, recipe: Recipe) -> None:
+    two_threads = replace(recipe, encoder=replace(recipe.encoder, threads=2, preset="veryfast"))
+    made = job(footage("l", tools.shots(40)), footage("r", tools.shots(40)), recipe=two_threads)
+    digests = set()
+    for _ in range(2):
+        render(made)
+        digests.add(hashlib.sha256(Path(made.out).read_bytes()).hexdigest())
+    assert len(digests) == 1
+
+
+def test_dropped_frames_are_counted_as_the_counters_show_them(job: Jobs, footage: Shoot, tools: Any) -> None:
+    lossy = [shot for shot in tools.shots(60) if shot[1] not in (10, 11, 30)]
+    made = job(footage("l", lossy), footage("r", tools.shots(60)), ticks=50)
+    share = render(made).cameras["left"]
+    left, right = counters(made.out, tools)
+    steps = np.diff(left)
+    assert right == list(range(50))
+    assert share.repeats == int((steps == 0).sum()) == 3
+    assert share.skips == int((steps[steps > 0] - 1).sum()) == 3
+
+
+def test_a_slower_camera_repeats_and_a_faster_one_skips(job: Jobs, footage: Shoot, tools: Any) -> None:
+    made = job(footage("l", tools.shots(40, rate=25)), footage("r", tools.shots(80, rate=60)), ticks=30)
+    report = render(made)
+    left, right = counters(made.out, tools)
+    assert report.cameras["left"].repeats == 30 - len(set(left)) == 5
+    assert report.cameras["right"].skips == sum(np.diff(right) - 1)
+    assert report.apart == 0
+    assert report.worst_us <= 8_334 + 2000
+
+
+def test_halves_that_are_apart_are_told(job: Jobs, footage: Shoot, tools: Any) -> None:
+    lossy = [shot for shot in tools.shots(60) if not 10 <= shot[1] < 22]
+    report = render(job(footage("l", tools.shots(60)), footage("r", lossy), ticks=40))
+    assert report.cameras["right"].filled == 0
+    assert report.apart >= 10
+    assert 195_000 < report.worst_us < 220_000
+
+
+def test_a_half_that_nobody_saw_is_filled_and_not_counted_as_skipped(job: Jobs, footage: Shoot, tools: Any) -> None:
+    times = tools.shots(90)
+    early, late = footage("l", times[:20], each=20), footage("m", times[60:], each=30)
+    made = job((*early, *late), footage("r", times), ticks=80)
+    report = render(made)
+    share = report.cameras["left"]
+    assert (share.shown, share.filled, share.skips, report.both) == (40, 40, 0, 40)
+    frames = [tools.luma_of(frame) for frame in tools.pictures(made.out)]
+    low, high = min(BANDS) - 3, max(BANDS) + 3
+    assert [n for n, one in enumerate(frames) if low <= one[:, :280].min() and one[:, :280].max() <= high] == list(
+        range(20, 60)
+    )
+    assert [tools.read_counter(one, RIGHT_X) for one in frames] == list(range(80))
+
+
+def test_a_gap_stated_inside_a_segment_is_filled(job: Jobs, footage: Shoot, tools: Any) -> None:
+    (piece,) = footage("l", [shot for shot in tools.shots(60) if not 15 <= shot[1] < 45], each=60)
+    gap = (500_000, 1_500_000)
+    report = render(job((replace(piece, gaps=(gap,)),), footage("r", tools.shots(60)), ticks=60))
+    assert (report.cameras["left"].shown, report.cameras["left"].filled) == (30, 30)
+
+
+def test_frames_after_the_end_of_a_segment_are_not_shown(job: Jobs, footage: Shoot, tools: Any) -> None:
+    (piece,) = footage("l", tools.shots(40), each=40)
+    made = job((replace(piece, end_us=700_000),), footage("r", tools.shots(40)), ticks=30)
+    assert render(made).cameras["left"].shown == 21
+    assert counters(made.out, tools)[0][:21] == list(range(21))
+
+
+def test_damage_repeats_the_last_good_frame_until_the_next_key_frame(
+    job: Jobs, footage: Shoot, tools: Any
+) -> None:
+    (piece,) = footage("l", tools.shots(60), each=60)
+    data = bytearray(Path(piece.path).read_bytes())
+    with av.open(piece.path) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+        start = packets[20].pos
+        end = packets[21].pos
+    for at in range(start, end, 188):  # keep the transport packets' headers, ruin what they carry
+        data[at + 40 : at + 188] = bytes(b ^ 0x5A for b in data[at + 40 : at + 188])
+    Path(piece.path).write_bytes(data)
+    made = job((piece,), footage("r", tools.shots(60)), ticks=50)
+    share = render(made).cameras["left"]
+    left, right = counters(made.out, tools)
+    assert share.corrupt >= 1
+    assert right == list(range(50))
+    assert left[:20] == list(range(20))
+    assert left[20:30] == [19] * 10
+    assert left[30:] == list(range(30, 50))
+
+
+def test_a_truncated_segment_gives_what_it_has(job: Jobs, footage: Shoot, tools: Any) -> None:
+    (piece,) = footage("l", tools.shots(60), each=60)
+    path = Path(piece.path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2 // 188 * 188 + 50])
+    made = job((piece,), footage("r", tools.shots(60)), ticks=60)
+    share = render(made).cameras["left"]
+    left, _ = counters(made.out, tools)
+    shown = len(set(left))
+    assert 15 <= shown <= 45
+    assert left[: shown - 1] == list(range(shown - 1))
+    assert share.shown == 60
+    assert share.repeats >= 15
+
+
+@pytest.mark.parametrize("content", [None, b"", b"this is not a film\n" * 40, bytes(4000)])
+def test_one_segment_of_three_that_cannot_be_read_leaves_a_filled_half(
+    job: Jobs, footage: Shoot, tools: Any, content: bytes | None
+) -> None:
+    pieces = footage("l", tools.shots(90))
+    path = Path(pieces[1].path)
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    share = render(job(pieces, footage("r", tools.shots(90)), ticks=85)).cameras["left"]
+    assert (share.filled, share.shown) == (30, 55)
+    assert share.corrupt == (0 if content == bytes(4000) else 1) or share.corrupt == 1
+
+
+def test_a_view_of_which_nothing_decodes_is_bad_media_and_leaves_nothing(
+    job: Jobs, footage: Shoot, tools: Any
+) -> None:
+    (piece,) = footage("l", tools.shots(30), each=30)
+    Path(piece.path).write_bytes(b"rubbish" * 1000)
+    made = job((piece,), footage("r", tools.shots(30)), ticks=20)
+    with pytest.raises(BadMedia, match="left"):
+        render(made)
+    assert not list(Path(made.out).parent.glob("chunk*"))
+    share = render(replace(made, rung=Rung.RIGHT))
+    assert (share.cameras["left"].filled, share.cameras["right"].shown) == (20, 20)
+
+
+def test_a_logo_that_cannot_be_used_is_bad_media_and_the_plain_rung_goes_without(
+    job: Jobs, footage: Shoot, tools: Any, recipe: Recipe, tmp_path: Path
+) -> None:
+    with_logo = replace(recipe, logos=(Logo("x", str(tmp_path / "none.png"), "0", "top_left", 40, 8),))
+    made = job(footage("l", tools.shots(30)), footage("r", tools.shots(30)), recipe=with_logo, ticks=10)
+    with pytest.raises(BadMedia, match=r"none\.png"):
+        render(made)
+    assert render(replace(made, rung=Rung.PLAIN)).both == 10
+
+
+def test_a_logo_is_on_every_picture(job: Jobs, footage: Shoot, tools: Any, recipe: Recipe, tmp_path: Path) -> None:
+    path = tmp_path / "logo.png"
+    path.write_bytes(bytes(cv2.imencode(".png", np.full((20, 40, 3), 255, np.uint8))[1]))
+    logos = tuple(Logo(p, str(path), "0", p, 40, 8) for p in ("top_left", "top_right"))
+    made = job(footage("l", tools.shots(30)), footage("r", tools.shots(30)), recipe=replace(recipe, logos=logos), ticks=6)
+    render(made)
+    for frame in tools.pictures(made.out):
+        luma = tools.luma_of(frame)
+        assert luma[12:24, 12:44].min() > 220
+        assert luma[12:24, 608 - 44 : 608 - 12].min() > 220
+
+
+@pytest.mark.parametrize("rung", list(Rung))
+def test_every_rung_gives_all_ticks(job: Jobs, footage: Shoot, tools: Any, rung: Rung) -> None:
+    made = job(footage("l", tools.shots(20)), footage("r", tools.shots(20)), ticks=10, rung=rung)
+    report = render(made)
+    shown = {name: share.shown for name, share in report.cameras.items()}
+    assert shown == {"left": 0 if rung is Rung.RIGHT else 10, "right": 0 if rung is Rung.LEFT else 10}
+    assert len(tools.pictures(made.out)) == 10
+
+
+def test_the_plain_rung_has_a_hard_edge(job: Jobs, footage: Shoot, tools: Any, recipe: Recipe) -> None:
+    made = job(footage("l", tools.shots(5)), footage("r", tools.shots(5)), ticks=1, rung=Rung.PLAIN)
+    render(made)
+    luma = tools.luma_of(tools.pictures(made.out)[0]).astype(int)
+    expected = tools.luma_of(tools.drawn(0)).astype(int)
+    assert np.abs(luma[:70, 290:302] - expected[:70, 290:302]).mean() < 4
+    assert np.abs(luma[:70, 306:318] - expected[:70, 18:30]).mean() < 4
+
+
+def test_views_of_different_size_are_brought_to_one_height(
+    job: Jobs, footage: Shoot, tools: Any, recipe: Recipe
+) -> None:
+    canvas = layout({"left": (324, 200), "right": (320, 180)})
+    made = job(
+        footage("l", tools.shots(10), size=(324, 200)),
+        footage("r", tools.shots(10)),
+        recipe=replace(recipe, canvas=canvas),
+        ticks=5,
+    )
+    render(made)
+    film = tools.pictures(made.out)[2]
+    assert (film.width, film.height) == (canvas.width, 180)
+    assert tools.read_counter(tools.luma_of(film), canvas.views[1].x) == 2
+
+
+def test_the_poster_is_the_middle_picture(job: Jobs, footage: Shoot, tools: Any, tmp_path: Path) -> None:
+    made = job(footage("l", tools.shots(40)), footage("r", tools.shots(40)), ticks=21, poster=str(tmp_path / "p.jpg"))
+    render(made)
+    poster = cv2.imread(str(tmp_path / "p.jpg"))
+    assert poster is not None
+    assert poster.shape[:2] == (180, 608)
+    assert tools.read_counter(cv2.cvtColor(poster, cv2.COLOR_BGR2GRAY)) == 10
+
+
+def test_nothing_temporary_is_left_and_an_old_chunk_is_replaced(job: Jobs, footage: Shoot, tools: Any) -> None:
+    made = job(footage("l", tools.shots(20)), footage("r", tools.shots(20)), ticks=5)
+    Path(made.out).write_bytes(b"old")
+    render(made)
+    assert len(tools.pictures(made.out)) == 5
+    assert not list(Path(made.out).parent.glob("*.tmp"))
+
+
+def test_pictures_around_joins_are_as_good_as_elsewhere(
+    job: Jobs, footage: Shoot, tools: Any, recipe: Recipe, tmp_path: Path
+) -> None:
+    left, right = footage("l", tools.shots(130)), footage("r", tools.shots(130))
+    tuned = replace(recipe, encoder=replace(recipe.encoder, preset="veryfast", crf=23))
+    joiner = Joiner(tmp_path / "film.mp4", tuned)
+    for number in range(4):
+        made = job(left, right, first=30 * number, recipe=tuned)
+        render(made)
+        joiner.add(made.out, 30)
+    joiner.close()
+    quality = []
+    for n, frame in enumerate(tools.pictures(tmp_path / "film.mp4")):
+        error = tools.luma_of(frame)[:, :288].astype(float) - tools.luma_of(tools.drawn(n))[:, :288]
+        quality.append(10 * np.log10(255**2 / np.mean(error**2)))
+    for join in (30, 60, 90):
+        assert np.mean(quality[join - 5 : join + 5]) >= np.median(quality) - 1
+        assert min(quality[join - 5 : join + 5]) >= np.median(quality) - 3

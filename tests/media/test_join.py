@@ -1,0 +1,229 @@
+"""A film joined from chunks: its bytes, its index, its time stamps, and what is refused."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+
+from ezrec.domain.errors import BadMedia, IndexOutgrown
+from ezrec.domain.film import ChunkJob, Encoder, Intro, Recipe
+from ezrec.media.chunk import render
+from ezrec.media.intro import normalise
+from ezrec.media.join import FRONT, Joiner, index_reserve
+from ezrec.media.probe import film_facts
+
+LENGTHS = (20, 1, 2, 15, 7)
+
+
+@pytest.fixture
+def chunks(job: Callable[..., ChunkJob], footage: Any, tools: Any) -> list[tuple[str, int]]:
+    """Chunks of odd lengths that follow each other."""
+    left, right = footage("l", tools.shots(60)), footage("r", tools.shots(60))
+    made, first = [], 0
+    for ticks in LENGTHS:
+        one = job(left, right, first=first, ticks=ticks)
+        render(one)
+        made.append((one.out, ticks))
+        first += ticks
+    return made
+
+
+def joined(path: Path, recipe: Recipe, chunks: list[tuple[str, int]]) -> Path:
+    joiner = Joiner(path, recipe)
+    for chunk, ticks in chunks:
+        joiner.add(chunk, ticks)
+    facts = joiner.close()
+    assert facts.frames == sum(ticks for _, ticks in chunks)
+    return path
+
+
+def moov_size(path: Path) -> int:
+    data = path.read_bytes()
+    at = data.index(b"moov")
+    return int.from_bytes(data[at - 4 : at], "big")
+
+
+def test_a_film_has_all_pictures_in_order_at_a_constant_rate(
+    tmp_path: Path, recipe: Recipe, chunks: list[tuple[str, int]], tools: Any
+) -> None:
+    film = joined(tmp_path / "film.mp4", recipe, chunks)
+    with av.open(str(film)) as container:
+        stream = container.streams.video[0]
+        packets = [packet for packet in container.demux(stream) if packet.size]
+        tick = 1 / (recipe.rate * Fraction(stream.time_base or 1))
+        assert (stream.frames, stream.start_time, stream.duration) == (45, 0, 45 * tick)
+    assert sorted(packet.pts for packet in packets) == [n * tick for n in range(45)]
+    assert [packet.dts for packet in packets] == [(n - 1) * tick for n in range(45)]
+    assert [tools.read_counter(tools.luma_of(frame)) for frame in tools.pictures(film)] == list(range(45))
+
+
+def test_the_same_chunks_give_the_same_bytes(tmp_path: Path, recipe: Recipe, chunks: list[tuple[str, int]]) -> None:
+    films = [joined(tmp_path / name, recipe, chunks) for name in ("one.mp4", "two.mp4")]
+    assert len({hashlib.sha256(film.read_bytes()).digest() for film in films}) == 1
+
+
+def test_nothing_behind_the_reserve_changes_by_later_chunks_or_by_closing(
+    tmp_path: Path, recipe: Recipe, chunks: list[tuple[str, int]]
+) -> None:
+    path = tmp_path / "film.mp4"
+    joiner = Joiner(path, recipe)
+    seen = b""
+    assert joiner.grown == 0
+    for chunk, ticks in chunks:
+        joiner.add(chunk, ticks)
+        now = path.read_bytes()
+        assert joiner.grown == len(now)
+        assert now[recipe.index_reserve :].startswith(seen)
+        assert len(now) > recipe.index_reserve + len(seen)
+        seen = now[recipe.index_reserve :]
+    joiner.close()
+    assert path.read_bytes()[recipe.index_reserve :] == seen
+
+
+def test_an_index_that_does_not_fit_is_told_before_anything_is_written(
+    tmp_path: Path, recipe: Recipe, chunks: list[tuple[str, int]]
+) -> None:
+    path = tmp_path / "film.mp4"
+    joiner = Joiner(path, replace(recipe, index_reserve=2000))
+    for chunk, ticks in chunks:
+        joiner.add(chunk, ticks)
+    before = path.read_bytes()
+    with pytest.raises(IndexOutgrown, match="2000"):
+        joiner.close()
+    assert path.read_bytes() == before
+    joiner.discard()
+    joiner.discard()
+    assert not path.exists()
+
+
+def test_the_reckoned_index_is_never_too_small_and_hardly_too_large(
+    tmp_path: Path, recipe: Recipe, chunks: list[tuple[str, int]]
+) -> None:
+    many = replace(recipe, index_reserve=1 << 18)
+    joiner = Joiner(tmp_path / "film.mp4", many)
+    for _ in range(40):
+        for chunk, ticks in chunks:
+            joiner.add(chunk, ticks)
+    reckoned = joiner.index_bytes()
+    joiner.close()
+    real = moov_size(tmp_path / "film.mp4")
+    assert real + FRONT <= reckoned <= real * 1.1
+
+
+def test_a_reserve_that_is_just_large_enough_is_enough(
+    tmp_path: Path, recipe: Recipe, chunks: list[tuple[str, int]]
+) -> None:
+    probe = Joiner(tmp_path / "probe.mp4", recipe)
+    for chunk, ticks in chunks:
+        probe.add(chunk, ticks)
+    exact = probe.index_bytes()
+    probe.discard()
+    joined(tmp_path / "film.mp4", replace(recipe, index_reserve=exact), chunks)
+    with pytest.raises(IndexOutgrown):
+        joined(tmp_path / "film.mp4", replace(recipe, index_reserve=exact - 1), chunks)
+
+
+def test_a_reserve_has_room_for_twice_the_booked_length(
+    tmp_path: Path, recipe: Recipe, chunks: list[tuple[str, int]]
+) -> None:
+    booked = 45 * 20
+    reserve = index_reserve(booked, recipe.encoder, sound=False)
+    joiner = Joiner(tmp_path / "film.mp4", replace(recipe, index_reserve=reserve))
+    for _ in range(40):
+        for chunk, ticks in chunks:
+            joiner.add(chunk, ticks)
+    assert joiner.close().frames == 2 * booked
+    assert index_reserve(30 * 3600, Encoder(), sound=True) < 4 << 20
+
+
+@pytest.mark.parametrize("kind", ["count", "text", "missing", "truncated", "options", "size"])
+def test_a_chunk_that_is_not_what_was_asked_for_is_refused_and_the_film_goes_on(
+    tmp_path: Path,
+    recipe: Recipe,
+    chunks: list[tuple[str, int]],
+    job: Callable[..., ChunkJob],
+    kind: str,
+) -> None:
+    bad, ticks = tmp_path / "bad.mp4", 20
+    data = Path(chunks[0][0]).read_bytes()
+    if kind == "count":
+        bad.write_bytes(data)
+        ticks = 21
+    elif kind == "text":
+        bad.write_bytes(b"no film at all " * 100)
+    elif kind == "truncated":
+        bad.write_bytes(data[: len(data) // 2])
+    elif kind == "options":
+        other = replace(recipe, encoder=replace(recipe.encoder, bframes=0))
+        render(job(ticks=20, recipe=other, out=str(bad)))
+    elif kind == "size":
+        other = replace(recipe, canvas=replace(recipe.canvas, width=600))
+        render(job(ticks=20, recipe=other, out=str(bad)))
+    joiner = Joiner(tmp_path / "film.mp4", recipe)
+    joiner.add(*chunks[0])
+    grown = joiner.grown
+    with pytest.raises(BadMedia, match="bad"):
+        joiner.add(bad, ticks)
+    assert (joiner.grown, joiner.ticks) == (grown, 20)
+    joiner.add(*chunks[1])
+    assert joiner.close().frames == 21
+
+
+def test_a_film_without_b_frames_is_joined_as_well(
+    tmp_path: Path, recipe: Recipe, job: Callable[..., ChunkJob]
+) -> None:
+    plain = replace(recipe, encoder=replace(recipe.encoder, bframes=0))
+    made = []
+    for first in (0, 5):
+        one = job(first=first, ticks=5, recipe=plain)
+        render(one)
+        made.append((one.out, 5))
+    joined(tmp_path / "film.mp4", plain, made)
+
+
+def test_an_intro_with_sound_comes_first_and_the_film_keeps_growing_after_it(
+    tmp_path: Path, recipe: Recipe, chunks: list[tuple[str, int]], tools: Any
+) -> None:
+    clip = tools.write_clip(tmp_path / "clip.mp4", sound=True)
+    intro = normalise(clip, recipe, tmp_path / "intro.mp4", 10)
+    assert intro.sound
+    with_intro = replace(recipe, intro=intro)
+    all_of_it = [(intro.path, intro.ticks), *chunks, *chunks]
+    path = tmp_path / "film.mp4"
+    joiner = Joiner(path, with_intro)
+    grown = [joiner.grown]
+    for chunk, ticks in all_of_it:
+        joiner.add(chunk, ticks)
+        grown.append(joiner.grown)
+        fed = sum(Path(one).stat().st_size for one, _ in all_of_it[: len(grown) - 1])
+        assert grown[-1] - with_intro.index_reserve > fed * 0.5  # nothing is held back
+    assert joiner.index_bytes() < with_intro.index_reserve
+    before = path.read_bytes()[with_intro.index_reserve :]
+    facts = joiner.close()
+    assert path.read_bytes()[with_intro.index_reserve :][: len(before)] == before
+    assert moov_size(path) + FRONT <= joiner.index_bytes()
+    assert (facts.frames, facts.sound) == (30 + 90, True)
+    assert joined(tmp_path / "again.mp4", with_intro, all_of_it).read_bytes() == path.read_bytes()
+    with av.open(str(path)) as container:
+        sound = [frame for frame in container.decode(audio=0)]
+        assert abs(sum(frame.samples for frame in sound) / 48_000 - 1) < 0.05
+
+
+def test_a_silent_intro_brings_no_sound_track(
+    tmp_path: Path, recipe: Recipe, chunks: list[tuple[str, int]], tools: Any
+) -> None:
+    intro: Intro = normalise(tools.write_clip(tmp_path / "clip.mp4"), recipe, tmp_path / "intro.mp4", 10)
+    joined(tmp_path / "film.mp4", replace(recipe, intro=intro), [(intro.path, intro.ticks), *chunks])
+    assert not film_facts(tmp_path / "film.mp4").sound
+
+
+def test_closing_a_film_of_nothing_is_refused(tmp_path: Path, recipe: Recipe) -> None:
+    joiner = Joiner(tmp_path / "film.mp4", recipe)
+    with pytest.raises(BadMedia, match="nothing"):
+        joiner.close()
+    joiner.discard()

@@ -1,0 +1,185 @@
+"""Logos of every sort: prepared, placed, blended, or refused with a reason."""
+
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from av.video.frame import VideoFrame
+
+from ezrec.domain.errors import BadMedia
+from ezrec.domain.film import Canvas, Logo
+from ezrec.media.compose import black, planes_of
+from ezrec.media.overlay import LARGEST_BYTES, Placed, blend, place, prepare_logo
+
+CANVAS = Canvas(320, 180, ())
+
+
+def png(pixels: Any, form: str = ".png") -> bytes:
+    return bytes(cv2.imencode(form, np.asarray(pixels))[1])
+
+
+def film_with(source: bytes, width: int = 40, opacity: float = 1.0) -> Any:
+    frame = black(VideoFrame(320, 180, "yuv420p"))
+    planes = planes_of(frame)
+    planes[0][:] = 100
+    blend(planes, Placed(prepare_logo(source, width, opacity=opacity), 20, 10))
+    return planes, frame
+
+
+WHITE = np.full((20, 40, 3), 255, np.uint8)
+RED_BGR = np.full((20, 40, 3), (0, 0, 255), np.uint8)
+
+
+def test_white_and_red_become_their_bt709_limited_values() -> None:
+    planes, _ = film_with(png(WHITE))
+    assert (planes[0][15, 30], planes[1][8, 15], planes[2][8, 15]) == (235, 128, 128)
+    planes, _ = film_with(png(RED_BGR))
+    assert [int(p) for p in (planes[0][15, 30], planes[1][8, 15], planes[2][8, 15])] == [63, 102, 240]
+
+
+def test_a_logo_touches_its_rectangle_and_nothing_else() -> None:
+    planes, _ = film_with(png(WHITE))
+    inside = np.zeros((180, 320), bool)
+    inside[10:30, 20:60] = True
+    assert (planes[0][inside] == 235).all()
+    assert (planes[0][~inside] == 100).all()
+
+
+def test_half_transparent_white_is_half_way() -> None:
+    planes, _ = film_with(png(np.dstack([WHITE, np.full((20, 40), 128, np.uint8)])))
+    assert abs(int(planes[0][15, 30]) - 168) <= 1
+    planes, _ = film_with(png(WHITE), opacity=0.5)
+    assert abs(int(planes[0][15, 30]) - 168) <= 1
+
+
+def test_rows_without_anything_are_not_touched() -> None:
+    alpha = np.zeros((20, 40), np.uint8)
+    alpha[4:6] = alpha[12:14] = 255
+    overlay = prepare_logo(png(np.dstack([WHITE, alpha])), 40)
+    assert [(patch.top, len(patch.keep)) for patch in overlay.patches if patch.plane == 0] == [(4, 2), (12, 2)]
+
+
+def test_a_transparent_fringe_does_not_darken_the_edge() -> None:
+    pixels = np.zeros((40, 80, 4), np.uint8)
+    pixels[:, 40:] = 255  # the left half is transparent black
+    planes, _ = film_with(png(pixels), width=38)
+    assert planes[0][12:28, 20:58].min() >= 100
+
+
+@pytest.mark.parametrize(
+    ("source", "luma"),
+    [
+        (png(np.full((20, 40), 255, np.uint8)), 235),
+        (png(np.full((20, 40, 3), 65535, np.uint16)), 235),
+        (png(np.full((20, 40, 4), 65535, np.uint16)), 235),
+        (png(WHITE, ".jpg"), 235),
+        (png(WHITE, ".webp"), 235),
+        (png(np.full((1, 1, 3), 255, np.uint8)), 235),
+    ],
+    ids=["grey", "16 bit", "16 bit with alpha", "jpeg", "webp", "1x1"],
+)
+def test_pictures_of_many_kinds_are_shown(source: bytes, luma: int) -> None:
+    planes, _ = film_with(source)
+    assert abs(int(planes[0][16, 40]) - luma) <= 1
+
+
+def palette_png(transparent: bool) -> bytes:
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 40, 20, 8, 3, 0, 0, 0))
+    clear = chunk(b"tRNS", b"\x00") if transparent else b""
+    rows = zlib.compress((b"\x00" + b"\x00" * 20 + b"\x01" * 20) * 20)
+    palette = chunk(b"PLTE", b"\xff\xff\xff\xff\x00\x00")
+    return b"\x89PNG\r\n\x1a\n" + head + palette + clear + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def test_a_palette_picture_is_shown_with_its_transparent_entry() -> None:
+    planes, _ = film_with(palette_png(transparent=False))
+    assert (planes[0][15, 25], planes[0][15, 55]) == (235, 63)
+    planes, _ = film_with(palette_png(transparent=True))
+    assert (planes[0][15, 25], planes[0][15, 55]) == (100, 63)
+
+
+def test_one_pixel_becomes_a_square_of_the_asked_width() -> None:
+    overlay = prepare_logo(png(np.full((1, 1, 3), 255, np.uint8)), 64)
+    assert (overlay.width, overlay.height) == (64, 64)
+
+
+def test_8000_by_8000_pixels_are_scaled_down() -> None:
+    source = np.zeros((8000, 8000), np.uint8)
+    source[:, 4000:] = 255
+    overlay = prepare_logo(png(source), 40)
+    film = [np.full((40, 40), 100, np.uint8), np.full((20, 20), 128, np.uint8), np.full((20, 20), 128, np.uint8)]
+    blend(film, Placed(overlay, 0, 0))
+    assert (overlay.width, overlay.height) == (40, 40)
+    assert (film[0][20, 5], film[0][20, 35]) == (16, 235)
+
+
+def test_a_very_high_logo_is_made_narrower() -> None:
+    overlay = prepare_logo(png(np.zeros((900, 3), np.uint8)), 100, max_height=90)
+    assert overlay.height == 90
+    assert overlay.width == 2
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        (b"", "empty"),
+        (b"hello, I am a text", "not a PNG"),
+        (png(WHITE)[:60], "cannot be decoded"),
+        (png(WHITE)[:12], "cut off"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + struct.pack(">II", 9000, 9000), "9000x9000"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + struct.pack(">II", 0, 9), "0x9"),
+        (b"\xff\xd8\xff", "cut off"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(LARGEST_BYTES), "larger than"),
+    ],
+    ids=["nothing", "text", "half", "header", "too many pixels", "no pixels", "jpeg header", "too many bytes"],
+)
+def test_what_is_no_usable_picture_is_refused_with_the_reason(source: bytes, reason: str) -> None:
+    with pytest.raises(BadMedia, match=reason):
+        prepare_logo(source, 40)
+
+
+def test_a_missing_logo_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(BadMedia, match=r"gone\.png"):
+        prepare_logo(tmp_path / "gone.png", 40)
+
+
+@pytest.fixture
+def logo(tmp_path: Path) -> Any:
+    path = tmp_path / "logo.png"
+    path.write_bytes(png(WHITE))
+
+    def make(position: str, name: str = "a", width: int = 40, margin: int = 8) -> Logo:
+        return Logo(name, str(path), name, position, width, margin)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("position", "corner"),
+    [("top_left", (8, 8)), ("top_right", (272, 8)), ("bottom_left", (8, 152)), ("bottom_right", (272, 152))],
+)
+def test_a_logo_stands_in_its_corner(logo: Any, position: str, corner: tuple[int, int]) -> None:
+    (placed,) = place([logo(position)], CANVAS)
+    assert (placed.x, placed.y) == corner
+
+
+def test_logos_in_one_corner_stand_side_by_side(logo: Any) -> None:
+    placed = place([logo("top_right", "a"), logo("top_left", "b"), logo("top_right", "c", width=20)], CANVAS)
+    assert [one.x for one in placed] == [272, 8, 244]
+
+
+def test_a_logo_wider_than_the_film_is_made_to_fit(logo: Any) -> None:
+    (placed,) = place([logo("top_left", width=4000)], CANVAS)
+    assert placed.overlay.width + placed.x <= CANVAS.width
+
+
+def test_a_corner_that_does_not_exist_is_refused(logo: Any) -> None:
+    with pytest.raises(BadMedia, match="middle"):
+        place([logo("middle")], CANVAS)

@@ -40,10 +40,10 @@ class Step:
 class Pipeline:
     """The steps in their order, with a queue before each."""
 
-    def __init__(self, store: Store, clock: Clock, steps: Sequence[Step]) -> None:
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self.steps: Sequence[Step] = ()  # in the order of the work; set before it runs
         self._store = store
         self._clock = clock
-        self.steps = steps
         self._due = asyncio.Event()
 
     def poke_soon(self) -> None:

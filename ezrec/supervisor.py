@@ -96,27 +96,29 @@ class Supervisor:
         storage = LocalStorage((settings.paths.library or data / "library").absolute(), data)
         pool = RenderPool(settings.film.workers)
 
+        pipeline = Pipeline(store, clock)
+        recording = Recording(store, clock, data, settings, [self._lane_of(camera) for camera in cameras],
+                              system.boot_id(), files.free_bytes, pipeline.poke_soon)
+        recipes = Recipes(settings, data, pool, cameras[0].rate)
+        films = FilmMaking(store, data, pool, recipes, recording, settings.film.chunk_s,
+                           {camera.name: camera.rate for camera in cameras}, settings.film.workers,
+                           pipeline.poke_soon, storage.abort)
+        upload = Upload(store, storage, settings, zone, data, films.growth)
+        publish = Publish(store, LocalPublisher(store), settings.site, zone)
+        cleanup = Cleanup(store, clock, data, settings, lambda: recording.run_id if recording.active else None)
+        sources = [BookingsFile(settings.bookings.file)] if settings.bookings.file else []
+
         def changed() -> None:
             recording.look()
             pipeline.poke_soon()
 
-        recording = Recording(store, clock, data, settings, [self._lane_of(camera) for camera in cameras],
-                              system.boot_id(), files.free_bytes, lambda: pipeline.poke_soon())
-        recipes = Recipes(settings, data, pool, cameras[0].rate)
-        film = FilmMaking(store, data, pool, recipes, recording, settings.film.chunk_s,
-                          {camera.name: camera.rate for camera in cameras}, settings.film.workers,
-                          lambda _: pipeline.poke_soon(), lambda film: upload.abort(film))
-        upload = Upload(store, storage, settings, zone, data, film.growth)
-        publish = Publish(store, LocalPublisher(store), settings.site, zone)
-        cleanup = Cleanup(store, clock, data, settings, lambda: recording.run_id if recording.active else None)
-        sources = [BookingsFile(settings.bookings.file)] if settings.bookings.file else []
         bookings = Bookings(store, clock, sources, settings.bookings, zone, changed)
-        pipeline = Pipeline(store, clock, [
-            Step("film", frozenset({Stage.RECORDING, Stage.RECORDED}), film.work),
+        pipeline.steps = (
+            Step("film", frozenset({Stage.RECORDING, Stage.RECORDED}), films.work),
             Step("upload", frozenset({Stage.RECORDING, Stage.RECORDED, Stage.RENDERED}), upload.work),
             Step("publish", frozenset({Stage.UPLOADED}), publish.work),
             Step("cleanup", frozenset({Stage.PUBLISHED}), cleanup.work),
-        ])
+        )
 
         await self._recover(store, cleanup, storage, cameras)
         await bookings.run_once()
@@ -137,7 +139,7 @@ class Supervisor:
         system.notify("STOPPING=1")
         log.info("stopping", waiting_for="films and uploads under way")
         await _cancel(side)
-        film.close()
+        films.close()
         await pool.close()
         log.info("stopping", waiting_for="cameras and their segments")
         await _cancel([recorder])
@@ -200,7 +202,8 @@ class Supervisor:
         recorder = self.settings.recorder
 
         def make_lane(run: int, sealed: Callable[[Sealed], None]) -> Lane:
-            def make_writer(on_sealed: Callable[[Sealed], None], on_failed: Callable[[Exception], None]) -> SegmentWriter:
+            def make_writer(on_sealed: Callable[[Sealed], None],
+                            on_failed: Callable[[Exception], None]) -> SegmentWriter:
                 return SegmentWriter(self._data / "segments", camera.name, run, rate=camera.rate,
                                      segment_us=round(recorder.segment_s * SECOND), queue_bytes=recorder.queue_mb << 20,
                                      clock=self._clock, sealed=on_sealed, failed=on_failed)

@@ -18,7 +18,7 @@ from ezrec.cli import story
 from ezrec.cli.settings import Place, opened
 from ezrec.domain.booking import Booking
 from ezrec.domain.clock import SECOND
-from ezrec.domain.errors import EzrecError
+from ezrec.domain.errors import BadMedia, EzrecError
 from ezrec.domain.film import Film
 from ezrec.domain.stages import Stage
 from ezrec.store import Store
@@ -59,11 +59,11 @@ def demo(
     """
     if (left is None) != (right is None):
         raise typer.BadParameter("--left and --right go together")
-    from ezrec.cli import demo_media  # noqa: PLC0415 - OpenCV and PyAV, wanted by no other command
+    from ezrec.media import showcase  # noqa: PLC0415 - OpenCV and PyAV, wanted by no other command
 
     place: Place = context.obj
     folder = (data or place.data or Path("ezrec-demo")).absolute()
-    logos, intro = demo_media.make(folder / "venue")
+    logos, intro = showcase.make(folder / "venue")
     settings = Place(place.config, folder).load(**_overrides(logos, intro, left, right, overlap))
     logs.register_secrets(settings)
     logs.set_up(settings.logs.level, folder / "logs", stream=_Nowhere())
@@ -163,16 +163,14 @@ def _report(console: Console, run: Run, *, simulated: bool, log: Path) -> bool:
 
 def _verdicts(path: Path, film: Film, *, simulated: bool) -> list[tuple[bool, str]]:
     """What the film itself says, against its certificate."""
-    import av  # noqa: PLC0415
-
-    from ezrec.cli.smoke import look_at  # noqa: PLC0415
+    from ezrec.adapters.cameras.counters import look_at  # noqa: PLC0415 - PyAV, wanted by no other command
 
     certificate = film.certificate or {}
     cameras = list(certificate["cameras"]) if simulated else []
     intro = film.recipe.intro.ticks if film.recipe and film.recipe.intro else 0
     try:
         seen = look_at(path, intro, cameras)
-    except av.FFmpegError as error:
+    except BadMedia as error:
         return [(False, f"the film decodes from end to end: {error}")]
     shown = next(iter(certificate["cameras"].values()))
     found = [(seen.ticks == shown["shown_ticks"] + shown["filled_ticks"], f"the film decodes: {seen.ticks} pictures, all there")]
@@ -188,7 +186,7 @@ def _cameras(left: Path | None, right: Path | None) -> str:
     return f"{left.name} and {right.name}" if left and right else "two simulated cameras"
 
 
-class _Nowhere(io.TextIOBase):
+class _Nowhere(io.StringIO):
     """A stream that shows nothing: the demo's log is in its file."""
 
     def write(self, text: str) -> int:

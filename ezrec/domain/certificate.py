@@ -65,7 +65,8 @@ def certify(evidence: Evidence) -> dict[str, Any]:
         "gaps": gaps(evidence),
         "sync": {"ticks_of_both": both, "apart": apart, "within": round(1 - apart / both, 6) if both else None,
                  "worst_ms": max((r.report.worst_us for r in evidence.chunks), default=0) / 1000},
-        "fallbacks": [{"chunk": r.chunk.number, "rung": str(r.rung)} for r in evidence.chunks if r.rung is not Rung.FULL],
+        "fallbacks": [{"chunk": one.chunk.number, "rung": str(one.rung)}
+                      for one in evidence.chunks if one.rung is not Rung.FULL],
         "skipped_media": list(evidence.recipe.skipped),
         "runs": len({rendered.chunk.run for rendered in evidence.chunks}),
         "generation": evidence.generation,
@@ -83,10 +84,11 @@ def gaps(evidence: Evidence) -> list[dict[str, Any]]:
     tick = SECOND / evidence.recipe.rate
     window = [(evidence.starts_at, max(evidence.ends_at, max((s[-1][1] for s in seen.values() if s), default=0)))]
     missing = {camera: without(window, covered) for camera, covered in seen.items()}
-    cut = window[:] if not missing else list(missing.values())[0]
+    cut: Sequence[Interval] = window
     for holes in missing.values():
-        cut = list(common(cut, holes))
-    found = [(start, end, "both" if len(seen) > 1 else camera) for start, end in cut for camera in list(seen)[:1]]
+        cut = common(cut, holes)
+    nobody = "both" if len(seen) > 1 else next(iter(seen))
+    found = [(start, end, nobody) for start, end in cut]
     if len(seen) > 1:
         found += [(start, end, camera) for camera, holes in missing.items() for start, end in without(holes, cut)]
     shown = union(piece for covered in seen.values() for piece in covered)

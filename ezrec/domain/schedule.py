@@ -103,6 +103,6 @@ def reconcile(bookings: Mapping[str, Booking], films: Iterable[Film], now_us: in
 
 
 def recording_id(starts_at: int, zone: ZoneInfo) -> str:
-    """A name for a film's folder: local start for people, random digits against doubles, e.g. 20261120-1800-3f2a9c1e."""
+    """A name for a film's folder: local start for people, random digits against doubles: 20261120-1800-3f2a9c1e."""
     local = datetime.fromtimestamp(starts_at / SECOND, UTC).astimezone(zone)
     return f"{local:%Y%m%d-%H%M}-{random.getrandbits(32):08x}"

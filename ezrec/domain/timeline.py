@@ -14,7 +14,7 @@ HOLD_US = SECOND // 2
 """A camera that is silent for less than this shows its nearest frame (a repeat); for longer it has a gap."""
 
 LONGEST_CORRECTION_US = 6 * 3600 * SECOND
-"""A wall clock that steps back by more than this in mid-film is broken, not corrected: the film keeps its booked end."""
+"""A wall clock that steps back by more than this in mid-film is broken, not corrected: the film's end stays."""
 
 Interval = tuple[int, int]
 

@@ -64,7 +64,7 @@ def put_in_place(path: str | Path) -> Iterator[str]:
 
 
 def make_durable(path: Path) -> None:
-    """fsync the file or folder at `path`."""
+    """Fsync the file or folder at `path`."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -35,6 +35,9 @@ FILM_COLUMNS = frozenset({"generation", "starts_at", "ends_at", "recipe", "objec
                           "sha256", "attempts", "retry_at", "parked_step", "parked_reason", "certificate"})
 
 
+UNTROUBLED: dict[str, Any] = {"attempts": 0, "retry_at": None, "parked_step": None, "parked_reason": None}
+
+
 class StoreMissing(EzrecError):
     """A command looked for the store of a recorder that has never run here."""
 
@@ -57,7 +60,7 @@ class Store:
             StoreMissing: it is not there, or of an older version, and this caller may not change that.
             LeaveError: the file was written by a newer version of EZREC.
         """
-        if not create and not path.exists():
+        if not create and not await asyncio.to_thread(path.exists):
             raise StoreMissing(f"no store at {path}: start `ezrec run` once, or name its folder (--data, paths.data)")
         db = await aiosqlite.connect(path, isolation_level=None, timeout=BUSY_MS / 1000)
         store = cls(db, clock or SystemClock())
@@ -195,7 +198,7 @@ class Store:
             film = await self._film_in(booking_id)
             if film.stage is not to:
                 stages.step(film.stage, to)
-                await self._set(db, booking_id, {"attempts": 0, "retry_at": None, "parked_step": None, "parked_reason": None} | columns)
+                await self._set(db, booking_id, UNTROUBLED | columns)
                 await db.execute("UPDATE film SET stage = ?, changed_at = ? WHERE booking_id = ?",
                                  (to, self._clock.wall_us(), booking_id))
                 await self._tell(db, booking_id, "stage", {"from": film.stage, "to": to})
@@ -354,8 +357,8 @@ class Store:
 
     async def chunk_failed(self, booking_id: str, generation: int, number: int, rung: Rung, attempts: int) -> None:
         """Where a chunk stands on the fallback ladder after a failure."""
-        await self._do("UPDATE chunk SET state = 'planned', fallback = ?, attempts = ? WHERE film = ? AND generation = ?"
-                       " AND number = ?", rung, attempts, booking_id, generation, number)
+        await self._do("UPDATE chunk SET state = 'planned', fallback = ?, attempts = ?"
+                       " WHERE film = ? AND generation = ? AND number = ?", rung, attempts, booking_id, generation, number)
 
     async def drop_chunks(self, booking_id: str, before_generation: int | None = None) -> None:
         """Forget a film's chunks, of all generations or only of older ones; their files are the caller's."""

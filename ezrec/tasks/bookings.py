@@ -15,7 +15,7 @@ from ezrec.config.sections import Bookings as BookingsSettings
 from ezrec.domain import booking as bookings
 from ezrec.domain import schedule
 from ezrec.domain.clock import SECOND, Clock
-from ezrec.domain.errors import BadBooking, ParkError, RetryError
+from ezrec.domain.errors import ParkError, RetryError
 from ezrec.domain.stages import Stage
 from ezrec.store import Store
 

@@ -26,7 +26,8 @@ SPARE_US = 60 * SECOND  # footage of the run that records is kept so long, whoev
 class Cleanup:
     """The clean-up task."""
 
-    def __init__(self, store: Store, clock: Clock, data: Path, settings: Settings, recording_run: Callable[[], int | None]) -> None:
+    def __init__(self, store: Store, clock: Clock, data: Path, settings: Settings,
+                 recording_run: Callable[[], int | None]) -> None:
         self._store = store
         self._clock = clock
         self._data = data

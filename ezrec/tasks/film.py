@@ -7,7 +7,7 @@ from its chunks.
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -83,11 +83,11 @@ class _Footage:
 
 
 class FilmMaking:
-    """The film task. `grown` is called with a booking id whenever that film's file grew or closed."""
+    """The film task. `grown` is called whenever a film's file grew or closed."""
 
     def __init__(self, store: Store, data: Path, pool: RenderPool, recipes: Recipes, recorder: Recorder,
-                 chunk_s: float, camera_rates: dict[str, Fraction], workers: int, grown: Callable[[str], None],
-                 abort: Callable[[Film], Any]) -> None:
+                 chunk_s: float, camera_rates: dict[str, Fraction], workers: int, grown: Callable[[], None],
+                 abort_upload: Callable[[str, str], Awaitable[None]]) -> None:
         self._store = store
         self._data = data
         self._pool = pool
@@ -97,7 +97,7 @@ class FilmMaking:
         self._rates = camera_rates
         self._workers = workers
         self._grown = grown
-        self._abort = abort
+        self._abort_upload = abort_upload
         self._files: dict[str, _Open] = {}
 
     def growth(self, film: Film) -> Growth | None:
@@ -215,7 +215,8 @@ class FilmMaking:
 
     async def _next_generation(self, film: Film, reason: str) -> Film:
         log.warning("film begun again", booking=film.booking_id, reason=reason, generation=film.generation + 1)
-        await self._abort(film)
+        if film.object_key and film.upload_id:
+            await self._abort_upload(film.object_key, film.upload_id)
         growing = self._files.pop(film.booking_id, None)
         if growing:
             growing.drop()
@@ -351,7 +352,7 @@ class FilmMaking:
             raise
         growing.joined = number
         log.debug("chunk joined" if number else "intro joined", final=growing.joiner.grown, **what)
-        self._grown(film.booking_id)
+        self._grown()
 
     def _open(self, film: Film) -> _Open:
         path = self._film_path(film)
@@ -387,7 +388,7 @@ class FilmMaking:
         growing.thread.shutdown(wait=False)
         del self._files[film.booking_id]
         self._drop_chunk_files(film)
-        self._grown(film.booking_id)
+        self._grown()
 
     async def _certificate(self, film: Film, footage: _Footage) -> str:
 

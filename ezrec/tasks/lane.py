@@ -10,6 +10,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from ezrec import logs
@@ -201,10 +202,8 @@ class Lane:
 
     async def _pause(self, seconds: float) -> None:
         """Wait, but not longer than the lane is wanted."""
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(self._unwanted.wait(), seconds)
-        except TimeoutError:
-            pass
 
     def _take(self, frame: Frame) -> None:
         """The camera's sink, on its thread: never blocks, never raises."""
@@ -216,10 +215,8 @@ class Lane:
     def _on_sealed(self, sealed: Sealed) -> None:
         """From the writer's thread, before the writer forgets that the segment was pending."""
         self._unrecorded.append(sealed.start_us)
-        try:
+        with suppress(RuntimeError):  # the loop has gone; the segment is adopted at the next start
             self._loop.call_soon_threadsafe(self._hand_over, sealed)
-        except RuntimeError:
-            pass  # the loop has gone; the segment is adopted at the next start
 
     def _on_failed(self, error: Exception) -> None:
         log.error("segment not written", camera=self.name, error=str(error))

@@ -1,4 +1,4 @@
-"""Freezing a film's recipe: canvas, rate, encoder, logos and intro, as the settings stand when its first chunk is planned.
+"""Freezing a film's recipe: canvas, rate, encoder, logos, intro, as the settings stand at its first chunk.
 
 Logos and intro are copied into the media folder under the name of their content, so that what a film began with stays
 there however the venue's files change. What cannot be used is left out and said in the recipe.
@@ -40,7 +40,8 @@ class Recipes:
     async def freeze(self, film: Film, sizes: dict[str, tuple[int, int]]) -> Recipe:
         """The recipe of a film whose cameras deliver pictures of these sizes (width and height in pixels)."""
         wanted = self._settings.film
-        plain = Recipe(self.rate, self.canvas(sizes), self._encoder(wanted), part_size=self._settings.storage.part_mb << 20)
+        plain = Recipe(self.rate, self.canvas(sizes), self._encoder(wanted),
+                       part_size=self._settings.storage.part_mb << 20)
         skipped: list[str] = []
         logos = []
         for one in wanted.logos:

@@ -7,6 +7,7 @@ its footage durable or lost) or to `missed`.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ezrec import logs
@@ -89,10 +90,8 @@ class Recording:
             group.create_task(self._write_rows(), name="recording.rows")
             while True:
                 await self.run_once()
-                try:
+                with suppress(TimeoutError):
                     await asyncio.wait_for(self._look.wait(), LOOK_S)
-                except TimeoutError:
-                    pass
                 self._look.clear()
 
     async def stop(self) -> None:

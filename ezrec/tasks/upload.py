@@ -48,23 +48,18 @@ class Upload:
             RetryError: the storage may work later.
             ParkError: it refuses, or another object lies at the film's key.
         """
-        growth = self._growth(film)
-        if growth is None or film.recipe is None:
+        growth, recipe = self._growth(film), film.recipe
+        if growth is None or recipe is None:
             return False
         film = await self._begin(film)
         done = {row.number: row for row in await self._confirmed(film, growth)}
-        for number, offset, size in due_parts(growth, film.recipe.part_size, film.recipe.index_reserve):
+        for number, offset, size in due_parts(growth, recipe.part_size, recipe.index_reserve):
             if number not in done:
                 done[number] = await self._put(film, growth.path, number, offset, size)
         if not growth.closed:
             return False
         await self._complete(film, growth.path, [done[number] for number in sorted(done)])
         return True
-
-    async def abort(self, film: Film) -> None:
-        """Forget a generation's unfinished upload."""
-        if film.object_key and film.upload_id:
-            await self._storage.abort(film.object_key, film.upload_id)
 
     async def _begin(self, film: Film) -> Film:
         """The film with its key and its upload; the key is stored before anything is uploaded."""
@@ -78,7 +73,7 @@ class Upload:
         return film
 
     async def _confirmed(self, film: Film, growth: Growth) -> list[PartRow]:
-        """The parts that need not go again. After a start: those that the storage holds with the bytes that are here."""
+        """The parts that need not go again; after a start, those that the storage has with the bytes of here."""
         rows = await self._store.parts(film.booking_id, film.generation)
         if (film.booking_id, film.generation) in self._resumed:
             return rows
@@ -132,7 +127,7 @@ def object_key(template: str, film: Film, camera_id: str, zone: ZoneInfo) -> str
 
 
 def due_parts(growth: Growth, part_size: int, reserve: int) -> Iterator[tuple[int, int, int]]:
-    """The parts that can go now, as (number, offset, bytes): behind the reserve first, the front at last, number 1 last.
+    """The parts that can go now, as (number, offset, bytes): those behind the reserve first, number 1 last.
 
     While the film grows only whole parts that lie behind the reserve and will not change are due.
     """

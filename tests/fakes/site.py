@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ezrec.cli.smoke import Seen, look_at
+from ezrec.adapters.cameras.counters import Seen, look_at
 from tests.fakes.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]

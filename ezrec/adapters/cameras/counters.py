@@ -1,4 +1,4 @@
-"""Looking at a finished film: does it decode from end to end, and what do the cameras' frame counters say?"""
+"""The simulated cameras' frame counters in a finished film, and whether it decodes from end to end."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -6,9 +6,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import av
-import numpy as np
+import av.error
 
 from ezrec.adapters.cameras.court import read_counter
+from ezrec.adapters.cameras.encoder import planes_of
+from ezrec.domain.errors import BadMedia
 
 COUNTERS = 1 << 24  # where the simulated cameras' counter begins again
 
@@ -40,9 +42,17 @@ def look_at(film: Path, intro_ticks: int, cameras: list[str]) -> Seen:
     """Decode all of a film and read the counters of the simulated cameras.
 
     Raises:
-        av.FFmpegError: it does not decode.
+        BadMedia: it does not decode.
     """
     seen = Seen(counters={camera: [] for camera in cameras})
+    try:
+        _read(film, intro_ticks, cameras, seen)
+    except av.error.FFmpegError as error:
+        raise BadMedia(f"{film} does not decode from end to end: {error}") from error
+    return seen
+
+
+def _read(film: Path, intro_ticks: int, cameras: list[str], seen: Seen) -> None:
     with av.open(str(film)) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
@@ -52,8 +62,6 @@ def look_at(film: Path, intro_ticks: int, cameras: list[str]) -> Seen:
             if number < intro_ticks:
                 continue
             seen.ticks += 1
-            plane = frame.planes[0]
-            luma = np.frombuffer(plane, np.uint8).reshape(frame.height, plane.line_size)[:, :frame.width]
+            luma = planes_of(frame).y
             for camera in cameras:
-                seen.counters[camera].append(read_counter(luma, camera))  # type: ignore[arg-type]
-    return seen
+                seen.counters[camera].append(read_counter(luma, camera))

@@ -77,6 +77,7 @@ class Cleanup:
             [] if run is None else [(run, self._clock.mono_us() - SPARE_US)])
         if unneeded:
             await self._store.doom(unneeded)
+            log.debug("segments marked", count=len(unneeded))
         await self.finish_deletions()
 
     async def finish_deletions(self) -> None:

@@ -13,10 +13,12 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from ezrec.adapters.cameras.counters import Seen, look_at
+from ezrec.store import VERSION
 from tests.fakes.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -162,8 +164,11 @@ class Site:
     def book_at(self, booking_id: str, starts: float, ends: float, status: str = "scheduled") -> tuple[float, float]:
         """Book (or change) a window given in UTC seconds, as `ezrec bookings add` would but without its start-up time."""
         if not (self.data / "ezrec.db").exists():
-            self.command("bookings", "add", "--id", booking_id, "--in", "1h", "--for", "1m")
-        with self._db(write=True) as db:
+            self.data.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(self.data / "ezrec.db")) as db:
+                db.executescript((ROOT / "ezrec/store/schema.sql").read_text("utf-8"))
+                db.execute(f"PRAGMA user_version = {VERSION}")
+        with closing(self._db(write=True)) as db:
             db.execute("INSERT INTO booking VALUES (?, 'cli', ?, ?, ?, '{}', 0) ON CONFLICT (id) DO UPDATE SET"
                        " starts_at = excluded.starts_at, ends_at = excluded.ends_at, status = excluded.status",
                        (booking_id, round(starts * 1e6), round(ends * 1e6), status))

@@ -57,6 +57,8 @@ def _read(film: Path, intro_ticks: int, cameras: list[str], seen: Seen) -> None:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         for number, frame in enumerate(container.decode(stream)):
+            if frame.is_corrupt:  # concealed by the decoder, which raises nothing
+                raise BadMedia(f"{film}: frame {number} is damaged")
             if frame.key_frame:
                 seen.keys.append(number)
             if number < intro_ticks:

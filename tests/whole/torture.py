@@ -1,0 +1,290 @@
+"""Kills the real program at named and at random moments, starts it again and looks at what it made of its films.
+
+Run by `make torture [N=…]`; `test_kill.py` uses the same cases. What is missing is read from the film's own pictures:
+frame n of a simulated camera is due at n/rate on the machine's monotonic clock and shows n, so the test knows by
+itself which moments of a window nobody can see. That must be what the certificate states, and within promise 5: of
+each camera at most 2 s from before a kill, the time until the process runs again, and 5 s.
+"""
+
+import argparse
+import json
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # as a command it is started with this folder on the path only
+
+from ezrec.domain.timeline import Interval, clip, length, union, without
+from tests.fakes.site import SETTINGS, Site
+from tests.fakes.waiting import wait_until
+
+RATE = int(SETTINGS["cameras"]["fps"])
+TICK_US = 1_000_000 // RATE
+LOST_US, AGAIN_US = 2_000_000, 5_000_000  # promise 5
+ORDERLY_LOST_US = 2 * TICK_US  # a frame may be under way when SIGTERM comes
+LIMIT_S = 90.0
+
+STEPS = ("recorded", "rendered", "uploaded", "published", "cleaned")
+BEFORE_AND_AFTER: tuple[tuple[tuple[str, Mapping[str, Any]], tuple[str, Mapping[str, Any]]], ...] = (
+    (("window opens", {}), ("booking started", {})),
+    (("sealing segment", {}), ("segment written", {})),
+    (("segment written", {}), ("segment sealed", {})),
+    (("recipe frozen", {}), ("chunk planned", {"chunk": 1})),
+    (("planning chunk", {}), ("chunk planned", {})),
+    (("rendering chunk", {}), ("chunk rendered", {})),
+    (("joining intro", {}), ("intro joined", {})),
+    (("joining chunk", {}), ("chunk joined", {})),
+    (("closing film", {}), ("film closed", {})),
+    (("uploading part", {}), ("part uploaded", {})),
+    (("storing film", {}), ("film stored", {})),
+    (("writing row", {}), ("row written", {})),
+    (("cleaning film", {}), ("film cleaned", {})),
+    (("segments marked", {}), ("segments deleted", {})),
+    *((("taking step", {"to": to}), ("step taken", {"to": to})) for to in STEPS),
+)
+"""Every durable step: the line of the log in front of it and the one behind it."""
+
+MOMENTS = [moment for pair in BEFORE_AND_AFTER for moment in pair]
+REPEATED = {"sealing segment", "segment written", "segment sealed", "planning chunk", "chunk planned",
+            "rendering chunk", "chunk rendered", "joining chunk", "chunk joined"}
+"""Lines that come several times in a window."""
+
+ONE = (("match", 0.0, 5.0),)
+BACK_TO_BACK = (("first", 0.0, 3.0), ("second", 3.0, 6.0))
+OVERLAPPING = (("early", 0.0, 4.0), ("late", 2.0, 6.0))
+
+
+@dataclass(frozen=True)
+class Kill:
+    """When one life of the recorder ends: at the nth line of the log with this event, or so long after it is ready."""
+
+    event: str | None = None
+    where: Mapping[str, Any] = field(default_factory=dict)
+    nth: int = 1
+    after_s: float = 0.0
+    number: int = signal.SIGKILL
+
+    def __str__(self) -> str:
+        words = f"{self.event} {' '.join(map(str, self.where.values()))}".rstrip() if self.event else "at"
+        many = (f" #{self.nth}" if self.nth > 1 else "") if self.event else f" {self.after_s:.2f} s"
+        return words + many + (" (TERM)" if self.number == signal.SIGTERM else "")
+
+
+@dataclass(frozen=True)
+class Case:
+    """Windows to be recorded (id, start and end in s), and how the lives of the recorder end, one after the other."""
+
+    kills: tuple[Kill, ...]
+    windows: tuple[tuple[str, float, float], ...] = ONE
+    branded: bool = False
+
+    def __str__(self) -> str:
+        return ", then ".join(map(str, self.kills))
+
+
+@dataclass
+class Outcome:
+    """What one case came to."""
+
+    case: Case
+    killed_s: list[float] = field(default_factory=list)  # s after the first window's start
+    never: list[Kill] = field(default_factory=list)  # kills whose moment never came
+    missing_s: float = 0.0  # of the camera that misses more, as the pictures tell
+    stated_s: float = 0.0  # the same as the certificates tell
+    film_s: float = 0.0
+    back_s: float = 0.0  # the longest time from a start to "ready"
+    wrong: str = ""
+
+
+@dataclass(frozen=True)
+class _Death:
+    at_us: int  # monotonic
+    number: int
+    started_us: int  # when the next process was started
+
+
+def brand(folder: Path) -> dict[str, Any]:
+    """A tiny intro and a logo in `folder`; the settings of a film that shows them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with av.open(str(folder / "intro.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=10, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = 96, 54, "yuv420p"
+        for shade in range(0, 250, 50):
+            picture = np.full((54, 96, 3), shade, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    with av.open(str(folder / "logo.png"), "w", format="image2", options={"update": "1"}) as container:
+        stream = container.add_stream("png", rate=1)
+        stream.width, stream.height, stream.pix_fmt = 32, 16, "rgb24"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((16, 32, 3), 200, np.uint8), format="rgb24")))
+        container.mux(stream.encode(None))
+    logo = {"name": "venue", "file": str(folder / "logo.png"), "position": "top_left", "width": 0.1}
+    return {"intro": str(folder / "intro.mp4"), "logos": [logo]}
+
+
+def run_case(folder: Path, case: Case) -> Outcome:
+    """Carry a case out in `folder`, which must be empty; raises AssertionError where it went wrong."""
+    outcome = Outcome(case)
+    _run(folder, case, outcome)
+    return outcome
+
+
+def _run(folder: Path, case: Case, outcome: Outcome) -> None:
+    site = Site(folder, film=brand(folder / "brand") if case.branded else {})
+    clocks_us = round((time.time() - time.monotonic()) * 1e6)  # UTC = monotonic + this
+    ids = [booking_id for booking_id, _, _ in case.windows]
+    deaths: list[tuple[int, int]] = []
+    started_us: list[int] = []
+    try:
+        first_at = 0.0
+        for kill in (*case.kills, None):
+            started_us.append(_mono_us())
+            since = len(site.lines)
+            site.start(kill and _order(kill))
+            ready = wait_until(lambda since=since: _line(site, since, "ready") or not _runs(site), LIMIT_S, "ready")
+            if not first_at:
+                first_at = time.time() + 1.6
+                for booking_id, start, end in case.windows:
+                    site.book_at(booking_id, first_at + start, first_at + end)
+            elif isinstance(ready, dict):
+                outcome.back_s = max(outcome.back_s, _at_us(ready) / 1e6 - clocks_us / 1e6 - started_us[-1] / 1e6)
+            if kill is None:
+                break
+            died_us = _die(site, kill, since, ids, first_at, clocks_us)
+            if died_us is None:
+                outcome.never.append(kill)
+                break
+            deaths.append((died_us, kill.number))
+            outcome.killed_s.append((died_us + clocks_us) / 1e6 - first_at)
+        for booking_id in ids:
+            site.wait_stage(booking_id, "cleaned", limit_s=LIMIT_S)
+        spent = [_Death(at, number, again) for (at, number), again in zip(deaths, started_us[1:], strict=False)]
+        for booking_id in ids:
+            _look(site, booking_id, spent, clocks_us, outcome)
+        site.check_no_leftovers()
+        assert len(site.films_in_library()) == len(ids), site.films_in_library()
+        assert site.stop() == 0
+        assert not site.said_errors(), site.said_errors()
+    finally:
+        site.end()
+
+
+def _order(kill: Kill) -> dict[str, Any] | None:
+    if kill.event is None:
+        return None
+    return {"event": kill.event, "where": dict(kill.where), "nth": kill.nth, "signal": int(kill.number)}
+
+
+def _die(site: Site, kill: Kill, since: int, ids: Sequence[str], first_at: float, clocks_us: int) -> int | None:
+    """Wait for (or bring about) the end of this life; when it was told to end, monotonic µs. None: it lived on."""
+    if kill.event is None:
+        until = time.monotonic() + kill.after_s
+        wait_until(lambda: time.monotonic() >= until, kill.after_s + 1)
+        told_us = _mono_us()
+        site.signal(kill.number)
+    else:
+        def over() -> bool:
+            films = [site.film(booking_id) for booking_id in ids]
+            return all(film and film["stage"] == "cleaned" for film in films) and time.time() > first_at + 1
+        wait_until(lambda: not _runs(site) or over(), LIMIT_S, f"the process to die at {kill}")
+        if _runs(site) and not _told(site, kill, since):
+            site.kill()
+            return None
+    status = site.wait_dead()
+    assert status == (0 if kill.number == signal.SIGTERM else -kill.number), (status, site.errors[-2000:])
+    if kill.event is not None:
+        told = _told(site, kill, since)
+        assert told, f"{kill}: it died of something else"
+        told_us = _at_us(told) - clocks_us
+    return told_us
+
+
+def _told(site: Site, kill: Kill, since: int) -> dict[str, Any] | None:
+    """The line at which this life got its signal."""
+    lines = [line for line in site.lines[since:] if line.get("event") == kill.event
+             and all(line.get(key) == value for key, value in kill.where.items())]
+    return lines[kill.nth - 1] if len(lines) >= kill.nth else None
+
+
+def _line(site: Site, since: int, event: str) -> dict[str, Any] | None:
+    return next((line for line in site.lines[since:] if line.get("event") == event), None)
+
+
+def _runs(site: Site) -> bool:
+    return site.process is not None and site.process.poll() is None
+
+
+def _mono_us() -> int:
+    return time.monotonic_ns() // 1000
+
+
+def _at_us(line: Mapping[str, Any]) -> int:
+    return round(datetime.fromisoformat(line["at"]).timestamp() * 1e6)
+
+
+def _look(site: Site, booking_id: str, deaths: Sequence[_Death], clocks_us: int, outcome: Outcome) -> None:
+    """Hold a film against its certificate, and both against promise 5."""
+    certificate, seen = site.check(booking_id)
+    start, end = (round(datetime.fromisoformat(text).timestamp() * 1e6) - clocks_us for text in certificate["window"])
+    missing_s = stated_s = 0.0
+    for camera, said in certificate["cameras"].items():
+        shown = [counter for counter in seen.counters[camera] if counter is not None]
+        assert shown == sorted(shown), f"{camera}: frames are out of order"
+        missing = list(_missing(shown, start, end))
+        stated = union((_us(gap["from"]) - clocks_us, _us(gap["to"]) - clocks_us) for gap in certificate["gaps"]
+                       if gap["camera"] in (camera, "both"))
+        counted = (said["repeats"] + said["skips"] + 2) * TICK_US  # and one tick at each end of the window
+        differing = length(without(missing, stated)) + length(without(stated, missing))
+        assert differing <= counted + 2 * TICK_US * len(stated), (
+            f"{booking_id} {camera}: missing {_show(missing, start)}, stated {_show(stated, start)}")
+        unpardoned = without(missing, _pardoned(deaths))
+        assert length(unpardoned) <= counted, (
+            f"{booking_id} {camera}: missing {_show(unpardoned, start)}, deaths "
+            f"{_show([(death.at_us, death.started_us) for death in deaths], start)}")
+        missing_s = max(missing_s, length(missing) / 1e6)
+        stated_s = max(stated_s, length(clip(stated, start, end)) / 1e6)
+    outcome.missing_s += missing_s
+    outcome.stated_s += stated_s
+    outcome.film_s += certificate["film_seconds"]
+
+
+def _pardoned(deaths: Iterable[_Death]) -> tuple[Interval, ...]:
+    """The times that may be missing."""
+    return union((death.at_us - (LOST_US if death.number == signal.SIGKILL else ORDERLY_LOST_US),
+                  death.started_us + AGAIN_US) for death in deaths)
+
+
+def _missing(shown: Sequence[int], start: int, end: int) -> Iterator[Interval]:
+    """The frame times in [start, end) of which no frame is shown, monotonic µs."""
+    there = union((_due_us(number), _due_us(number + 1)) for number in shown)
+    yield from without([(start, end)], there)
+
+
+def _due_us(number: int) -> int:
+    return round(Fraction(number * 1_000_000, RATE))
+
+
+def _us(text: str) -> int:
+    return round(datetime.fromisoformat(text).timestamp() * 1e6)
+
+
+def _show(times: Iterable[Interval], start: int) -> str:
+    return ", ".join(f"{(a - start) / 1e6:.2f} to {(b - start) / 1e6:.2f} s" for a, b in times) or "nothing"

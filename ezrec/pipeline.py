@@ -73,7 +73,8 @@ class Pipeline:
         while True:
             _, booking_id = await step.queue.get()
             step.waiting.discard(booking_id)
-            await self.work_once(step, booking_id)
+            if booking_id not in step.resting:  # it may have been poked while it was failing
+                await self.work_once(step, booking_id)
 
     async def work_once(self, step: Step, booking_id: str) -> None:
         """Do one step's work for one film, if it still is the film's turn."""
@@ -87,7 +88,8 @@ class Pipeline:
         except Exception as error:  # noqa: BLE001 - whatever a film does, the next one gets its turn
             await self._failed(step, film, error)
             return
-        if step.failures.pop(booking_id, None):
+        step.failures.pop(booking_id, None)
+        if film.attempts and not any(booking_id in one.resting for one in self.steps):
             await self._store.update_film(booking_id, attempts=0, retry_at=None)
         if done:
             self.poke_soon()

@@ -132,14 +132,16 @@ class TsFile:
             self._stream.width = self._stream.height = 16
             self._stream.pix_fmt = "yuv420p"
             self._stream.codec_context.thread_count = 1
-        make_folders(folder)
         while True:
+            make_folders(folder)
             self.path = folder / f"{start_us}.ts"
             try:
                 self._handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
                 break
             except FileExistsError:
                 start_us += 1
+            except FileNotFoundError:  # clean-up has just taken the empty folder away
+                continue
         self.start_us = start_us
         self.size = 0  # bytes of whole frames
         self._tick = -1

@@ -95,6 +95,8 @@ def reconcile(bookings: Mapping[str, Booking], films: Iterable[Film], now_us: in
         elif film.stage is Stage.CANCELLED:
             if not off and ends_at > now_us:
                 actions.append(Revive(booking.id))
+                if changed:
+                    actions.append(Move(booking.id, starts_at, ends_at))
         elif film.stage is not Stage.MISSED and (changed or (off and film.stage is not Stage.CLEANED)):
             actions.append(Refuse(booking.id, starts_at, ends_at, off))
     actions += [Withdraw(film.booking_id) for film in known.values()

@@ -7,8 +7,8 @@ values of the domain. Commands that run beside the recorder open the same file; 
 import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
@@ -18,7 +18,7 @@ import aiosqlite
 from ezrec.domain import stages
 from ezrec.domain.booking import Booking
 from ezrec.domain.clock import Clock, SystemClock
-from ezrec.domain.errors import EzrecError, IllegalStep, LeaveError
+from ezrec.domain.errors import EzrecError, IllegalStep, LeaveError, RetryError
 from ezrec.domain.film import ChunkReport, Film, Rung
 from ezrec.domain.planning import Chunk
 from ezrec.domain.stages import Stage
@@ -35,11 +35,19 @@ FILM_COLUMNS = frozenset({"generation", "starts_at", "ends_at", "recipe", "objec
                           "sha256", "attempts", "retry_at", "parked_step", "parked_reason", "certificate"})
 
 
-UNTROUBLED: dict[str, Any] = {"attempts": 0, "retry_at": None, "parked_step": None, "parked_reason": None}
 
 
 class StoreMissing(EzrecError):
     """A command looked for the store of a recorder that has never run here."""
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    """A full or failing disk, or a lock held too long, is something to try again."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise RetryError(f"the store: {error}") from error
 
 
 class Store:
@@ -105,13 +113,15 @@ class Store:
     async def _transaction(self) -> AsyncIterator[aiosqlite.Connection]:
         """One durable transaction; a cancelled caller rolls back or has committed, never half."""
         async with self._turn:
-            await self._db.execute("BEGIN IMMEDIATE")
             try:
-                yield self._db
+                with _disk_errors():
+                    await self._db.execute("BEGIN IMMEDIATE")  # a caller cancelled here leaves it begun all the same
+                    yield self._db
+                    await asyncio.shield(self._db.execute("COMMIT"))
             except BaseException:
-                await asyncio.shield(self._db.execute("ROLLBACK"))
+                with suppress(sqlite3.OperationalError):  # there is none, or the commit was under way
+                    await asyncio.shield(self._db.execute("ROLLBACK"))
                 raise
-            await asyncio.shield(self._db.execute("COMMIT"))
 
     async def _all(self, sql: str, *values: object) -> list[sqlite3.Row]:
         async with self._db.execute(sql, values) as cursor:
@@ -120,7 +130,8 @@ class Store:
     async def _read(self, sql: str, *values: object) -> list[sqlite3.Row]:
         """Rows as the last transaction left them: nobody acts on what is not durable yet."""
         async with self._turn:
-            return await self._all(sql, *values)
+            with _disk_errors():
+                return await self._all(sql, *values)
 
     async def _do(self, sql: str, *values: object) -> None:
         async with self._transaction() as db:
@@ -186,19 +197,22 @@ class Store:
                 await self._tell(db, booking_id, "withdrawn", {})
             return done.rowcount > 0
 
-    async def step(self, booking_id: str, to: Stage, **columns: object) -> Film:
+    async def step(self, booking_id: str, to: Stage, as_read: Film | None = None, **columns: object) -> Film:
         """The gate: take a film one step of the stage table, with the columns that go with it and an event.
 
-        A step that was already taken is confirmed (its columns stay as they are); attempts and retry start anew.
+        A step that was already taken is confirmed (its columns stay as they are); attempts and retry start anew, what
+        is parked stays so. With `as_read` nothing happens to a film whose stage or window is no longer that.
 
         Raises:
             IllegalStep: the table does not hold the step; nothing was changed.
         """
         async with self._transaction() as db:
             film = await self._film_in(booking_id)
-            if film.stage is not to:
+            changed = as_read is not None and (film.stage, film.starts_at, film.ends_at) != (
+                as_read.stage, as_read.starts_at, as_read.ends_at)
+            if film.stage is not to and not changed:
                 stages.step(film.stage, to)
-                await self._set(db, booking_id, UNTROUBLED | columns)
+                await self._set(db, booking_id, {"attempts": 0, "retry_at": None} | columns)
                 await db.execute("UPDATE film SET stage = ?, changed_at = ? WHERE booking_id = ?",
                                  (to, self._clock.wall_us(), booking_id))
                 await self._tell(db, booking_id, "stage", {"from": film.stage, "to": to})
@@ -213,14 +227,33 @@ class Store:
                 await self._tell(db, booking_id, event, told)
             return await self._film_in(booking_id)
 
-    async def next_generation(self, booking_id: str, reason: str) -> Film:
+    async def move_film(self, booking_id: str, starts_at: int, ends_at: int) -> bool:
+        """Move the window of a film that may still change; False (and nothing changed) if it may not."""
+        async with self._transaction() as db:
+            if (await self._film_in(booking_id)).stage not in stages.CHANGEABLE:
+                return False
+            window = {"starts_at": starts_at, "ends_at": ends_at}
+            await self._set(db, booking_id, window)
+            await self._tell(db, booking_id, "moved", window)
+            return True
+
+    async def name_upload(self, booking_id: str, generation: int, **columns: str) -> bool:
+        """Store a generation's object key or upload; False (and nothing changed) if the film was begun again since."""
+        async with self._transaction() as db:
+            if (await self._film_in(booking_id)).generation != generation:
+                return False
+            await self._set(db, booking_id, columns)
+            return True
+
+    async def next_generation(self, booking_id: str, reason: str, **columns: object) -> Film:
         """Begin the film's next generation: parts, key and upload of the old one are forgotten, chunks are kept."""
         async with self._transaction() as db:
             film = await self._film_in(booking_id)
             if film.stage not in (Stage.RECORDING, Stage.RECORDED):
                 raise IllegalStep(f"a film that is {film.stage} is not made again")
             await db.execute("DELETE FROM part WHERE film = ?", (booking_id,))
-            await self._set(db, booking_id, {"generation": film.generation + 1, "object_key": None, "upload_id": None})
+            await self._set(db, booking_id, {"generation": film.generation + 1, "object_key": None,
+                                             "upload_id": None} | columns)
             await self._tell(db, booking_id, "generation", {"generation": film.generation + 1, "reason": reason})
             return await self._film_in(booking_id)
 
@@ -263,6 +296,16 @@ class Store:
         return [Span(*row) for row in await self._read(
             "SELECT run, begun_us, start_us, end_us, anchor_us, reach_from_us, reach_to_us FROM span"
             " WHERE film = ? ORDER BY run", booking_id)]
+
+    async def spans_in(self, *wanted: Stage) -> dict[str, list[Span]]:
+        """The spans of all films in one of the stages, by booking, in the order of the runs."""
+        marks = ",".join("?" * len(wanted))
+        found: dict[str, list[Span]] = {}
+        for booking_id, *columns in await self._read(
+                "SELECT film, run, begun_us, start_us, end_us, anchor_us, reach_from_us, reach_to_us FROM span"
+                f" JOIN film ON film.booking_id = span.film WHERE stage IN ({marks}) ORDER BY run", *wanted):
+            found.setdefault(booking_id, []).append(Span(*columns))
+        return found
 
     async def put_span(self, booking_id: str, span: Span) -> None:
         """Lay a film onto a run, or move its ends there."""

@@ -15,7 +15,7 @@ from ezrec.config.sections import Bookings as BookingsSettings
 from ezrec.domain import booking as bookings
 from ezrec.domain import schedule
 from ezrec.domain.clock import SECOND, Clock
-from ezrec.domain.errors import ParkError, RetryError
+from ezrec.domain.errors import IllegalStep, ParkError, RetryError
 from ezrec.domain.stages import Stage
 from ezrec.store import Store
 
@@ -82,11 +82,13 @@ class Bookings:
                                error="another source has a booking of this id")
         kept = {one.id for one in good} | {error.booking_id for error in bad if error.booking_id}
         gone = [one for one in await self._store.bookings(source) if one.id not in kept]
-        if gone and not kept and len(gone) > 1:
-            log.error("all bookings gone at once", source=source, count=len(gone),
+        now = self._clock.wall_us()
+        lost = sum(self._window(one)[1] > now for one in gone)  # those that are over may go
+        if lost > 1 and not kept:
+            log.error("all bookings gone at once", source=source, count=lost,
                       hint="an empty answer may mean that a credential ran out")
         for one in gone:
-            if self._window(one)[0] > self._clock.wall_us():  # once its window is open only explicit words count
+            if self._window(one)[0] > now:  # once its window is open only explicit words count
                 await self._store.drop_booking(one.id, source)
 
     def _window(self, one: bookings.Booking) -> tuple[int, int]:
@@ -112,11 +114,15 @@ class Bookings:
                 if late:
                     await self._store.tell(booking_id, "heard too late")
             case schedule.Move(starts_at=starts_at, ends_at=ends_at):
-                await self._store.update_film(booking_id, "moved", starts_at=starts_at, ends_at=ends_at)
+                if not await self._store.move_film(booking_id, starts_at, ends_at):
+                    return False  # its window has just ended: refused at the next look
                 log.info("booking changed", booking=booking_id, starts=bookings.show_local(starts_at, self._zone),
                          seconds=(ends_at - starts_at) / SECOND)
             case schedule.Cancel():
-                await self._store.step(booking_id, Stage.CANCELLED)
+                try:
+                    await self._store.step(booking_id, Stage.CANCELLED)
+                except IllegalStep:  # its window has just ended: refused at the next look
+                    return False
                 log.info("booking cancelled", booking=booking_id)
             case schedule.Revive():
                 again = Stage.RECORDING if await self._store.has_footage(booking_id) else Stage.BOOKED

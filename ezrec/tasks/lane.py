@@ -32,6 +32,8 @@ class Thread:
     """One daemon thread that does one camera's blocking calls in turn; it can hang without taking anybody along."""
 
     def __init__(self, name: str) -> None:
+        self._name = name
+        self._hung = False  # a call never came back: none behind it ever will
         self._calls: queue.SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]]] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         threading.Thread(target=self._work, name=name, daemon=True).start()
@@ -40,14 +42,17 @@ class Thread:
         """Run `what` on the thread.
 
         Raises:
-            LeaveError: it did not return within `limit_s`.
+            LeaveError: it did not return within `limit_s`, or an earlier call did not.
         """
+        if self._hung:
+            raise LeaveError(f"{self._name}: a camera call hangs")
         future: asyncio.Future[Any] = self._loop.create_future()
         self._calls.put((what, future))
         try:
             return await asyncio.wait_for(future, limit_s)
         except TimeoutError:
-            raise LeaveError(f"{threading.current_thread().name}: a camera call hung for {limit_s:.0f} s") from None
+            self._hung = True
+            raise LeaveError(f"{self._name}: a camera call hung for {limit_s:.0f} s") from None
 
     def _work(self) -> None:
         while True:
@@ -198,7 +203,10 @@ class Lane:
         await self._thread.call(self.camera.stop, CALL_LIMIT_S)
         await asyncio.to_thread(self._writer.flush, FLUSH_LIMIT_S)
         await self._thread.call(self.camera.close, CALL_LIMIT_S)
-        log.info("camera stopped", camera=self.name)
+        so_far = self._writer.counters
+        log.info("camera stopped", camera=self.name, delivered=self.camera.health().frames, written=so_far.frames,
+                 dropped=so_far.dropped, overflowed=so_far.overflowed, discarded=so_far.discarded,
+                 late_max_ms=so_far.late_max_us // 1000)  # delivered: since this start; the rest: in this run
 
     async def _pause(self, seconds: float) -> None:
         """Wait, but not longer than the lane is wanted."""

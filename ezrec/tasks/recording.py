@@ -14,6 +14,7 @@ from ezrec import logs
 from ezrec.adapters.segments import Sealed
 from ezrec.config import Settings
 from ezrec.domain.clock import SECOND, STEP_US, Clock
+from ezrec.domain.errors import RetryError
 from ezrec.domain.film import Film
 from ezrec.domain.stages import CHANGEABLE, Stage
 from ezrec.domain.timeline import HOLD_US, Offset, Span, begin_span, lay
@@ -23,6 +24,7 @@ from ezrec.tasks.lane import Lane
 log = logs.get("recording")
 
 LOOK_S = 0.5  # how often windows and clocks are looked at, when nothing asks for it sooner
+ROW_RETRY_S = 1.0
 END_WAIT_US = SECOND // 2  # how long a camera may take to deliver the frames of a window's last moment
 FOR_EVER_US = 1 << 62
 
@@ -89,14 +91,20 @@ class Recording:
                 group.create_task(lane.run(), name=f"recording.{lane.name}")
             group.create_task(self._write_rows(), name="recording.rows")
             while True:
-                await self.run_once()
+                try:
+                    await self.run_once()
+                except RetryError as error:  # the disk is full, say: the cameras go on as they are
+                    log.error("windows not looked at, trying again", error=str(error))
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._look.wait(), LOOK_S)
                 self._look.clear()
 
     async def stop(self) -> None:
-        """Stop the cameras, seal their segments and write the rows."""
-        await asyncio.gather(*(lane.stop() for lane in self.lanes.values()))
+        """Stop the cameras, seal their segments and write the rows; a camera that hangs keeps nobody else from it."""
+        results = await asyncio.gather(*(lane.stop() for lane in self.lanes.values()), return_exceptions=True)
+        for lane, error in zip(self.lanes.values(), results, strict=True):
+            if error:
+                log.error("camera not stopped", camera=lane.name, error=str(error))
         await asyncio.sleep(0)  # lets the last hand-overs from the writers' threads arrive
         while not self._sealed.empty():
             await self._write_row(self._sealed.get_nowait())
@@ -107,8 +115,9 @@ class Recording:
         await self._follow_clock(now)
         wanted, ends = False, []
         films = await self._store.films(*CHANGEABLE)
+        spans = await self._store.spans_in(*CHANGEABLE)
         for film in films:
-            span = await self._lay(film, now)
+            span = await self._lay(film, spans.get(film.booking_id, ()), now)
             if self._over(film, span, now):
                 await self._close(film)
             elif span:
@@ -134,19 +143,20 @@ class Recording:
         await self._store.add_offset(self.run_id, self._offset)
         log.warning("wall clock stepped", seconds=stepped / SECOND, run=self.run_id)
 
-    async def _lay(self, film: Film, now: int) -> Span | None:
+    async def _lay(self, film: Film, spans: Sequence[Span], now: int) -> Span | None:
         """The film's window on this run, made when it is about to open, moved when the booking or the clock moved."""
         ours: Span | None = None
-        for span in await self._store.spans(film.booking_id):
-            newest = (await self._store.offsets(span.run))[-1].wall_us
+        for span in spans:
+            ours_now = span.run == self.run_id
+            newest = self._offset.wall_us if ours_now else (await self._store.offsets(span.run))[-1].wall_us
             start_us, end_us = lay(film.starts_at, film.ends_at, span.begun_us, newest)
             moved = span.moved(start_us, end_us)
-            if span.run == self.run_id and film.stage is Stage.BOOKED and now < span.start_us:
+            if ours_now and film.stage is Stage.BOOKED and now < span.start_us:
                 moved = begin_span(span.run, film.starts_at, film.ends_at, newest)  # not begun: nothing to keep
             if moved != span:
                 await self._store.put_span(film.booking_id, moved)
                 self._changed()
-            if span.run == self.run_id:
+            if ours_now:
                 ours = moved
         if ours:
             return ours
@@ -182,13 +192,10 @@ class Recording:
         return now >= self._until(span) and self.known_to_us(self.run_id) >= span.end_us + HOLD_US
 
     async def _close(self, film: Film) -> None:
-        current = await self._store.film(film.booking_id)
-        if current is None or (current.stage, current.starts_at, current.ends_at) != (film.stage, film.starts_at,
-                                                                                      film.ends_at):
-            return  # changed since it was read: the next look decides
         to = Stage.RECORDED if film.stage is Stage.RECORDING else Stage.MISSED
         log.debug("taking step", booking=film.booking_id, to=to)
-        await self._store.step(film.booking_id, to)
+        if (await self._store.step(film.booking_id, to, as_read=film)).stage is not to:
+            return  # changed since it was read: the next look decides
         log.debug("step taken", booking=film.booking_id, to=to)
         log.info("booking ended" if to is Stage.RECORDED else "booking missed", booking=film.booking_id)
         self._changed()
@@ -198,7 +205,13 @@ class Recording:
             await self._write_row(await self._sealed.get())
 
     async def _write_row(self, sealed: Sealed) -> None:
-        begun = await asyncio.shield(self._store.add_segment(sealed.row(self._data)))
+        while True:
+            try:
+                begun = await asyncio.shield(self._store.add_segment(sealed.row(self._data)))
+                break
+            except RetryError as error:  # its file is safe: if the row never comes it is adopted at the next start
+                log.error("segment row not written, trying again", camera=sealed.camera, error=str(error))
+                await asyncio.sleep(ROW_RETRY_S)
         self.lanes[sealed.camera].recorded(sealed)
         log.debug("segment sealed", camera=sealed.camera, run=sealed.run, start_us=sealed.start_us)
         for booking_id in begun:

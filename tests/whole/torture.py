@@ -7,13 +7,11 @@ each camera at most 2 s from before a kill, the time until the process runs agai
 """
 
 import argparse
-import json
 import random
+import shutil
 import signal
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -141,9 +139,13 @@ def brand(folder: Path) -> dict[str, Any]:
 
 
 def run_case(folder: Path, case: Case) -> Outcome:
-    """Carry a case out in `folder`, which must be empty; raises AssertionError where it went wrong."""
+    """Carry a case out in `folder`, which must be empty; what went wrong is told, not raised."""
     outcome = Outcome(case)
-    _run(folder, case, outcome)
+    try:
+        _run(folder, case, outcome)
+    except Exception as error:  # noqa: BLE001 - whatever breaks is this case's outcome
+        outcome.wrong = str(error) or type(error).__name__
+        (folder / "wrong.txt").write_text(f"{case}\n{traceback.format_exc()}", "utf-8")
     return outcome
 
 
@@ -182,7 +184,8 @@ def _run(folder: Path, case: Case, outcome: Outcome) -> None:
         site.check_no_leftovers()
         assert len(site.films_in_library()) == len(ids), site.films_in_library()
         assert site.stop() == 0
-        assert not site.said_errors(), site.said_errors()
+        errors = [line for line in site.lines if line.get("level") in ("error", "critical")]
+        assert not errors, errors
     finally:
         site.end()
 
@@ -288,3 +291,101 @@ def _us(text: str) -> int:
 
 def _show(times: Iterable[Interval], start: int) -> str:
     return ", ".join(f"{(a - start) / 1e6:.2f} to {(b - start) / 1e6:.2f} s" for a, b in times) or "nothing"
+
+
+# ---- the command
+
+
+def named_cases() -> list[Case]:
+    """Every named moment, those of a window's middle at a later occurrence too."""
+    kills = [Kill(event, where) for event, where in MOMENTS]
+    kills += [Kill(event, nth=3) for event in sorted(REPEATED)]
+    return [Case((kill,), branded="intro" in (kill.event or "")) for kill in kills]
+
+
+def cases(number: int, dice: random.Random) -> list[Case]:
+    """So many cases: named moments for up to six tenths of them, then random ones; some with more than that."""
+    named = named_cases()
+    dice.shuffle(named)
+    named = named[:-(-number * 6 // 10)]
+    random_ones = [Case((_at_random(dice),)) for _ in range(number - len(named))]
+    return [_varied(case, dice) for case in named + random_ones]
+
+
+def _at_random(dice: random.Random) -> Kill:
+    return Kill(after_s=dice.uniform(0, 9))
+
+
+def _varied(case: Case, dice: random.Random) -> Case:
+    windows = dice.choices((ONE, BACK_TO_BACK, OVERLAPPING), (3, 1, 1))[0]
+    kills = case.kills
+    if dice.random() < 0.15:
+        kills = tuple(replace(kill, number=signal.SIGTERM) for kill in kills)
+    if dice.random() < 0.25:
+        event, where = dice.choice(MOMENTS)
+        kills += (dice.choice((Kill(after_s=dice.uniform(0, 3)), Kill(event, where))),)
+    return replace(case, kills=kills, windows=windows, branded=case.branded or dice.random() < 0.2)
+
+
+def main() -> int:
+    """Run as many cases as asked, several at a time; the exit status."""
+    parser = argparse.ArgumentParser(description="Kill the real program again and again and look at what it leaves.")
+    parser.add_argument("--runs", type=int, default=100, help="how many cases")
+    parser.add_argument("--parallel", type=int, default=3, help="how many at a time")
+    parser.add_argument("--seed", type=int, default=None, help="to draw the same cases again")
+    parser.add_argument("--keep", type=Path, default=None, help="folder for what failed cases leave")
+    wanted = parser.parse_args()
+    seed = random.SystemRandom().randrange(1 << 32) if wanted.seed is None else wanted.seed
+    keep = wanted.keep or Path(tempfile.mkdtemp(prefix="ezrec-torture-"))
+    console = Console(width=None if sys.stdout.isatty() else 150)
+    console.print(f"{wanted.runs} cases, {wanted.parallel} at a time, seed {seed}")
+    began = time.monotonic()
+    outcomes = _run_all(cases(wanted.runs, random.Random(seed)), wanted.parallel, keep, console)
+    console.print(_table(outcomes))
+    bad = [outcome for _, outcome in outcomes if outcome.wrong]
+    for number, outcome in outcomes:
+        if outcome.wrong:
+            console.print(f"[red]{number}[/red] {keep / str(number)}: {outcome.wrong[:600]}", highlight=False)
+    killed = sum(len(outcome.killed_s) for _, outcome in outcomes)
+    never = sum(len(outcome.never) for _, outcome in outcomes)
+    worst = max((outcome.back_s for _, outcome in outcomes), default=0.0)
+    console.print(f"{len(outcomes) - len(bad)} of {len(outcomes)} good; {killed} kills, {never} moments that never came; "
+                  f"slowest start {worst:.1f} s; {time.monotonic() - began:.0f} s in all; seed {seed}")
+    return 1 if bad else 0
+
+
+def _run_all(all_of: Sequence[Case], parallel: int, keep: Path, console: Console) -> list[tuple[int, Outcome]]:
+    """All cases' outcomes with their numbers; the folder of a good one is removed."""
+    def one(number: int, case: Case) -> tuple[int, Outcome]:
+        folder = keep / str(number)
+        folder.mkdir(parents=True)
+        outcome = run_case(folder, case)
+        if not outcome.wrong:
+            shutil.rmtree(folder)
+        return number, outcome
+
+    outcomes = []
+    with Progress(console=console) as progress, ThreadPoolExecutor(parallel) as threads:
+        bar = progress.add_task("killing", total=len(all_of))
+        for done in as_completed([threads.submit(one, number, case) for number, case in enumerate(all_of, 1)]):
+            number, outcome = done.result()
+            outcomes.append((number, outcome))
+            progress.advance(bar)
+            if outcome.wrong:
+                progress.print(f"[red]{number}[/red] {outcome.case}: {outcome.wrong.splitlines()[0][:200]}",
+                               highlight=False)
+    return sorted(outcomes, key=lambda pair: pair[0])
+
+
+def _table(outcomes: Sequence[tuple[int, Outcome]]) -> Table:
+    table = Table("n", "moment", "films", "killed at, s", "missing, s", "stated, s", "film, s", "verdict")
+    for number, outcome in outcomes:
+        films = f"{len(outcome.case.windows)}{' with intro and logo' if outcome.case.branded else ''}"
+        verdict = "[red]bad[/red]" if outcome.wrong else "good, never came" if outcome.never else "good"
+        table.add_row(str(number), str(outcome.case), films, ", ".join(f"{at:.2f}" for at in outcome.killed_s),
+                      f"{outcome.missing_s:.2f}", f"{outcome.stated_s:.2f}", f"{outcome.film_s:.2f}", verdict)
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main())

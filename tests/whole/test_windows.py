@@ -1,0 +1,271 @@
+"""Windows that change while they are recorded, that meet, overlap, come late or come from a careless hand.
+
+Bookings are changed beside the running recorder; several situations share a site, whose cameras therefore often record
+on for another film. What is asked of every film (`Site.check`) holds after each of them.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes.site import SETTINGS, Site
+from tests.fakes.waiting import wait_until
+
+RATE = SETTINGS["cameras"]["fps"]
+TOMORROW_S = 86_400.0
+
+
+@pytest.fixture
+def make_site(tmp_path: Path) -> Iterator[Callable[..., Site]]:
+    """A recorder that is running and has nothing to do yet."""
+    sites: list[Site] = []
+
+    def make(**changes: dict[str, Any]) -> Site:
+        quick = {"recorder": {"segment_s": 0.5}, "film": {"chunk_s": 0.5}}
+        site = Site(tmp_path / f"site{len(sites)}", **quick, **changes)
+        sites.append(site)
+        site.start()
+        site.wait_said("ready")
+        return site
+
+    yield make
+    for site in sites:
+        site.end()
+
+
+def check_whole(site: Site, booking_id: str, seconds: float) -> dict[str, list[int | None]]:
+    """The film is as long as booked and both cameras saw all of it; its frame counters."""
+    certificate, seen = site.check(booking_id)
+    assert certificate["gaps"] == []
+    assert certificate["film_seconds"] == pytest.approx(seconds, abs=1.5 / RATE)
+    assert all(share["filled_ticks"] == 0 for share in certificate["cameras"].values())
+    return seen.counters
+
+
+def finish(site: Site, booking_id: str, starts: float, in_s: float = 1.2) -> float:
+    """Let a window that was open as long as the test needed end soon; how long it is then, in seconds."""
+    _, ends = site.book_at(booking_id, starts, time.time() + in_s)
+    return ends - starts
+
+
+def test_back_to_back_films_miss_no_frame_between_them_and_one_that_overlaps_both_is_whole(
+        make_site: Callable[..., Site]) -> None:
+    site = make_site()
+    starts, middle = site.book("first", 2.5, 5)
+    site.book_at("second", middle, middle + 2.4)
+    site.book_at("across", starts + 1, middle + 1.4)
+    for booking_id in ("first", "second", "across"):
+        site.wait_stage(booking_id, "cleaned")
+
+    first, second = check_whole(site, "first", 2.5), check_whole(site, "second", 2.4)
+    across = check_whole(site, "across", 2.9)
+    for camera in ("left", "right"):
+        assert first[camera][-1] + 1 == second[camera][0], camera  # type: ignore[operator]
+        both = first[camera] + second[camera]
+        begins = both.index(across[camera][0])
+        assert begins in (RATE - 1, RATE, RATE + 1)
+        assert across[camera] == both[begins:begins + len(across[camera])], camera
+    assert site.stop() == 0
+
+
+def test_a_window_follows_its_booking_while_it_is_recorded(make_site: Callable[..., Site]) -> None:
+    """Extended, shortened, shortened to an end that is past, and called off for a moment; the cameras record on."""
+    site = make_site()
+    starts, _ = site.book("extended", 2.5, 5)
+    for booking_id in ("shortened", "cut-back", "called-off"):
+        site.book_at(booking_id, starts, starts + 600)
+    site.wait_said("booking started", booking="extended")
+    site.book_at("extended", starts, starts + 900)
+    site.book_at("called-off", starts, starts + 600, status="cancelled")
+    site.wait_stage("called-off", "cancelled")
+    site.book_at("called-off", starts, starts + 600)
+    site.wait_said("chunk joined", booking="cut-back", chunk=4)
+    site.book_at("cut-back", starts, starts + 1.1)
+    assert site.wait_stage("cut-back", "cleaned")["generation"] == 2
+    seconds = {booking_id: finish(site, booking_id, starts) for booking_id in ("extended", "shortened", "called-off")}
+    for booking_id, long in seconds.items():
+        site.wait_stage(booking_id, "cleaned")
+        check_whole(site, booking_id, long)
+    check_whole(site, "cut-back", 1.1)
+    assert len(site.said("camera starting", camera="left")) == 1
+
+
+def test_a_window_that_is_moved_while_it_is_recorded_is_the_film_of_its_new_times(
+        make_site: Callable[..., Site]) -> None:
+    """Later, earlier (into a time that was recorded for others), and to tomorrow and back."""
+    site = make_site()
+    starts, _ = site.book("later", 2.5, 600)
+    site.book_at("earlier", starts + 1.4, starts + 600)
+    site.book_at("tomorrow", starts, starts + 600)
+    site.wait_said("chunk joined", booking="later", chunk=1)
+    site.book_at("later", starts + 2, starts + 600)
+    site.book_at("tomorrow", starts + TOMORROW_S, starts + TOMORROW_S + 600)
+    site.wait_said("chunk joined", booking="earlier", chunk=1)
+    site.book_at("earlier", starts + 0.4, starts + 600)
+    for booking_id in ("later", "earlier", "tomorrow"):
+        site.wait_said("film begun again", booking=booking_id)
+    seconds = {"later": finish(site, "later", starts + 2), "earlier": finish(site, "earlier", starts + 0.4)}
+    for booking_id, long in seconds.items():
+        assert site.wait_stage(booking_id, "cleaned")["generation"] == 2
+        check_whole(site, booking_id, long)
+
+    site.wait_said("camera stopped", camera="left")  # nobody wants them before tomorrow
+    assert site.film("tomorrow")["stage"] == "recording"  # type: ignore[index]
+    site.book("tomorrow", 2, 3.5)
+    site.wait_stage("tomorrow", "cleaned")
+    check_whole(site, "tomorrow", 1.5)
+
+
+def test_a_cancelled_booking_is_not_published_and_goes_on_when_it_stands_again_or_is_retried(
+        make_site: Callable[..., Site]) -> None:
+    site = make_site()
+    starts, ends = site.book("stands-again", 2.5, 600)
+    site.book_at("retried", starts, ends)
+    site.book_at("unseen", starts + 600, ends + 600)
+    for booking_id in ("stands-again", "retried"):
+        site.wait_said("booking started", booking=booking_id)
+    site.book_at("stands-again", starts, ends, status="cancelled")
+    site.book_at("retried", starts, ends, status="cancelled")
+    site.book_at("unseen", starts + 600, ends + 600, status="cancelled")
+    for camera in ("left", "right"):
+        site.wait_said("camera stopped", camera=camera)
+    assert "nothing was recorded for 'unseen'" in site.command("films", "retry", "unseen", status=1)
+    assert "The booking was cancelled" in site.command("films", "explain", "retried")
+    site.book_at("stands-again", starts, ends)
+    site.wait_said("camera starting", camera="left", times=2)
+    site.wait_said("segment sealed", camera="left", times=len(site.said("segment sealed", camera="left")) + 2)
+    finish(site, "stands-again", starts)
+    site.wait_stage("stands-again", "cleaned")
+    certificate, _ = site.check("stands-again")
+    assert len([gap for gap in certificate["gaps"] if gap["camera"] == "both"]) == 1
+
+    assert site.film("retried")["stage"] == "cancelled"  # type: ignore[index]
+    assert [path.stem for path in site.films_in_library()] == ["stands-again"]
+    site.command("films", "retry", "retried")
+    site.book_at("retried", starts, starts + 1)  # too late, and changes nothing
+    site.wait_said("booking changed too late, its film stays as it is", booking="retried")
+
+
+def test_a_booking_that_appears_when_half_over_and_a_restart_inside_the_window_cost_only_what_the_certificate_says(
+        make_site: Callable[..., Site]) -> None:
+    site = make_site()
+    starts, _ = site.book("late", -3, 600)
+    site.wait_said("chunk joined", booking="late", chunk=1)
+    assert site.stop() == 0
+    stopped = time.time()
+    site.start()
+    site.wait_said("segment sealed", run=2)
+    long = finish(site, "late", starts, in_s=1.5)
+    site.wait_stage("late", "cleaned")
+    certificate, _ = site.check("late")
+    first, pause = [gap for gap in certificate["gaps"] if gap["camera"] == "both"]
+    assert first["at_s"] == 0.0
+    assert first["seconds"] >= 3
+    assert datetime.fromisoformat(pause["from"]).timestamp() == pytest.approx(stopped, abs=5)
+    assert certificate["runs"] == 2
+    assert certificate["film_seconds"] + first["seconds"] + pause["seconds"] == pytest.approx(long, abs=0.3)
+
+
+def test_a_film_holds_the_rolls_before_and_after_its_booking(make_site: Callable[..., Site]) -> None:
+    site = make_site(bookings={"pre_roll_s": 1.2, "post_roll_s": 0.6})
+    starts, ends = site.book("match", 3.2, 4.6)
+    site.wait_stage("match", "cleaned")
+    check_whole(site, "match", 1.2 + 1.4 + 0.6)
+    window = [datetime.fromisoformat(at).timestamp() for at in site.film("match")["certificate"]["window"]]  # type: ignore[index]
+    assert window == [pytest.approx(starts - 1.2, abs=0.002), pytest.approx(ends + 0.6, abs=0.002)]
+
+
+# ---- the JSON file
+
+def row(booking_id: object, starts: float, ends: float, **more: object) -> dict[str, object]:
+    """A row of the file."""
+    return {"id": booking_id, "start_time": iso(starts), "end_time": iso(ends)} | more
+
+
+def iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat()
+
+
+def test_a_malformed_row_is_said_once_with_its_id_and_a_good_one_beside_it_is_recorded(
+        make_site: Callable[..., Site], tmp_path: Path) -> None:
+    file = tmp_path / "bookings.json"
+    site = make_site(bookings={"poll_s": 0.3, "file": str(file)}, site={"timezone": "Europe/Berlin"})
+    starts = time.time() + 2.5
+    good = row("good", starts, starts + 2)
+    bad: dict[str, object] = {
+        "backwards": row("backwards", starts, starts - 60),
+        "endless": {"id": "endless", "start_time": iso(starts)},
+        "x" * 80: row("x" * 10_000, starts, starts + 2),
+        "../../etc/passwd": row("../../etc/passwd", starts, starts + 2),
+        "match/../../up": row("match/../../up", starts, starts + 2),
+        ascii("Spiel-mit-Ümlaut")[1:-1]: row("Spiel-mit-Ümlaut", starts, starts + 2),
+        "id is None": {"start_time": iso(starts), "end_time": iso(starts + 2)},
+        "a list": [1, 2],
+        "noon": {"id": "noon", "start_time": "12:00", "end_time": "13:00"},
+        "week": row("week", starts, starts + 7 * 86_400),
+    }
+    file.write_text(json.dumps([*bad.values(), good, good | {"end_time": iso(starts + 3)},
+                                row("next", starts + 3600, starts + 7200, status="Scheduled", note="Jörg & Sönke ⚽")]), "utf-8")
+    site.wait_stage("good", "cleaned")
+    check_whole(site, "good", 2)  # of two rows with one id the first counts
+
+    file.write_text(json.dumps([*bad.values(), good]), "utf-8")  # read again: nothing is said again
+    wait_until(lambda: site.film("next") is None, what="the withdrawn booking to go")
+    said = [line["error"] for line in site.said("booking skipped")]
+    for shown in (*bad, "id is there twice"):
+        assert len([words for words in said if shown in words]) == 1, (shown, said)
+    assert len(said) == len(bad) + 1
+    assert max(map(len, said)) < 400
+    assert [film["booking_id"] for film in site.rows("SELECT booking_id FROM film")] == ["good"]
+    assert not (tmp_path / "etc").exists()
+    assert "Traceback" not in site.errors
+
+
+def test_the_bookings_file_may_be_edited_torn_and_lost_while_the_recorder_runs(
+        make_site: Callable[..., Site], tmp_path: Path) -> None:
+    file = tmp_path / "bookings.json"
+    site = make_site(bookings={"poll_s": 0.3, "file": str(file)}, site={"timezone": "Europe/Berlin"})
+    site.wait_said("bookings not read, keeping the last good answer")  # there is none yet
+    starts = time.time() + 2
+    running, other = row("running", starts, starts + 4), row("other", starts + 0.5, starts + 9)
+    nights = [{"id": "spring", "date": "2027-03-28", "start_time": "01:30", "end_time": "03:30"},
+              {"id": "autumn", "date": "2027-10-31", "start_time": "01:30", "end_time": "02:30"}]
+    file.write_text(json.dumps({"bookings": [running, other, row("withdrawn", starts + 600, starts + 900), *nights]}), "utf-8")
+    site.wait_said("booking started", booking="running")
+    assert {one["booking_id"]: (one["ends_at"] - one["starts_at"]) / 3_600_000_000
+            for one in site.rows("SELECT * FROM film WHERE starts_at > ?", round((starts + 86_400) * 1e6))} == {
+        "spring": 1.0, "autumn": 2.0}  # an hour that is missing; an end that happens twice: the later one
+
+    file.write_text('{"bookings": [{"id": "oth', "utf-8")  # half-written
+    site.wait_said("bookings not read, keeping the last good answer", times=2)
+    file.unlink()
+    site.command("bookings", "cancel", "running", status=1)  # it is the file's to cancel
+    file.write_text(json.dumps([other | {"end_time": iso(starts + 4)}]), "utf-8")  # a row goes in its window, one before
+    site.wait_said("booking changed", booking="other")
+    wait_until(lambda: site.film("withdrawn") is None, what="the withdrawn booking to go")
+    file.write_text(json.dumps([]), "utf-8")  # all at once, and both are being recorded
+    site.wait_stage("running", "cleaned")
+    site.wait_stage("other", "cleaned")
+    check_whole(site, "running", 4)
+    check_whole(site, "other", 3.5)
+    assert [line["count"] for line in site.said("all bookings gone at once")] == [2]
+
+    file.write_text(json.dumps([running, other | {"end_time": iso(starts + 99)},
+                                row("one", starts + 600, starts + 900), row("two", starts + 600, starts + 900)]), "utf-8")
+    site.wait_said("booking changed too late, its film stays as it is", booking="other")
+    file.write_text(json.dumps([]), "utf-8")
+    wait_until(lambda: site.film("two") is None, what="the withdrawn booking to go")
+    assert [line["count"] for line in site.said("all bookings gone at once")] == [2, 2]  # those that are over do not count
+    assert site.stop() == 0
+    file.write_text(json.dumps([running, other | {"end_time": iso(starts + 99)}, row("new", time.time(), time.time() + 3600)]), "utf-8")
+    site.start()
+    site.wait_said("booking started", booking="new")
+    assert len(site.rows("SELECT 1 FROM event WHERE kind = 'change refused'")) == 1
+    assert [site.film(one)["stage"] for one in ("running", "other")] == ["cleaned", "cleaned"]  # type: ignore[index]
+    check_whole(site, "running", 4)  # seen again after it was cleaned: one object, one row, the same film
+    assert site.stop() == 0

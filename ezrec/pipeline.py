@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from ezrec import logs
+from ezrec.adapters import files
 from ezrec.adapters.workers import PoolClosed
 from ezrec.domain.clock import SECOND, Clock
 from ezrec.domain.errors import EzrecError, IllegalStep, LeaveError, ParkError, RetryError
@@ -96,6 +97,8 @@ class Pipeline:
 
     async def _failed(self, step: Step, film: Film, error: Exception) -> None:
         failures = step.failures[film.booking_id] = step.failures.get(film.booking_id, 0) + 1
+        if isinstance(error, OSError):
+            error = files.verdict(error, f"go on with {step.name}")
         foreseen = isinstance(error, EzrecError) and not isinstance(error, IllegalStep)
         reason = str(error) if foreseen else f"{type(error).__name__}: {error}"
         if isinstance(error, ParkError) or (not isinstance(error, RetryError) and failures >= ATTEMPTS):

@@ -105,7 +105,8 @@ class Supervisor:
                            pipeline.poke_soon, storage.abort)
         upload = Upload(store, storage, settings, zone, data, films.growth)
         publish = Publish(store, LocalPublisher(store), settings.site, zone)
-        cleanup = Cleanup(store, clock, data, settings, lambda: recording.run_id if recording.active else None)
+        cleanup = Cleanup(store, clock, data, settings, lambda: recording.run_id if recording.active else None,
+                          films.forget)
         sources = [BookingsFile(settings.bookings.file)] if settings.bookings.file else []
 
         def changed() -> None:
@@ -139,7 +140,7 @@ class Supervisor:
         system.notify("STOPPING=1")
         log.info("stopping", waiting_for="films and uploads under way")
         await _cancel(side)
-        films.close()
+        await films.close()
         await pool.close()
         log.info("stopping", waiting_for="cameras and their segments")
         await _cancel([recorder])
@@ -196,7 +197,7 @@ class Supervisor:
         await storage.sweep({film.upload_id for film in await store.films() if film.upload_id})
 
     def _drop_temporary_files(self) -> None:
-        files.remove(*(path for pattern in ("films/*/.*", "media/.*") for path in self._data.glob(pattern)))
+        files.remove(*(path for pattern in (".*.tmp", "films/*/.*", "media/.*") for path in self._data.glob(pattern)))
 
     def _lane_of(self, camera: Camera) -> Callable[[int, Callable[[Sealed], None]], Lane]:
         recorder = self.settings.recorder

@@ -7,6 +7,7 @@ Limits: footage has no B-frames; a chunk is some seconds long (its packets are h
 import gc
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from ezrec.domain.film import SECOND, CameraShare, Canvas, ChunkJob, ChunkReport
 from ezrec.domain.timeline import coverage
 from ezrec.media.compose import HYSTERESIS_US, Composer, pick
 from ezrec.media.decode import READING, Reel
-from ezrec.media.encode import MUXER, put_in_place, video_stream
+from ezrec.media.encode import MUXER, coded_frame, finish, put_in_place, shown_part, video_stream
 from ezrec.media.overlay import place
 from ezrec.media.probe import video_of
 from ezrec.media.pyav import LibavError, opened, translated
@@ -53,9 +54,9 @@ def _render(job: ChunkJob) -> ChunkReport:
     for camera, reel in reels.items():
         if not reel.times and any(_seen(job, job.footage.get(camera, ()))):
             raise BadMedia(f"nothing that camera {camera} recorded for this chunk can be decoded")
-    full = job.rung is Rung.FULL
+    full, canvas = job.rung is Rung.FULL, job.recipe.canvas
     composer = Composer(
-        job.recipe.canvas, place(job.recipe.logos, job.recipe.canvas) if full else (), feather=full
+        canvas, place(job.recipe.logos, canvas) if full else (), feather=full, frame=coded_frame(canvas)
     )
     try:
         with put_in_place(job.out) as temporary:
@@ -126,11 +127,10 @@ def _encode(
                 index = plan[camera][n] if camera in plan else -1
                 time, pictures[camera] = reels[camera].picture(index) if index >= 0 else (None, None)
                 times.append(time)
-            frame = composer.compose(pictures)
-            frame.pts, frame.time_base = n, 1 / job.recipe.rate
+            frame = finish(composer.compose(pictures), job.recipe.canvas, n, Fraction(job.recipe.rate))
             container.mux(stream.encode(frame))
             if job.poster is not None and n == job.ticks // 2:
-                write_poster(frame, job.poster)
+                write_poster(shown_part(frame, job.recipe.canvas), job.poster)
         container.mux(stream.encode(None))
     return shown
 

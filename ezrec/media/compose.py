@@ -161,13 +161,22 @@ def black(frame: VideoFrame) -> VideoFrame:
 
 
 class Composer:
-    """Draws one picture after the other into one frame, which is overwritten by the next call."""
+    """Draws one picture after the other into one frame, which is overwritten by the next call.
 
-    def __init__(self, canvas: Canvas, logos: Sequence[Placed] = (), feather: bool = True) -> None:
+    `frame` is drawn on from its upper left corner; it may be larger than the canvas.
+    """
+
+    def __init__(
+        self,
+        canvas: Canvas,
+        logos: Sequence[Placed] = (),
+        feather: bool = True,
+        frame: VideoFrame | None = None,
+    ) -> None:
         self._canvas = canvas
         self._logos = logos
         self._feather = feather
-        self._frame = black(VideoFrame(canvas.width, canvas.height, "yuv420p"))
+        self._frame = frame or black(VideoFrame(canvas.width, canvas.height, "yuv420p"))
         self._planes = planes_of(self._frame)
         self._strips = [_Strip(*pair) for pair in pairwise(canvas.views)]
         self._fill = _fill(canvas)

@@ -22,9 +22,9 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from ezrec.domain.errors import BadMedia
-from ezrec.domain.film import Intro, Recipe
+from ezrec.domain.film import Canvas, Intro, Recipe
 from ezrec.media.compose import black, fit, planes_of
-from ezrec.media.encode import MUXER, put_in_place, video_stream
+from ezrec.media.encode import MUXER, coded_frame, finish, put_in_place, video_stream
 from ezrec.media.probe import probe, video_of
 from ezrec.media.pyav import LibavError, display_rotation, opened
 
@@ -68,17 +68,16 @@ def _write(source: Path, recipe: Recipe, path: str, max_s: float, sound: Samples
     with opened(source) as clip, av.open(path, "w", format="mp4", options=MUXER) as film:
         video = video_stream(film, recipe)
         voice = _Voice(film, sound) if sound is not None else None
-        canvas = black(VideoFrame(recipe.canvas.width, recipe.canvas.height, "yuv420p"))
+        frame = coded_frame(recipe.canvas)
         drawn: VideoFrame | None = None
         ticks = 0
         for picture in _at_rate(_pictures(clip, source), rate):
             if ticks >= max_s * rate + 1:
                 raise BadMedia(f"{source}: is longer than the {max_s:g} s that an intro may have")
             if picture is not drawn:
-                _draw(picture, canvas, _shape(clip))
+                _draw(picture, black(frame), recipe.canvas, _shape(clip))
                 drawn = picture
-            canvas.pts, canvas.time_base = ticks, 1 / rate
-            film.mux(video.encode(canvas))
+            film.mux(video.encode(finish(frame, recipe.canvas, ticks, rate)))
             ticks += 1
             if voice is not None:
                 voice.speak_up_to(ticks / rate)
@@ -126,8 +125,8 @@ def _shape(clip: Any) -> Fraction:
     return Fraction(clip.streams.video[0].codec_context.sample_aspect_ratio or 1)
 
 
-def _draw(picture: VideoFrame, canvas: VideoFrame, sample_shape: Fraction) -> None:
-    """Put `picture` upright into the middle of `canvas`, as large as fits."""
+def _draw(picture: VideoFrame, frame: VideoFrame, canvas: Canvas, sample_shape: Fraction) -> None:
+    """Put `picture` upright into the middle of `canvas` on `frame`, as large as fits."""
     rotation = display_rotation(picture)
     wide, high = picture.width * sample_shape, Fraction(picture.height)
     if rotation % 180:
@@ -137,7 +136,7 @@ def _draw(picture: VideoFrame, canvas: VideoFrame, sample_shape: Fraction) -> No
     height = max(round(high * scale / 2) * 2, 2)
     x, y = (canvas.width - width) // 4 * 2, (canvas.height - height) // 4 * 2
     parts = fit(picture, width, height, rotation, _matrix(picture))
-    for number, (target, part) in enumerate(zip(planes_of(canvas), parts, strict=True)):
+    for number, (target, part) in enumerate(zip(planes_of(frame), parts, strict=True)):
         step = 2 if number else 1
         target[y // step : (y + height) // step, x // step : (x + width) // step] = part
 

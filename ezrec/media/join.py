@@ -183,7 +183,6 @@ class Joiner:
         }
         self._container = av.open(str(self._path), "w", format="mp4", options=options)
         self._streams = {"video": copied_stream(self._container, video)}
-        self._streams["video"].time_base = 1 / Fraction(self._recipe.rate)
         if audio is not None:
             self._streams["audio"] = copied_stream(self._container, audio)
 

@@ -58,7 +58,8 @@ def translated(error: LibavError, path: str | Path, complaint: str) -> Exception
 def copied_stream(container: OutputContainer, template: Any) -> Any:
     """A stream of `container` for packets that are copied from the stream `template` (any kind)."""
     if hasattr(container, "add_stream_from_template"):  # PyAV 14 and newer
-        return container.add_stream_from_template(template)
+        # opaque: the codec's context is copied; otherwise PyAV 14 opens an encoder and takes its parameter sets
+        return container.add_stream_from_template(template, opaque=True)
     outdated: Any = container.add_stream
     return outdated(template=template)
 

@@ -7,11 +7,11 @@ values of the domain. Commands that run beside the recorder open the same file; 
 import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import aiosqlite
 
@@ -22,19 +22,20 @@ from ezrec.domain.errors import EzrecError, IllegalStep, LeaveError, RetryError
 from ezrec.domain.film import ChunkReport, Film, Rung
 from ezrec.domain.planning import Chunk
 from ezrec.domain.stages import Stage
-from ezrec.domain.timeline import Offset, Segment, Span
-from ezrec.store.rows import ChunkRow, Event, PartRow, booking_of, chunk_of, event_of, film_of, part_of, segment_of
+from ezrec.domain.timeline import HOLD_US, Offset, Segment, Span
+from ezrec.store.rows import ChunkRow, Event, PartRow, Row, booking_of, chunk_of, event_of, film_of, part_of, segment_of
+
+_T = TypeVar("_T")
 
 VERSION = 1
 MIGRATIONS: dict[int, str] = {}
 """SQL that takes the store from version N to N + 1, by N. Version 1 is schema.sql's first form."""
 
+MANY = 200  # rows
 BUSY_MS = 10_000  # how long a writer waits for another process's transaction
 
 FILM_COLUMNS = frozenset({"generation", "starts_at", "ends_at", "recipe", "object_key", "upload_id", "url", "bytes",
                           "sha256", "attempts", "retry_at", "parked_step", "parked_reason", "certificate"})
-
-
 
 
 class StoreMissing(EzrecError):
@@ -132,6 +133,13 @@ class Store:
         async with self._turn:
             with _disk_errors():
                 return await self._all(sql, *values)
+
+    async def _values(self, make: Callable[[Row], _T], sql: str, *values: object) -> list[_T]:
+        """Rows made into values; thousands of them in a thread, because they would hold the event loop."""
+        rows = await self._read(sql, *values)
+        if len(rows) <= MANY:
+            return [make(row) for row in rows]
+        return await asyncio.to_thread(lambda: [make(row) for row in rows])
 
     async def _do(self, sql: str, *values: object) -> None:
         async with self._transaction() as db:
@@ -336,9 +344,9 @@ class Store:
 
     async def segments(self, run: int, from_us: int, to_us: int) -> list[Segment]:
         """The segments of a run that touch [from_us, to_us), by camera and time."""
-        return [segment_of(row) for row in await self._read(
-            "SELECT * FROM segment WHERE run = ? AND end_us > ? AND start_us < ? AND doomed = 0"
-            " ORDER BY camera, start_us", run, from_us, to_us)]
+        return await self._values(
+            segment_of, "SELECT * FROM segment WHERE run = ? AND end_us > ? AND start_us < ? AND doomed = 0"
+            " ORDER BY camera, start_us", run, from_us, to_us)
 
     async def has_footage(self, booking_id: str) -> bool:
         """Whether any segment lies in the film's window."""
@@ -353,14 +361,14 @@ class Store:
     async def unneeded_segments(self, before: Sequence[tuple[int, int]]) -> list[Segment]:
         """Segments that no film which is not cleaned ever touched, and that end before their run's limit.
 
+        What lies within `HOLD_US` of a window touches it: film making looks that far for its nearest frames.
         `before` holds (run, µs) for runs that still record; other runs have no limit.
         """
         limits = dict(before)
-        rows = await self._read(
-            "SELECT * FROM segment WHERE doomed = 0 AND NOT EXISTS (SELECT 1 FROM span JOIN film"
-            " ON film.booking_id = span.film WHERE span.run = segment.run AND span.reach_from_us < segment.end_us"
-            " AND span.reach_to_us > segment.start_us AND film.stage != ?)", Stage.CLEANED)
-        found = [segment_of(row) for row in rows]
+        found = await self._values(
+            segment_of, "SELECT * FROM segment WHERE doomed = 0 AND NOT EXISTS (SELECT 1 FROM span JOIN film"
+            " ON film.booking_id = span.film WHERE span.run = segment.run AND span.reach_from_us - ? < segment.end_us"
+            " AND span.reach_to_us + ? > segment.start_us AND film.stage != ?)", HOLD_US, HOLD_US, Stage.CLEANED)
         return [one for one in found if one.run not in limits or one.end_us < limits[one.run]]
 
     async def doom(self, segments: Iterable[Segment]) -> None:
@@ -382,8 +390,8 @@ class Store:
     async def chunks(self, booking_id: str, generation: int | None = None) -> list[ChunkRow]:
         """A film's chunks in the order of the film, of one generation or (for old ones to use again) of all."""
         where, values = ("AND generation = ?", (generation,)) if generation else ("", ())
-        return [chunk_of(row) for row in await self._read(
-            f"SELECT * FROM chunk WHERE film = ? {where} ORDER BY generation, number", booking_id, *values)]
+        return await self._values(
+            chunk_of, f"SELECT * FROM chunk WHERE film = ? {where} ORDER BY generation, number", booking_id, *values)
 
     async def plan_chunk(self, booking_id: str, generation: int, chunk: Chunk, start_us: int, path: str) -> None:
         """Write a chunk's row, before it is rendered."""
@@ -401,7 +409,8 @@ class Store:
     async def chunk_failed(self, booking_id: str, generation: int, number: int, rung: Rung, attempts: int) -> None:
         """Where a chunk stands on the fallback ladder after a failure."""
         await self._do("UPDATE chunk SET state = 'planned', fallback = ?, attempts = ?"
-                       " WHERE film = ? AND generation = ? AND number = ?", rung, attempts, booking_id, generation, number)
+                       " WHERE film = ? AND generation = ? AND number = ?",
+                       rung, attempts, booking_id, generation, number)
 
     async def drop_chunks(self, booking_id: str, before_generation: int | None = None) -> None:
         """Forget a film's chunks, of all generations or only of older ones; their files are the caller's."""
@@ -434,6 +443,14 @@ class Store:
         """Add to a film's story."""
         async with self._transaction() as db:
             await self._tell(db, booking_id, kind, detail)
+
+    async def tell_once(self, booking_id: str, kind: str, **detail: object) -> None:
+        """Add to a film's story unless it says the same already."""
+        async with self._transaction() as db:
+            told = await self._all("SELECT 1 FROM event WHERE booking_id = ? AND kind = ? AND detail = ? LIMIT 1",
+                                   booking_id, kind, json.dumps(detail, sort_keys=True))
+            if not told:
+                await self._tell(db, booking_id, kind, detail)
 
     async def _tell(self, db: aiosqlite.Connection, booking_id: str | None, kind: str, detail: dict[str, Any]) -> None:
         await db.execute("INSERT INTO event (at, booking_id, kind, detail) VALUES (?,?,?,?)",

@@ -26,7 +26,12 @@ class ChunkRow:
     path: str  # below the data folder
     rung: Rung
     attempts: int  # failures on this rung
-    report: ChunkReport | None
+    told: str | None = None  # what the worker told of it, JSON
+
+    @property
+    def report(self) -> ChunkReport | None:
+        """What the worker told of it; read only when asked for, since a long film has thousands."""
+        return ChunkReport.loads(self.told) if self.told else None
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ def chunk_of(row: Row) -> ChunkRow:
     """A chunk from all its columns, in the schema's order."""
     _film, generation, number, run, start_us, first_tick, ticks, state, path, _bytes, fallback, attempts, report = row
     return ChunkRow(generation, Chunk(number, run, first_tick, ticks), start_us, state == "rendered", path,
-                    Rung(fallback), attempts, ChunkReport.loads(report) if report else None)
+                    Rung(fallback), attempts, report)
 
 
 def part_of(row: Row) -> PartRow:

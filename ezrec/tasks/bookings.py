@@ -47,7 +47,7 @@ class Bookings:
             if now >= due:
                 await self.run_once()
                 due = now + self._settings.poll_s * random.uniform(1 - JITTER, 1 + JITTER)
-            elif (version := await self._store.version_of_data()) != self._data_version:
+            if (version := await self._store.version_of_data()) != self._data_version:
                 self._data_version = version
                 await self.follow()
                 self._changed()
@@ -134,8 +134,8 @@ class Bookings:
             case schedule.Refuse() as refused:
                 if refused not in self._said:
                     self._said.add(refused)
-                    await self._store.tell(booking_id, "change refused", starts_at=refused.starts_at,
-                                           ends_at=refused.ends_at, cancelled=refused.cancelled)
+                    await self._store.tell_once(booking_id, "change refused", starts_at=refused.starts_at,
+                                                ends_at=refused.ends_at, cancelled=refused.cancelled)
                     log.warning("booking changed too late, its film stays as it is", booking=booking_id)
                 return False
         return True

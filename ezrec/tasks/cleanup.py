@@ -1,18 +1,20 @@
 """Clean-up: what a film no longer needs goes, and what nobody needs; never a file that a film still needs.
 
 A segment's deletion has three durable steps: row marked, file unlinked, row dropped; so that after a crash no deleted
-time is taken for an orphan. When the disk is short the footage of cancelled bookings goes first, oldest first.
+time is taken for an orphan. When the disk is short the footage of cancelled bookings goes first, oldest first, then
+what is kept of published films; what is still to be published is never touched.
 """
 
 import asyncio
 import shutil
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from ezrec import logs
 from ezrec.adapters import files
 from ezrec.config import Settings
 from ezrec.domain.clock import SECOND, Clock
+from ezrec.domain.errors import EzrecError
 from ezrec.domain.film import Film
 from ezrec.domain.stages import Stage
 from ezrec.store import Store
@@ -24,10 +26,10 @@ SPARE_US = 60 * SECOND  # footage of the run that records is kept so long, whoev
 
 
 class Cleanup:
-    """The clean-up task."""
+    """The clean-up task. `forget` is called with a booking id before that film's files are deleted."""
 
     def __init__(self, store: Store, clock: Clock, data: Path, settings: Settings,
-                 recording_run: Callable[[], int | None]) -> None:
+                 recording_run: Callable[[], int | None], forget: Callable[[str], Awaitable[None]]) -> None:
         self._store = store
         self._clock = clock
         self._data = data
@@ -35,6 +37,8 @@ class Cleanup:
         self._keep_cancelled_us = round(settings.film.keep_cancelled_h * 3600 * SECOND)
         self._min_free = settings.disk.min_free_mb << 20
         self._recording_run = recording_run
+        self._forget = forget
+        self._turn = asyncio.Lock()  # two would take each other's folders away
 
     async def run(self) -> None:
         """Look for what nobody needs, for ever."""
@@ -44,25 +48,52 @@ class Cleanup:
 
     async def run_once(self) -> None:
         """Retention of cancelled and missed films, then segments that no film needs."""
-        now = self._clock.wall_us()
-        for film in await self._store.films(Stage.CANCELLED, Stage.MISSED):
-            short = film.stage is Stage.CANCELLED and files.free_bytes(self._data) < self._min_free
-            if short or now - film.changed_at > self._keep_cancelled_us:
-                if short:
-                    log.warning("disk short: footage of a cancelled booking goes", booking=film.booking_id)
-                await self._clean(film)
-        await self._drop_segments()
+        async with self._turn:
+            await self._drop_segments()
+            for stage in (Stage.MISSED, Stage.CANCELLED, Stage.PUBLISHED):
+                for film in await self._store.films(stage):
+                    if self._is_due(film) or await self._goes_for_room(film):
+                        await self._clean_or_say(film)
+
+    async def _clean_or_say(self, film: Film) -> None:
+        try:
+            await self._clean(film)
+        except EzrecError as error:
+            log.warning("film not cleaned", booking=film.booking_id, error=str(error))
+
+    def _is_due(self, film: Film) -> bool:
+        """Whether a film's files have been kept long enough; a cancelled booking may come back until its end."""
+        if film.stage is Stage.PUBLISHED:
+            return self._clock.wall_us() - film.changed_at >= self._keep_us
+        return self._clock.wall_us() - max(film.changed_at, film.ends_at) >= self._keep_cancelled_us
+
+    async def _goes_for_room(self, film: Film) -> bool:
+        if files.free_bytes(self._data) >= self._min_free or not await self._store.has_footage(film.booking_id):
+            return False
+        log.warning("disk short: footage goes", booking=film.booking_id, stage=film.stage)
+        return True
 
     async def work(self, film: Film) -> bool:
-        """Delete a published film's local files; True once none is left."""
-        if self._clock.wall_us() - film.changed_at < self._keep_us:
-            return False
-        await self._clean(film)
-        return True
+        """Delete a published film's own files, and its segments once they need not be kept; True once none is left.
+
+        Raises:
+            EzrecError: they cannot be deleted.
+        """
+        async with self._turn:
+            if not self._is_due(film):
+                if self._folder(film).exists():
+                    await asyncio.to_thread(_remove_tree, self._folder(film))
+                return False
+            await self._clean(film)
+            return True
+
+    def _folder(self, film: Film) -> Path:
+        return self._data / "films" / film.recording_id
 
     async def _clean(self, film: Film) -> None:
         log.debug("cleaning film", booking=film.booking_id)
-        await asyncio.to_thread(shutil.rmtree, self._data / "films" / film.recording_id, ignore_errors=True)
+        await self._forget(film.booking_id)
+        await asyncio.to_thread(_remove_tree, self._folder(film))
         await self._store.drop_chunks(film.booking_id)
         log.debug("film cleaned", booking=film.booking_id)
         log.debug("taking step", booking=film.booking_id, to=Stage.CLEANED)
@@ -94,3 +125,12 @@ class Cleanup:
         for folder in sorted({folder for path in paths for folder in (path.parent, path.parent.parent)}, reverse=True):
             if folder != self._data and folder.exists() and not any(folder.iterdir()):
                 folder.rmdir()
+
+
+def _remove_tree(folder: Path) -> None:
+    """Remove a folder and all in it, so that no power cut brings it back; fine if it is gone already."""
+    with files.os_errors(f"delete {folder}"):
+        if folder.exists():
+            shutil.rmtree(folder)
+        if folder.parent.exists():  # also if it is gone: whoever removed it may have been killed before its fsync
+            files.fsync_folder(folder.parent)

@@ -7,12 +7,13 @@ from its chunks.
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
-from itertools import groupby
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,16 +23,17 @@ from ezrec.adapters.workers import RenderPool, WorkerDied
 from ezrec.domain import planning
 from ezrec.domain.certificate import Evidence, Rendered, certify
 from ezrec.domain.clock import SECOND
-from ezrec.domain.errors import BadMedia, IndexOutgrown, ParkError
-from ezrec.domain.film import ChunkJob, ChunkReport, Film, Footage, Recipe, Rung, tick_us
-from ezrec.domain.planning import Chunk, Stretch
+from ezrec.domain.errors import BadMedia, EzrecError, IndexOutgrown, ParkError
+from ezrec.domain.film import ChunkJob, ChunkReport, Film, Recipe, Rung, tick_us
+from ezrec.domain.planning import Chunk
 from ezrec.domain.stages import Stage
-from ezrec.domain.timeline import HOLD_US, Span, clip, coverage, length
+from ezrec.domain.timeline import HOLD_US, Span, clip, length
 from ezrec.media.chunk import render
 from ezrec.media.join import Joiner
 from ezrec.media.probe import probe
 from ezrec.store import Store
 from ezrec.store.rows import ChunkRow
+from ezrec.tasks.footage import FilmFootage, KnownFootage
 from ezrec.tasks.recipe import Recipes
 
 log = logs.get("film")
@@ -67,19 +69,19 @@ class _Open:
     thread: ThreadPoolExecutor
     joined: int = -1  # the number of the newest chunk in it; 0 is the intro
 
-    def drop(self) -> None:
-        self.joiner.discard()
+    async def drop(self) -> None:
+        await _on(self.thread, self.joiner.discard)  # there, because it may be adding a chunk
         self.thread.shutdown(wait=False)
 
 
-@dataclass(frozen=True)
-class _Footage:
-    """One film's stretches, with the segments they were computed from."""
+@dataclass
+class _Plan:
+    """The chunks of a film's generation in order, as their rows are; nobody else writes these."""
 
-    spans: Sequence[Span]
-    stretches: Sequence[Stretch]
-    by_run: dict[int, dict[str, list[Footage]]]
-    drops: Sequence[Any]
+    generation: int
+    rows: list[ChunkRow]
+    old: dict[tuple[int, int], ChunkRow]  # rendered in older generations, by run and first tick
+    held: Sequence[Span] = ()  # the spans for which they were found to be the film's beginning
 
 
 class FilmMaking:
@@ -99,6 +101,8 @@ class FilmMaking:
         self._grown = grown
         self._abort_upload = abort_upload
         self._files: dict[str, _Open] = {}
+        self._known = KnownFootage(store, data, recorder.known_to_us)
+        self._plans: dict[str, _Plan] = {}
 
     def growth(self, film: Film) -> Growth | None:
         """How far the film's file is; None if there is none yet."""
@@ -110,11 +114,21 @@ class FilmMaking:
             return None
         return Growth(path, growing.joiner.grown, closed=False)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Drop the files that grow; they are made again from their chunks."""
-        for growing in self._files.values():
-            growing.drop()
-        self._files.clear()
+        for booking_id in list(self._files):
+            await self._drop_file(booking_id)
+
+    async def forget(self, booking_id: str) -> None:
+        """Keep nothing of a film, neither in memory nor a file that grows."""
+        self._plans.pop(booking_id, None)
+        self._known.forget(booking_id)
+        await self._drop_file(booking_id)
+
+    async def _drop_file(self, booking_id: str) -> None:
+        growing = self._files.pop(booking_id, None)
+        if growing:
+            await growing.drop()
 
     async def work(self, film: Film) -> bool:
         """Do for a film that is recording or recorded what can be done now; True once it is rendered.
@@ -122,20 +136,26 @@ class FilmMaking:
         Raises:
             ParkError: a chunk cannot be rendered on any rung, or there is nothing to make a film of.
         """
-        footage = await self._footage(film)
+        try:
+            return await self._work(film)
+        except BaseException:
+            self._plans.pop(film.booking_id, None)  # the rows are read again
+            raise
+
+    async def _work(self, film: Film) -> bool:
+        footage = await self._known.of(film.booking_id)
         recipe = film.recipe or await self._begin(film, footage)
         if recipe is None:
             return self._nothing_yet(film)
         film = await self._still_holds(replace(film, recipe=recipe), footage)
-        await self._plan(film, footage)
-        rows = await self._store.chunks(film.booking_id, film.generation)
+        plan = await self._plan(film, footage)
         try:
-            await self._render_and_join(film, rows, footage)
+            await self._render_and_join(film, plan, footage)
             if film.stage is not Stage.RECORDED or not planning.complete(footage.stretches):
                 return False
-            if not rows:
+            if not plan.rows:
                 return self._nothing_yet(film)
-            await self._close_film(film, footage)
+            await self._close_film(film, plan, footage)
         except IndexOutgrown:
             await self._enlarge_reserve(film)
             return False
@@ -143,26 +163,12 @@ class FilmMaking:
 
     # ---- what there is
 
-    async def _footage(self, film: Film) -> _Footage:
-        spans = await self._store.spans(film.booking_id)
-        stretches, by_run, drops = [], {}, []
-        for span in spans:
-            segments = await self._store.segments(span.run, span.start_us - HOLD_US, span.end_us + HOLD_US)
-            cameras = {camera: [one.footage(str(self._data)) for one in ours]
-                       for camera, ours in groupby(segments, key=lambda segment: segment.camera)}
-            by_run[span.run] = cameras
-            drops += segments
-            stretches.append(Stretch(span.run, span.anchor_us, span.start_us, span.end_us,
-                                     {camera: coverage(ours) for camera, ours in cameras.items()},
-                                     self._recorder.known_to_us(span.run)))
-        return _Footage(spans, stretches, by_run, drops)
-
     def _nothing_yet(self, film: Film) -> bool:
         if film.stage is Stage.RECORDED:
             raise ParkError("there is no footage in the window; the camera files are kept")
         return False
 
-    async def _begin(self, film: Film, footage: _Footage) -> Recipe | None:
+    async def _begin(self, film: Film, footage: FilmFootage) -> Recipe | None:
         """Freeze the recipe once a first chunk can be planned."""
         rate = self._recipes.rate
         if next(planning.plan(footage.stretches, rate, self._chunk_ticks(rate), ()), None) is None:
@@ -175,11 +181,11 @@ class FilmMaking:
         await self._store.update_film(film.booking_id, "recipe", recipe=recipe.dumps())
         return recipe
 
-    async def _sizes(self, film: Film, footage: _Footage) -> dict[str, tuple[int, int]]:
+    async def _sizes(self, film: Film, footage: FilmFootage) -> dict[str, tuple[int, int]]:
         """The picture sizes of all cameras that have footage in the film or deliver now."""
         sizes = self._recorder.delivering() if film.stage is Stage.RECORDING else {}
         for stretch in footage.stretches:
-            for camera, ours in footage.by_run[stretch.run].items():
+            for camera, ours in footage.files[stretch.run].items():
                 if camera not in sizes and clip(stretch.seen[camera], stretch.start_us, stretch.end_us):
                     facts = await self._pool.run(probe, ours[0].path)
                     sizes[camera] = (facts.width, facts.height)
@@ -190,20 +196,31 @@ class FilmMaking:
 
     # ---- plan
 
-    async def _still_holds(self, film: Film, footage: _Footage) -> Film:
+    async def _still_holds(self, film: Film, footage: FilmFootage) -> Film:
         """Begin the next generation if what was planned is no longer the film's beginning."""
-        recipe = _recipe(film)
-        rows = await self._store.chunks(film.booking_id, film.generation)
-        wider = self._wider(film, footage)
-        if wider:
+        recipe, plan = _recipe(film), await self._rows(film)
+        if self._wider(film, footage):
             recipe = await self._recipes.recast(film, recipe, await self._sizes(film, footage))
-            await self._store.update_film(film.booking_id, recipe=recipe.dumps())
-            return await self._next_generation(film, "the second camera returned for more than half of the window")
-        if not planning.holds(footage.stretches, recipe.rate, [row.chunk for row in rows]):
-            return await self._next_generation(film, "the window was moved or cut back")
+            return await self._next_generation(film, "the second camera returned for more than half of the window",
+                                               recipe=recipe.dumps())
+        if plan.held != footage.spans:
+            chunks = [row.chunk for row in plan.rows]
+            if not await asyncio.to_thread(planning.holds, footage.stretches, recipe.rate, chunks):
+                return await self._next_generation(film, "the window was moved or cut back")
+            plan.held = footage.spans
         return film
 
-    def _wider(self, film: Film, footage: _Footage) -> bool:
+    async def _rows(self, film: Film) -> _Plan:
+        plan = self._plans.get(film.booking_id)
+        if plan is None or plan.generation != film.generation:
+            every = await self._store.chunks(film.booking_id)
+            plan = self._plans[film.booking_id] = _Plan(
+                film.generation, [row for row in every if row.generation == film.generation],
+                {(row.chunk.run, row.chunk.first_tick): row for row in every
+                 if row.generation < film.generation and row.rendered})
+        return plan
+
+    def _wider(self, film: Film, footage: FilmFootage) -> bool:
         """Whether a film that began with one camera has seen the other for more than half of its window."""
         recipe = _recipe(film)
         if len(recipe.canvas.views) > 1:
@@ -213,41 +230,42 @@ class FilmMaking:
                      for stretch in footage.stretches for camera, seen in stretch.seen.items() if camera != ours)
         return others * 2 > film.ends_at - film.starts_at
 
-    async def _next_generation(self, film: Film, reason: str) -> Film:
+    async def _next_generation(self, film: Film, reason: str, **columns: str) -> Film:
         log.warning("film begun again", booking=film.booking_id, reason=reason, generation=film.generation + 1)
-        if film.object_key and film.upload_id:
-            await self._abort_upload(film.object_key, film.upload_id)
-        growing = self._files.pop(film.booking_id, None)
-        if growing:
-            growing.drop()
-        new = await self._store.next_generation(film.booking_id, reason)
-        files.remove(self._film_path(film))
+        old = await self._store.film(film.booking_id)  # its upload may have begun since the film was read
+        new = await self._store.next_generation(film.booking_id, reason, **columns)
+        await self._drop_file(film.booking_id)
+        await asyncio.to_thread(files.remove, self._film_path(film))
+        if old and old.object_key and old.upload_id:
+            try:
+                await self._abort_upload(old.object_key, old.upload_id)
+            except EzrecError as error:  # a storage that is away must not keep films from being made
+                log.warning("unfinished upload left behind", booking=film.booking_id, error=str(error))
         return new
 
-    async def _plan(self, film: Film, footage: _Footage) -> None:
+    async def _plan(self, film: Film, footage: FilmFootage) -> _Plan:
         """Write the rows of all chunks that can be rendered now; chunks of older generations are used again."""
-        recipe = _recipe(film)
-        every = await self._store.chunks(film.booking_id)
-        ours = [row.chunk for row in every if row.generation == film.generation]
-        old = {(row.chunk.run, row.chunk.first_tick): row for row in every
-               if row.generation < film.generation and row.rendered}
+        recipe, plan = _recipe(film), await self._rows(film)
         spans = {span.run: span for span in footage.spans}
-        while chunk := self._next_chunk(footage, recipe, ours, old):
-            again = old.get((chunk.run, chunk.first_tick))
+        while chunk := self._next_chunk(footage, recipe, plan):
+            again = plan.old.get((chunk.run, chunk.first_tick))
             start_us = tick_us(spans[chunk.run].anchor_us, chunk.first_tick, recipe.rate)
             path = f"films/{film.recording_id}/chunk-{film.generation}-{chunk.number:05d}.mp4"
             log.debug("planning chunk", booking=film.booking_id, chunk=chunk.number)
             await self._store.plan_chunk(film.booking_id, film.generation, chunk, start_us, path)
+            row = ChunkRow(film.generation, chunk, start_us, rendered=False, path=path, rung=Rung.FULL, attempts=0)
             if again and again.report and again.chunk.ticks == chunk.ticks and self._same_look(again, recipe):
                 await self._store.chunk_rendered(film.booking_id, film.generation, chunk.number, again.path,
                                                  again.report, again.rung)
+                row = replace(row, rendered=True, path=again.path, rung=again.rung, told=again.told)
             log.debug("chunk planned", booking=film.booking_id, chunk=chunk.number, run=chunk.run, ticks=chunk.ticks)
-            ours.append(chunk)
+            plan.rows.append(row)
+        return plan
 
-    def _next_chunk(self, footage: _Footage, recipe: Recipe, ours: Sequence[Chunk],
-                    old: dict[tuple[int, int], ChunkRow]) -> Chunk | None:
+    def _next_chunk(self, footage: FilmFootage, recipe: Recipe, plan: _Plan) -> Chunk | None:
         """The next chunk: an old one's ticks where one begins, else up to where the next old one begins."""
-        chunk = next(planning.plan(footage.stretches, recipe.rate, self._chunk_ticks(recipe.rate), ours), None)
+        old, newest = plan.old, [row.chunk for row in plan.rows[-1:]]
+        chunk = next(planning.plan(footage.stretches, recipe.rate, self._chunk_ticks(recipe.rate), newest), None)
         if chunk is None or not old:
             return chunk
         end = chunk.first_tick + chunk.ticks
@@ -264,23 +282,26 @@ class FilmMaking:
 
     # ---- render and join
 
-    async def _render_and_join(self, film: Film, rows: Sequence[ChunkRow], footage: _Footage) -> None:
+    async def _render_and_join(self, film: Film, plan: _Plan, footage: FilmFootage) -> None:
         """Render what is planned, as many at a time as there are workers, and join in order as they come."""
         await self._join_intro(film)
-        waiting = list(rows)
+        growing = self._files.get(film.booking_id)
+        waiting = deque(plan.rows[max(growing.joined, 0) if growing else 0:])  # the others are in the film's file
         while waiting:
-            batch = [row for row in waiting if not row.rendered][:self._workers]
+            batch = list(islice((row for row in waiting if not row.rendered), self._workers))
             results = await asyncio.gather(*(self._render(film, row, footage) for row in batch), return_exceptions=True)
             for result in results:
                 if isinstance(result, BaseException):
                     raise result
             done = {row.chunk.number: row for row in results if isinstance(row, ChunkRow)}
-            waiting = [done.get(row.chunk.number, row) for row in waiting]
+            for number, row in done.items():
+                plan.rows[number - 1] = row
+            waiting = deque(done.get(row.chunk.number, row) for row in waiting)
             while waiting and waiting[0].rendered:
-                row = waiting.pop(0)
+                row = waiting.popleft()
                 await self._join(film, row.chunk.number, self._data / row.path, row.chunk.ticks)
 
-    async def _render(self, film: Film, row: ChunkRow, footage: _Footage) -> ChunkRow:
+    async def _render(self, film: Film, row: ChunkRow, footage: FilmFootage) -> ChunkRow:
         """Render one chunk on its rung; after the third failure there, on the next one.
 
         Raises:
@@ -289,7 +310,7 @@ class FilmMaking:
         recipe, number = _recipe(film), row.chunk.number
         log.debug("rendering chunk", booking=film.booking_id, chunk=number, rung=row.rung)
         folder = self._data / "films" / film.recording_id
-        files.make_folders(folder)
+        await asyncio.to_thread(files.make_folders, folder)
         out = self._data / row.path
         job = self._job(film, row, footage, str(out), str(folder / "poster.jpg") if number == 1 else None)
         try:
@@ -298,15 +319,14 @@ class FilmMaking:
             return await self._failed(film, row, recipe, error)
         await self._store.chunk_rendered(film.booking_id, film.generation, number, row.path, report, row.rung)
         log.debug("chunk rendered", booking=film.booking_id, chunk=number, bytes=report.bytes)
-        return replace(row, rendered=True, report=report)
+        return replace(row, rendered=True, told=report.dumps())
 
-    def _job(self, film: Film, row: ChunkRow, footage: _Footage, out: str, poster: str | None) -> ChunkJob:
+    def _job(self, film: Film, row: ChunkRow, footage: FilmFootage, out: str, poster: str | None) -> ChunkJob:
         recipe, chunk = _recipe(film), row.chunk
         anchor_us = next(span.anchor_us for span in footage.spans if span.run == chunk.run)
         from_us = row.start_us - HOLD_US
         to_us = tick_us(anchor_us, chunk.first_tick + chunk.ticks, recipe.rate) + HOLD_US
-        ours = {camera: tuple(one for one in all_of if one.end_us > from_us and one.start_us < to_us)
-                for camera, all_of in footage.by_run[chunk.run].items()}
+        ours = footage.between(chunk.run, from_us, to_us)
         return ChunkJob(recipe, anchor_us, chunk.first_tick, chunk.ticks, ours, out, row.rung, poster)
 
     async def _failed(self, film: Film, row: ChunkRow, recipe: Recipe, error: Exception) -> ChunkRow:
@@ -335,75 +355,72 @@ class FilmMaking:
         """Add a chunk to the film's file, if it is not in it yet."""
         growing = self._files.get(film.booking_id)
         if growing is None:
-            growing = self._files[film.booking_id] = self._open(film)
+            growing = self._files[film.booking_id] = await self._open(film)
         if growing.joined >= number:
             return
         what = {"booking": film.booking_id} | ({"chunk": number} if number else {})
         log.debug("joining chunk" if number else "joining intro", **what)
         try:
             await _on(growing.thread, partial(growing.joiner.add, str(path), ticks))
-            if growing.joiner.index_bytes() > _recipe(film).index_reserve:
-                raise IndexOutgrown("the film outgrew the room kept for its index")
-        except BadMedia:
-            growing.drop()
-            del self._files[film.booking_id]
-            if number:
+        except Exception as error:
+            await self._drop_file(film.booking_id)  # half a chunk may be in it
+            if number and isinstance(error, BadMedia):
                 await self._store.chunk_failed(film.booking_id, film.generation, number, Rung.FULL, 1)
             raise
+        if growing.joiner.index_bytes() > _recipe(film).index_reserve:
+            raise IndexOutgrown("the film outgrew the room kept for its index")
         growing.joined = number
         log.debug("chunk joined" if number else "intro joined", final=growing.joiner.grown, **what)
         self._grown()
 
-    def _open(self, film: Film) -> _Open:
+    async def _open(self, film: Film) -> _Open:
         path = self._film_path(film)
-        files.make_folders(path.parent)
-        files.remove(path)
+        await asyncio.to_thread(files.make_folders, path.parent)
+        await asyncio.to_thread(files.remove, path)
         thread = ThreadPoolExecutor(1, thread_name_prefix="join")
         return _Open(film.generation, Joiner(str(path), _recipe(film)), thread)
 
     async def _enlarge_reserve(self, film: Film) -> None:
         """The film outgrew the room for its index: make it again from its chunks with twice the room."""
         recipe = replace(_recipe(film), index_reserve=2 * _recipe(film).index_reserve)
-        await self._store.update_film(film.booking_id, recipe=recipe.dumps())
-        await self._next_generation(film, "the film outgrew the room kept for its index")
+        await self._next_generation(film, "the film outgrew the room kept for its index", recipe=recipe.dumps())
 
     # ---- close
 
-    async def _close_film(self, film: Film, footage: _Footage) -> None:
+    async def _close_film(self, film: Film, plan: _Plan, footage: FilmFootage) -> None:
         """Close and validate the film's file, certify it, take the step to `rendered`."""
         growing = self._files[film.booking_id]
         log.debug("closing film", booking=film.booking_id)
         try:
             facts = await _on(growing.thread, growing.joiner.close)
-        except BadMedia:
-            growing.drop()
-            del self._files[film.booking_id]
+        except Exception:
+            await self._drop_file(film.booking_id)
             raise
         log.debug("film closed", booking=film.booking_id, bytes=facts.bytes)
-        certificate = await self._certificate(film, footage)
+        certificate = await self._certificate(film, plan, footage)
         log.debug("taking step", booking=film.booking_id, to=Stage.RENDERED)
         await self._store.step(film.booking_id, Stage.RENDERED, bytes=facts.bytes, certificate=certificate)
         log.debug("step taken", booking=film.booking_id, to=Stage.RENDERED)
         log.info("film rendered", booking=film.booking_id, bytes=facts.bytes)
         growing.thread.shutdown(wait=False)
         del self._files[film.booking_id]
-        self._drop_chunk_files(film)
+        await self.forget(film.booking_id)
+        folder = self._data / "films" / film.recording_id  # a closed, valid film needs its chunks no more
+        await asyncio.to_thread(lambda: files.remove(*folder.glob("chunk-*.mp4")))
         self._grown()
 
-    async def _certificate(self, film: Film, footage: _Footage) -> str:
+    async def _certificate(self, film: Film, plan: _Plan, footage: FilmFootage) -> str:
+        segments = [one for span in footage.spans
+                    for one in await self._store.segments(span.run, span.start_us - HOLD_US, span.end_us + HOLD_US)]
 
+        def write() -> str:
+            rendered = [Rendered(row.chunk, report, row.rung) for row in plan.rows if (report := row.report)]
+            evidence = Evidence(film.starts_at, film.ends_at, _recipe(film), footage.stretches,
+                                {span.run: span.begun_us for span in footage.spans}, rendered, segments,
+                                {camera: SECOND / rate for camera, rate in self._rates.items()}, film.generation)
+            return json.dumps(certify(evidence), sort_keys=True)
 
-        rows = await self._store.chunks(film.booking_id, film.generation)
-        rendered = [Rendered(row.chunk, row.report, row.rung) for row in rows if row.report]
-        evidence = Evidence(film.starts_at, film.ends_at, _recipe(film), footage.stretches,
-                            {span.run: span.begun_us for span in footage.spans}, rendered, footage.drops,
-                            {camera: SECOND / rate for camera, rate in self._rates.items()}, film.generation)
-        return json.dumps(certify(evidence), sort_keys=True)
-
-    def _drop_chunk_files(self, film: Film) -> None:
-        """A closed, valid film needs its chunks no more."""
-        folder = self._data / "films" / film.recording_id
-        files.remove(*folder.glob("chunk-*.mp4"))
+        return await asyncio.to_thread(write)
 
     def _film_path(self, film: Film) -> Path:
         return self._data / "films" / film.recording_id / f"film-{film.generation}.mp4"

@@ -85,7 +85,8 @@ class Lane:
         self.camera = camera
         self.name = camera.name
         self.restarts = 0
-        self.late_frames = 0  # came for a time that had been given up
+        self.delivered = 0  # frames that the camera handed over
+        self.late_frames = 0  # of these, frames for a time that had been given up
         self._clock = clock
         self._settings = settings
         self._loop = asyncio.get_running_loop()
@@ -155,17 +156,18 @@ class Lane:
 
     async def run(self) -> None:
         """Keep the camera delivering while it is wanted, for ever."""
-        delay_s = FIRST_RETRY_S
+        first_s = min(FIRST_RETRY_S, self._settings.retry_max_s)
+        delay_s = first_s
         while True:
             await self._wanted.wait()
             started_us = self._clock.mono_us()
             try:
                 await self._deliver()
-                delay_s = FIRST_RETRY_S
+                delay_s = first_s
             except CameraLost as error:
                 self.restarts += 1
                 if self._clock.mono_us() - started_us > 2 * self._settings.retry_max_s * SECOND:
-                    delay_s = FIRST_RETRY_S
+                    delay_s = first_s
                 log.warning("camera lost", camera=self.name, error=str(error), retry_s=delay_s)
                 await self._pause(delay_s)
                 delay_s = min(delay_s * 2, self._settings.retry_max_s)
@@ -204,9 +206,9 @@ class Lane:
         await asyncio.to_thread(self._writer.flush, FLUSH_LIMIT_S)
         await self._thread.call(self.camera.close, CALL_LIMIT_S)
         so_far = self._writer.counters
-        log.info("camera stopped", camera=self.name, delivered=self.camera.health().frames, written=so_far.frames,
+        log.info("camera stopped", camera=self.name, delivered=self.delivered, written=so_far.frames,
                  dropped=so_far.dropped, overflowed=so_far.overflowed, discarded=so_far.discarded,
-                 late_max_ms=so_far.late_max_us // 1000)  # delivered: since this start; the rest: in this run
+                 late_max_ms=so_far.late_max_us // 1000)  # all counted since the run began
 
     async def _pause(self, seconds: float) -> None:
         """Wait, but not longer than the lane is wanted."""
@@ -215,6 +217,7 @@ class Lane:
 
     def _take(self, frame: Frame) -> None:
         """The camera's sink, on its thread: never blocks, never raises."""
+        self.delivered += 1
         if frame.sensor_ns // 1000 < self._given_up_us:
             self.late_frames += 1
             return

@@ -7,6 +7,7 @@ there however the venue's files change. What cannot be used is left out and said
 import asyncio
 import hashlib
 import json
+import stat
 from dataclasses import asdict, replace
 from fractions import Fraction
 from functools import partial
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from ezrec import logs
 from ezrec.adapters import files
-from ezrec.adapters.workers import RenderPool
+from ezrec.adapters.workers import RenderPool, WorkerDied
 from ezrec.config import Settings
 from ezrec.config.sections import Film as FilmSettings
 from ezrec.domain.clock import SECOND
@@ -26,6 +27,7 @@ from ezrec.media.join import index_reserve
 log = logs.get("film")
 
 MAX_MEDIA_BYTES = 1 << 30  # of a logo or an intro; more is a mistake
+UNUSABLE = (BadMedia, WorkerDied, MemoryError)  # a file that kills its worker is left out like one that is broken
 
 
 class Recipes:
@@ -48,13 +50,13 @@ class Recipes:
             try:
                 logos.append(await self._logo(one.name, one.file, one.position, one.width, one.margin, one.opacity,
                                               plain.canvas))
-            except BadMedia as error:
+            except UNUSABLE as error:
                 skipped.append(f"logo {one.name}: {error}")
         plain = replace(plain, logos=tuple(logos))
         if wanted.intro:
             try:
                 plain = replace(plain, intro=await self._intro(wanted.intro, plain))
-            except BadMedia as error:
+            except UNUSABLE as error:
                 skipped.append(f"intro: {error}")
         for words in skipped:
             log.warning("media skipped", booking=film.booking_id, error=words)
@@ -71,7 +73,7 @@ class Recipes:
             try:
                 source = next(self._media.glob(f"{recipe.intro.sha256}.*"))
                 new = replace(new, intro=await self._normalised(source, recipe.intro.sha256, new))
-            except (BadMedia, StopIteration) as error:
+            except (*UNUSABLE, StopIteration) as error:
                 new = replace(new, skipped=(*new.skipped, f"intro: {error}"))
         return replace(new, index_reserve=self._reserve(film, new))
 
@@ -127,7 +129,10 @@ class Recipes:
 
     def _keep_now(self, file: Path) -> tuple[Path, str]:
         try:
-            if file.stat().st_size > MAX_MEDIA_BYTES:
+            status = file.stat()
+            if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device might never end
+                raise BadMedia(f"{file} is not a file")
+            if status.st_size > MAX_MEDIA_BYTES:
                 raise BadMedia(f"{file} is larger than {MAX_MEDIA_BYTES >> 20} MB")
             content = file.read_bytes()
         except OSError as error:

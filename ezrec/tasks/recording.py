@@ -41,6 +41,7 @@ class Recording:
         self._clock = clock
         self._data = data
         self._lead_us = round(settings.cameras.lead_s * SECOND)
+        self._chunk_us = round(settings.film.chunk_s * SECOND)
         self._min_free = settings.disk.min_free_mb << 20
         self._make_lanes = make_lanes
         self._boot_id = boot_id
@@ -122,7 +123,7 @@ class Recording:
                 await self._close(film)
             elif span:
                 wanted = wanted or span.start_us - self._lead_us <= now < self._until(span)
-                ends.append(span.end_us + HOLD_US)  # a segment that ends there lets the film end without waiting
+                ends.append(self._next_cut(span, now))
         for lane in self.lanes.values():
             lane.want(wanted)
         if ends and min(ends) != self._cut_us:
@@ -184,6 +185,11 @@ class Recording:
         if all(lane.last_frame_us() >= span.end_us for lane in self.lanes.values() if lane.streaming):
             return span.end_us
         return span.end_us + END_WAIT_US
+
+    def _next_cut(self, span: Span, now: int) -> int:
+        """Where a segment should end next, so that a chunk (and the film) need not wait for a longer one."""
+        chunks = max(0, now - HOLD_US - span.anchor_us) // self._chunk_us + 1
+        return min(span.anchor_us + chunks * self._chunk_us, span.end_us) + HOLD_US
 
     def _over(self, film: Film, span: Span | None, now: int) -> bool:
         """Whether a film's window is over and nothing will still come for it."""

@@ -7,7 +7,8 @@ last. What was confirmed before a crash is compared with the bytes that are here
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -16,6 +17,7 @@ from ezrec import logs
 from ezrec.adapters.storage import Part, Storage, Stored
 from ezrec.config import Settings
 from ezrec.domain.clock import SECOND
+from ezrec.domain.errors import ParkError, RetryError
 from ezrec.domain.film import Film
 from ezrec.domain.stages import Stage
 from ezrec.store import Store
@@ -25,6 +27,8 @@ from ezrec.tasks.film import Growth
 log = logs.get("upload")
 
 READ_BYTES = 1 << 20  # how much of a part is in memory at a time while it is hashed
+
+Range = tuple[int, int, int]  # of a film: part number, offset, bytes
 
 
 class Upload:
@@ -39,7 +43,7 @@ class Upload:
         self._zone = zone
         self._data = data
         self._growth = growth
-        self._resumed: set[tuple[str, int]] = set()  # (booking, generation) compared with the storage since start
+        self._sure: dict[str, tuple[int, set[int]]] = {}  # booking → generation, parts put or compared since start
 
     async def work(self, film: Film) -> bool:
         """Store what is final of a film; True once its object is complete and verified.
@@ -52,47 +56,59 @@ class Upload:
         if growth is None or recipe is None:
             return False
         film = await self._begin(film)
-        done = {row.number: row for row in await self._confirmed(film, growth)}
-        for number, offset, size in due_parts(growth, recipe.part_size, recipe.index_reserve):
+        due = list(due_parts(growth, recipe.part_size, recipe.index_reserve))
+        done = {row.number: row for row in await self._confirmed(film, growth, due)}
+        for number, offset, size in due:
             if number not in done:
-                done[number] = await self._put(film, growth.path, number, offset, size)
+                done[number] = await self._put(film, growth, number, offset, size)
         if not growth.closed:
             return False
-        await self._complete(film, growth.path, [done[number] for number in sorted(done)])
+        try:
+            await self._complete(film, growth.path, [done[number] for number in sorted(done)])
+        finally:
+            self._sure.pop(film.booking_id, None)  # if the storage has lost a part, it is found and put again
         return True
 
     async def _begin(self, film: Film) -> Film:
         """The film with its key and its upload; the key is stored before anything is uploaded."""
+        key = film.object_key or object_key(self._template, film, self._camera_id, self._zone)
         if film.object_key is None:
-            film = await self._store.update_film(film.booking_id, object_key=object_key(
-                self._template, film, self._camera_id, self._zone))
-        if film.upload_id is None and film.object_key:
-            upload_id = await self._storage.begin(film.object_key)
-            film = await self._store.update_film(film.booking_id, upload_id=upload_id)
-            self._resumed.add((film.booking_id, film.generation))
-        return film
+            await self._name(film, object_key=key)
+        upload_id = film.upload_id
+        if upload_id is None:
+            upload_id = await self._storage.begin(key)
+            await self._name(film, upload_id=upload_id)
+        return replace(film, object_key=key, upload_id=upload_id)
 
-    async def _confirmed(self, film: Film, growth: Growth) -> list[PartRow]:
-        """The parts that need not go again; after a start, those that the storage has with the bytes of here."""
+    async def _name(self, film: Film, **columns: str) -> None:
+        if not await self._store.name_upload(film.booking_id, film.generation, **columns):
+            raise RetryError("the film has just been begun again")
+
+    async def _confirmed(self, film: Film, growth: Growth, due: Collection[Range]) -> list[PartRow]:
+        """The parts that need not go again: put since the start, or held by the storage with the bytes of now."""
+        generation, sure = self._sure.get(film.booking_id, (0, set()))
+        if generation != film.generation:
+            sure = set()
+            self._sure[film.booking_id] = film.generation, sure
         rows = await self._store.parts(film.booking_id, film.generation)
-        if (film.booking_id, film.generation) in self._resumed:
-            return rows
-        there = await self._storage.parts(film.object_key or "", film.upload_id or "")
-        good = []
-        for row in rows:
-            if row.number in there and there[row.number].md5 == row.md5 and row.offset + row.bytes <= growth.final:
-                md5, _ = await asyncio.to_thread(_hashes, growth.path, row.offset, row.bytes)
+        ranges = frozenset(due)
+        doubtful = [row for row in rows if row.number not in sure and (row.number, row.offset, row.bytes) in ranges]
+        there = await self._storage.parts(film.object_key or "", film.upload_id or "") if doubtful else {}
+        for row in doubtful:
+            if row.number in there and there[row.number].md5 == row.md5:
+                md5, _ = await asyncio.to_thread(_hashes, growth, row.offset, row.bytes)
                 if md5 == row.md5:
-                    good.append(row)
-        self._resumed.add((film.booking_id, film.generation))
-        return good
+                    sure.add(row.number)
+        return [row for row in rows if row.number in sure]
 
-    async def _put(self, film: Film, path: Path, number: int, offset: int, size: int) -> PartRow:
-        md5, sha256 = await asyncio.to_thread(_hashes, path, offset, size)
+    async def _put(self, film: Film, growth: Growth, number: int, offset: int, size: int) -> PartRow:
+        md5, sha256 = await asyncio.to_thread(_hashes, growth, offset, size)
         row = PartRow(number, offset, size, md5, sha256)
         log.debug("uploading part", booking=film.booking_id, part=number, bytes=size)
-        await self._storage.put_part(film.object_key or "", film.upload_id or "", Part(number, offset, size, md5), path)
+        part = Part(number, offset, size, md5)
+        await self._storage.put_part(film.object_key or "", film.upload_id or "", part, growth.path)
         await self._store.put_part(film.booking_id, film.generation, row)
+        self._sure[film.booking_id][1].add(number)
         log.debug("part uploaded", booking=film.booking_id, part=number, bytes=size)
         return row
 
@@ -126,7 +142,7 @@ def object_key(template: str, film: Film, camera_id: str, zone: ZoneInfo) -> str
     return f"{base}.mp4" if film.generation == 1 else f"{base}.{film.generation}.mp4"
 
 
-def due_parts(growth: Growth, part_size: int, reserve: int) -> Iterator[tuple[int, int, int]]:
+def due_parts(growth: Growth, part_size: int, reserve: int) -> Iterator[Range]:
     """The parts that can go now, as (number, offset, bytes): those behind the reserve first, number 1 last.
 
     While the film grows only whole parts that lie behind the reserve and will not change are due.
@@ -144,15 +160,25 @@ def due_parts(growth: Growth, part_size: int, reserve: int) -> Iterator[tuple[in
         yield number, offset, min(part_size, growth.final - offset)
 
 
-def _hashes(path: Path, offset: int, size: int) -> tuple[str, str]:
-    """MD5 and SHA-256 (hex) of a range of a file."""
+def _hashes(growth: Growth, offset: int, size: int) -> tuple[str, str]:
+    """MD5 and SHA-256 (hex) of a range of the film's file.
+
+    Raises:
+        RetryError: the film that grew there is being made again.
+        ParkError: the closed film is gone or damaged.
+    """
     md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
-    with path.open("rb") as file:
-        file.seek(offset)
-        while size > 0 and (data := file.read(min(READ_BYTES, size))):
-            md5.update(data)
-            sha256.update(data)
-            size -= len(data)
+    try:
+        with growth.path.open("rb") as file:
+            file.seek(offset)
+            while size > 0 and (data := file.read(min(READ_BYTES, size))):
+                md5.update(data)
+                sha256.update(data)
+                size -= len(data)
+    except FileNotFoundError:
+        pass
+    if size and growth.closed:
+        raise ParkError(f"{growth.path} is gone or {size} bytes too short")
     if size:
-        raise OSError(f"{path} is {size} bytes shorter than it was")
+        raise RetryError(f"{growth.path} is being made again")
     return md5.hexdigest(), sha256.hexdigest()

@@ -1,6 +1,6 @@
 """The bench: what DESIGN's "Numbers to reach" ask for, with what this machine reaches beside it.
 
-    python tests/bench/bench.py [--quick] [--json FILE] [--only NAME,…] [--keep FOLDER]
+    python tests/bench/bench.py [--quick] [--json FILE] [--only NAME,…] [--folder FOLDER]
 
 Film making is compared within one run and in CPU time (user and system, of the process and its children), so that
 other programs on the machine matter little; delays, frames and idle cost come from the real `python -m ezrec run`.

@@ -30,7 +30,8 @@ class Taken:
 
     def between(self, start_us: int, end_us: int) -> dict[str, tuple[Footage, ...]]:
         """The segments that a chunk from `start_us` to `end_us` is handed."""
-        return {camera: tuple(one for one in ours if one.end_us > start_us - HOLD_US and one.start_us < end_us + HOLD_US)
+        from_us, to_us = start_us - HOLD_US, end_us + HOLD_US
+        return {camera: tuple(one for one in ours if one.end_us > from_us and one.start_us < to_us)
                 for camera, ours in self.segments.items()}
 
 

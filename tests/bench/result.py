@@ -38,12 +38,12 @@ class Plan:
     @classmethod
     def of(cls, folder: Path, *, quick: bool) -> "Plan":
         """The full bench, or the quick one."""
-        return cls(True, folder, 8, 2, 10, 40, 60, 15) if quick else cls(False, folder, 20, 3, 60, 600, 600, 60)
+        return cls(True, folder, 8, 2, 12, 40, 60, 15) if quick else cls(False, folder, 20, 3, 60, 600, 600, 60)
 
 
 def spread(values: Sequence[float]) -> str:
     """Median and range, for people."""
-    return f"{median(values):.2f}" if len(values) == 1 else f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+    return f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 def mb(amount: float) -> str:

@@ -17,6 +17,11 @@ class Sample:
     main: int
     workers: int
 
+    @property
+    def all(self) -> int:
+        """Of all processes together."""
+        return self.main + self.workers
+
 
 @dataclass
 class Watch:
@@ -30,11 +35,12 @@ class Watch:
         if self.samples and time.monotonic() - self.samples[-1].at < TICK_S:
             return
         main = psutil.Process(self.pid)
-        self.samples.append(Sample(time.monotonic(), main.memory_info().rss, sum(map(_rss, main.children(recursive=True)))))
+        workers = sum(map(_rss, main.children(recursive=True)))
+        self.samples.append(Sample(time.monotonic(), main.memory_info().rss, workers))
 
     def peak(self) -> int:
         """The most that all processes together had."""
-        return max(one.main + one.workers for one in self.samples)
+        return max(one.all for one in self.samples)
 
     def growth(self) -> float:
         """The peak of the last third over that of the middle third: 1.0 if memory does not grow.
@@ -44,7 +50,7 @@ class Watch:
         """
         third = len(self.samples) // 3
         middle, last = self.samples[third:2 * third], self.samples[2 * third:]
-        return max(one.main + one.workers for one in last) / max(one.main + one.workers for one in middle) if third else 1.0
+        return max(one.all for one in last) / max(one.all for one in middle) if third else 1.0
 
     def slope(self) -> float:
         """Bytes per minute that the main process grew over the last two thirds (least squares)."""

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import closing
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,10 @@ class Site:
         return wait_until(lambda: self.said(event, **keys)[times - 1:] or self._must_live(), limit_s,
                           f"{event!r} {keys}\n{self.errors[-2000:]}")[-1]
 
+    def alive(self) -> bool:
+        """Whether the recorder runs."""
+        return self.process is not None and self.process.poll() is None
+
     def _must_live(self) -> None:
         assert self.process is None or self.process.poll() is None, (
             f"the recorder ended with {self.process.poll()}\n{self.errors[-3000:]}")
@@ -166,6 +171,7 @@ class Site:
         if not (self.data / "ezrec.db").exists():
             self.data.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(self.data / "ezrec.db")) as db:
+                db.execute("PRAGMA journal_mode = WAL")
                 db.executescript((ROOT / "ezrec/store/schema.sql").read_text("utf-8"))
                 db.execute(f"PRAGMA user_version = {VERSION}")
         with closing(self._db(write=True)) as db:
@@ -236,7 +242,7 @@ class Site:
         assert not (self.data / "films" / film["recording_id"]).exists()
         assert mine[0].stat().st_size == film["bytes"]
         certificate, seen = self.look_at(booking_id)
-        check_certificate(certificate, seen, float(SETTINGS["cameras"]["fps"]))
+        check_certificate(certificate, seen)
         return certificate, seen
 
     def check_no_leftovers(self) -> None:
@@ -249,8 +255,9 @@ class Site:
         assert [path for path in self.library.rglob("*") if path.is_file() and path.suffix not in (".mp4", ".jpg")] == []
 
 
-def check_certificate(certificate: dict[str, Any], seen: Seen, rate: float) -> None:
+def check_certificate(certificate: dict[str, Any], seen: Seen) -> None:
     """Every deviation of the frame counters from +1 is one that the certificate counts, and nothing else is missing."""
+    rate = float(Fraction(certificate["rate"]))
     gaps = certificate["gaps"]
     cut_s = sum(gap["seconds"] for gap in gaps if gap["camera"] == "both" or len(certificate["cameras"]) == 1)
     starts, ends = (_seconds(text) for text in certificate["window"])

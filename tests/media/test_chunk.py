@@ -70,7 +70,7 @@ def test_dropped_frames_are_counted_as_the_counters_show_them(job: Jobs, footage
     share = render(made).cameras["left"]
     left, right = counters(made.out, tools)
     steps = np.diff(left)
-    assert right == list(range(50))
+    assert right == left  # the right half shows what is nearest to the left half's picture
     assert share.repeats == int((steps == 0).sum()) == 3
     assert share.skips == int((steps[steps > 0] - 1).sum()) == 3
 
@@ -80,7 +80,7 @@ def test_a_slower_camera_repeats_and_a_faster_one_skips(job: Jobs, footage: Shoo
     report = render(made)
     left, right = counters(made.out, tools)
     assert report.cameras["left"].repeats == 30 - len(set(left)) == 5
-    assert report.cameras["right"].skips == sum(np.diff(right) - 1)
+    assert report.cameras["right"].skips == sum(max(step - 1, 0) for step in np.diff(right))
     assert report.apart == 0
     assert report.worst_us <= 8_334 + 2000
 
@@ -101,10 +101,9 @@ def test_a_half_that_nobody_saw_is_filled_and_not_counted_as_skipped(job: Jobs, 
     share = report.cameras["left"]
     assert (share.shown, share.filled, share.skips, report.both) == (40, 40, 0, 40)
     frames = [tools.luma_of(frame) for frame in tools.pictures(made.out)]
-    low, high = min(BANDS) - 3, max(BANDS) + 3
-    assert [n for n, one in enumerate(frames) if low <= one[:, :280].min() and one[:, :280].max() <= high] == list(
-        range(20, 60)
-    )
+    halves = [one[:, :280] for one in frames]
+    calm = [n for n, half in enumerate(halves) if min(BANDS) < half.mean() < max(BANDS) and half.std() < 8]
+    assert calm == list(range(20, 60))
     assert [tools.read_counter(one, RIGHT_X) for one in frames] == list(range(80))
 
 

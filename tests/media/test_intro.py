@@ -82,7 +82,7 @@ def test_a_phone_clip_is_turned_upright(tmp_path: Path, recipe: Recipe, tools: A
     [
         ([n / 25 for n in range(25)], 30),
         ([n / 60 for n in range(60)], 30),
-        ([0, 0.1, 0.15, 0.5, 0.55, 0.9], 28),
+        ([0, 0.1, 0.15, 0.5, 0.55, 0.9], 31),
         ([0.5 + n / 30 for n in range(30)], 30),
     ],
     ids=["25", "60", "variable", "late start"],

@@ -162,7 +162,7 @@ def test_a_chunk_that_is_not_what_was_asked_for_is_refused_and_the_film_goes_on(
         other = replace(recipe, encoder=replace(recipe.encoder, bframes=0))
         render(job(ticks=20, recipe=other, out=str(bad)))
     elif kind == "size":
-        other = replace(recipe, canvas=replace(recipe.canvas, width=600))
+        other = replace(recipe, canvas=replace(recipe.canvas, width=640))
         render(job(ticks=20, recipe=other, out=str(bad)))
     joiner = Joiner(tmp_path / "film.mp4", recipe)
     joiner.add(*chunks[0])

@@ -46,6 +46,13 @@ def gaps(certificate: dict[str, Any], camera: str) -> list[float]:
     return [gap["seconds"] for gap in certificate["gaps"] if gap["camera"] == camera]
 
 
+def start(site: Site, seconds: float) -> tuple[float, float]:
+    """Start the recorder, then book a window that opens in a moment: its UTC seconds."""
+    site.start()
+    site.wait_said("ready")
+    return site.book("match", 2.5, 2.5 + seconds)
+
+
 def finish(site: Site, booking_id: str = "match") -> dict[str, Any]:
     """Wait until the film is published and cleaned, and check it; its certificate."""
     site.wait_stage(booking_id, "cleaned")
@@ -59,8 +66,7 @@ def finish(site: Site, booking_id: str = "match") -> dict[str, Any]:
 def test_a_camera_that_never_starts_leaves_a_film_of_the_other_one_alone(make: MakeSite, fault: str) -> None:
     site = make()
     site.faults(right={fault: True})
-    site.book("match", 2.5, 7)
-    site.start()
+    start(site, 4.5)
     certificate = finish(site)
     assert (certificate["layout"], certificate["picture"]) == ("single", [192, 108])
     assert list(certificate["cameras"]) == ["left"]
@@ -70,8 +76,7 @@ def test_a_camera_that_never_starts_leaves_a_film_of_the_other_one_alone(make: M
 def test_a_camera_that_starts_three_seconds_late_gets_the_wide_canvas_and_a_filled_beginning(make: MakeSite) -> None:
     site = make(recorder={"segment_s": 1.0})
     site.faults(right={"late_s": 3})
-    site.book("match", 2.5, 8)
-    site.start()
+    start(site, 5.5)
     certificate = finish(site)
     assert certificate["layout"] == "wide"
     assert len(gaps(certificate, "right")) == len(certificate["gaps"]) == 1
@@ -81,8 +86,7 @@ def test_a_camera_that_starts_three_seconds_late_gets_the_wide_canvas_and_a_fill
 
 def test_a_camera_that_stalls_for_five_seconds_comes_back_into_the_film(make: MakeSite) -> None:
     site = make(recorder={"segment_s": 1.0})  # the defaults: tried again after 2 s, given up after 10 s
-    starts, _ = site.book("match", 2.5, 12.5)
-    site.start()
+    starts, _ = start(site, 10)
     wait_wall(starts + 1.5)
     site.faults(left={"stalled": True})
     wait_wall(starts + 6.5)
@@ -96,8 +100,7 @@ def test_a_camera_that_stalls_for_five_seconds_comes_back_into_the_film(make: Ma
 
 def test_a_camera_that_dies_half_way_leaves_its_half_filled_to_the_end(make: MakeSite) -> None:
     site = make()
-    starts, ends = site.book("match", 2.5, 8.5)
-    site.start()
+    starts, ends = start(site, 6)
     wait_wall(starts + 3)
     site.faults(right={"absent": True})
     certificate = finish(site)
@@ -110,8 +113,7 @@ def test_a_camera_that_dies_half_way_leaves_its_half_filled_to_the_end(make: Mak
 
 def test_the_time_in_which_both_cameras_were_gone_is_cut_out_and_said(make: MakeSite) -> None:
     site = make()
-    starts, ends = site.book("match", 2.5, 11)
-    site.start()
+    starts, ends = start(site, 8.5)
     wait_wall(starts + 2)
     site.faults(left={"absent": True}, right={"absent": True})
     gone = time.time()
@@ -128,8 +130,7 @@ def test_the_time_in_which_both_cameras_were_gone_is_cut_out_and_said(make: Make
 def test_drift_and_drops_of_both_cameras_are_counted_and_cost_nothing_else(make: MakeSite) -> None:
     site = make()
     site.faults(left={"rate_ppm": 20_000, "drop": 0.03}, right={"rate_ppm": -20_000, "drop": 0.03})
-    site.book("match", 2.5, 10.5)
-    site.start()
+    start(site, 8)
     certificate = finish(site)
     assert certificate["gaps"] == []
     left, right = certificate["cameras"]["left"], certificate["cameras"]["right"]
@@ -142,8 +143,7 @@ def test_drift_and_drops_of_both_cameras_are_counted_and_cost_nothing_else(make:
 def test_a_camera_that_comes_back_for_more_than_half_of_the_window_makes_the_film_wide_again(make: MakeSite) -> None:
     site = make()
     site.faults(right={"absent": True})
-    starts, _ = site.book("match", 2.5, 13)
-    site.start()
+    starts, _ = start(site, 10.5)
     site.wait_said("chunk joined")
     assert time.time() < starts + 5, "too slow to say anything"
     site.faults()
@@ -156,8 +156,7 @@ def test_a_camera_that_comes_back_for_more_than_half_of_the_window_makes_the_fil
 
 def test_a_camera_whose_stop_hangs_makes_the_process_leave_and_the_film_goes_on_afterwards(make: MakeSite) -> None:
     site = make()
-    starts, _ = site.book("match", 2.5, 20)
-    site.start()
+    starts, _ = start(site, 17.5)
     wait_wall(starts + 1.5)
     site.faults(right={"stalled": True, "stop_hangs_s": 3600})
     assert site.wait_dead() not in (0, None)

@@ -12,7 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.whole.torture import BACK_TO_BACK, BEFORE_AND_AFTER, ONE, OVERLAPPING, REPEATED, Case, Kill, run_case
+from tests.whole.torture import (
+    BACK_TO_BACK,
+    BEFORE_AND_AFTER,
+    BOOKED_S,
+    ONE,
+    OVERLAPPING,
+    REPEATED,
+    Case,
+    Kill,
+    run_case,
+)
 
 ORDERLY = ("segment written", "rendering chunk", "closing film", "storing film")
 
@@ -48,5 +58,5 @@ def test_films_survive_a_kill_at_any_moment(tmp_path: Path, number: int,
                                             windows: tuple[tuple[str, float, float], ...]) -> None:
     seed = int(os.environ.get("EZREC_SEED", random.SystemRandom().randrange(1 << 32)))
     print(f"EZREC_SEED={seed}")
-    after_s = random.Random(seed + number).uniform(0, 1.6 + windows[-1][2] + 1)
+    after_s = random.Random(seed + number).uniform(0, BOOKED_S + windows[-1][2] + 1)
     _survives(tmp_path, Case((Kill(after_s=after_s),), windows=windows))

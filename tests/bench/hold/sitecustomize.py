@@ -15,13 +15,16 @@ _PATH = os.environ.get("LOOP_HOLD")
 if _PATH and "--multiprocessing-fork" not in sys.orig_argv:
     import asyncio.events
     import json
+    from pathlib import Path
 
-    _FILE = open(_PATH, "a", buffering=1, encoding="utf-8")  # noqa: SIM115 - open for as long as the process lives
+    _FILE = Path(_PATH).open("a", buffering=1, encoding="utf-8")  # noqa: SIM115 - as long as the process lives
     _run = asyncio.events.Handle._run
 
     def _name(callback: object) -> str:
         owner = getattr(callback, "__self__", None)
-        return owner.get_name() if isinstance(owner, asyncio.Task) else getattr(callback, "__qualname__", repr(callback))
+        if isinstance(owner, asyncio.Task):
+            return owner.get_name()
+        return str(getattr(callback, "__qualname__", callback))
 
     def _watched_run(self: asyncio.events.Handle) -> None:
         name = _name(self._callback)
@@ -29,6 +32,7 @@ if _PATH and "--multiprocessing-fork" not in sys.orig_argv:
         _run(self)
         held = perf_counter() - begun
         if held > LEAST_S:
-            print(json.dumps({"at": time() - held, "held_s": held, "cpu_s": thread_time() - computed, "what": name}), file=_FILE)
+            words = {"at": time() - held, "held_s": held, "cpu_s": thread_time() - computed, "what": name}
+            print(json.dumps(words), file=_FILE)
 
     asyncio.events.Handle._run = _watched_run

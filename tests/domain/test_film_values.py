@@ -1,0 +1,49 @@
+"""Recipes and reports go to JSON and back unchanged; ticks lie on a grid that never drifts."""
+
+from fractions import Fraction
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ezrec.domain.film import (
+    CameraShare,
+    Canvas,
+    ChunkReport,
+    Encoder,
+    Intro,
+    Logo,
+    Recipe,
+    View,
+    tick_us,
+)
+
+text = st.text(max_size=20)
+size = st.integers(2, 8000)
+views = st.builds(View, text, st.integers(0, 8000), size, size, st.sampled_from([0, 90, 180, 270]))
+recipes = st.builds(
+    Recipe, st.fractions(1, 120), st.builds(Canvas, size, size, st.lists(views, min_size=1, max_size=2).map(tuple)),
+    st.builds(Encoder, crf=st.integers(0, 51), bframes=st.integers(0, 3), threads=st.integers(1, 8)),
+    st.lists(st.builds(Logo, text, text, text, text, size, size, st.floats(0, 1)), max_size=3).map(tuple),
+    st.none() | st.builds(Intro, text, text, size, st.booleans()), size, size, st.lists(text, max_size=3).map(tuple))
+shares = st.builds(CameraShare, size, size, size, size, size, st.none() | size, st.none() | size)
+reports = st.builds(ChunkReport, size, st.dictionaries(text, shares, max_size=2), size, size, size)
+
+
+@given(recipes)
+def test_a_recipe_survives_the_store(recipe: Recipe) -> None:
+    assert Recipe.loads(recipe.dumps()) == recipe
+
+
+@given(reports)
+def test_a_chunks_report_survives_the_store(report: ChunkReport) -> None:
+    assert ChunkReport.loads(report.dumps()) == report
+
+
+@given(st.integers(-(10**12), 10**12), st.integers(-(10**7), 10**7), st.fractions(1, 120))
+def test_ticks_lie_on_the_grid_to_the_nearest_microsecond_however_many_there_are(anchor: int, tick: int,
+                                                                                 rate: Fraction) -> None:
+    assert abs(tick_us(anchor, tick, rate) - (anchor + tick * 1_000_000 / rate)) <= Fraction(1, 2)
+
+
+def test_an_encoder_reorders_only_if_it_has_b_frames() -> None:
+    assert (Encoder(bframes=0).reorder, Encoder(bframes=2).reorder) == (0, 1)

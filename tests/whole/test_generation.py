@@ -1,0 +1,284 @@
+"""Recipe and generation through the real program: what a film keeps, and when it is begun again.
+
+A film keeps the recipe that it began with. A change that touches what is joined already begins the next generation,
+which renders only what is new; a chunk that cannot be rendered goes down the fallback ladder.
+"""
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import psutil
+import pytest
+
+from tests.fakes.clips import BLUE, GREEN, RED, write_clip, write_logo
+from tests.fakes.site import Site
+
+MakeSite = Callable[..., Site]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[MakeSite]:
+    """Makes a site, which is ended whatever happens."""
+    made: list[Site] = []
+
+    def make_site(**changes: Any) -> Site:
+        made.append(Site(tmp_path, **changes))
+        return made[-1]
+
+    yield make_site
+    for one in made:
+        one.end()
+
+
+def start(site: Site, seconds: float, **how: Any) -> tuple[float, float]:
+    """Start the recorder, then book a window that opens in a moment: its UTC seconds."""
+    site.start(**how)
+    site.wait_said("ready")
+    return site.book("match", 2.5, 2.5 + seconds)
+
+
+def finish(site: Site, booking_id: str = "match") -> dict[str, Any]:
+    """Wait until the film is published and cleaned, and check it; its certificate."""
+    site.wait_stage(booking_id, "cleaned")
+    certificate, _ = site.check(booking_id)
+    return certificate
+
+
+def end(site: Site) -> None:
+    """Nothing is left, and the recorder stops in order."""
+    site.check_no_leftovers()
+    assert site.stop() == 0
+
+
+def reused(site: Site) -> tuple[int, int]:
+    """How many chunks were rendered when the film was begun again, and how many of them were used again."""
+    events = [line["event"] for line in site.lines]
+    before = events[:events.index("film begun again")].count("chunk rendered")
+    return before, events.count("chunk planned") - events.count("chunk rendered")
+
+
+def colour_at(site: Site, booking_id: str, x: int, y: int) -> list[Any]:
+    """The mean colour (R, G, B) of the 4 x 4 pixels around a place, picture by picture."""
+    film = site.film(booking_id)
+    assert film
+    with av.open(str(site.library / film["object_key"])) as container:
+        pictures = (frame.to_ndarray(format="rgb24", src_colorspace="ITU709") for frame in container.decode(video=0))
+        return [picture[y - 2:y + 2, x - 2:x + 2].mean(axis=(0, 1)) for picture in pictures]
+
+
+def near(colours: list[Any], colour: tuple[int, int, int]) -> bool:
+    return max(np.abs(one - np.array(colour)).max() for one in colours) < 45
+
+
+# ---- recipe
+
+
+def test_settings_logo_and_intro_that_change_in_mid_film_count_for_the_next_one(make: MakeSite, tmp_path: Path) -> None:
+    logo, intro = write_logo(tmp_path / "logo.png", RED), write_clip(tmp_path / "intro.mp4")
+    logos = [{"name": "logo", "file": str(logo), "position": "top_left", "width": 0.1, "margin": 0.02}]
+    site = make(film={"logos": logos, "intro": str(intro)})
+    start(site, 6)
+    site.wait_said("chunk joined")
+    assert site.stop() == 0
+    write_logo(logo, GREEN)
+    write_clip(intro, seconds=0.4, size=(180, 320))
+    site.configure(film={"logos": logos, "intro": str(intro), "overlap": 0.2, "crf": 30, "preset": "superfast", "rate": 10,
+                         "index_reserve_kb": 64}, storage={"part_mb": 5})
+    site.start()
+    site.wait_said("ready", 2)
+    first = finish(site)
+    assert (first["generation"], first["picture"], first["rate"]) == (1, [364, 108], "15/1")
+    assert first["intro_seconds"] == 1.0
+    shown = colour_at(site, "match", 7 + 18, 7 + 9)
+    assert near(shown[15:], RED)
+    assert near(colour_at(site, "match", 364 // 2 + 40, 54)[:15], BLUE)  # the old intro's right half
+
+    site.book("next", 2.5, 4.5)
+    second = finish(site, "next")
+    assert (second["picture"], second["rate"], second["intro_seconds"]) == ([346, 108], "10/1", 0.4)
+    assert near(colour_at(site, "next", 7 + 17, 7 + 9)[4:], GREEN)
+    end(site)
+
+
+# ---- generation
+
+
+def test_a_start_moved_later_after_chunks_were_joined_cuts_the_film_and_renders_only_what_is_new(make: MakeSite) -> None:
+    site = make()
+    starts, ends = start(site, 7)
+    site.wait_said("chunk joined", 3)
+    site.book_at("match", starts + 1.5, ends)
+    certificate = finish(site)
+    film = site.film("match")
+    assert film
+    assert (certificate["generation"], film["object_key"][-11:]) == (2, "match.2.mp4")
+    assert abs(certificate["film_seconds"] - 5.5) < 0.15
+    assert certificate["gaps"] == []
+    rendered, again = reused(site)
+    assert again == rendered - 2  # the first is out, half of the second
+    end(site)
+
+
+def test_a_start_moved_earlier_after_chunks_were_joined_puts_in_front_what_was_seen(make: MakeSite) -> None:
+    site = make()
+    starts, ends = start(site, 6)
+    site.wait_said("chunk joined", 2)
+    site.book_at("match", starts - 2, ends)
+    certificate = finish(site)
+    assert certificate["generation"] == 2
+    (gap,) = certificate["gaps"]
+    assert (gap["camera"], gap["at_s"]) == ("both", 0)
+    assert 1 < gap["seconds"] < 2  # the cameras were started 0.7 s ahead
+    rendered, again = reused(site)
+    assert again == rendered
+    end(site)
+
+
+def test_an_end_cut_back_behind_what_is_joined_ends_the_film_there(make: MakeSite) -> None:
+    site = make()
+    starts, _ = start(site, 30)
+    site.wait_said("chunk joined", 4)
+    site.book_at("match", starts, starts + 2.5)
+    certificate = finish(site)
+    assert certificate["generation"] == 2
+    assert abs(certificate["film_seconds"] - 2.5) < 0.15
+    rendered, again = reused(site)
+    assert again == 2
+    end(site)
+
+
+def test_an_extension_that_outgrows_the_index_reserve_makes_the_film_again_with_a_larger_one(make: MakeSite) -> None:
+    site = make(film={"rate": 120, "index_reserve_kb": 16})  # about a thousand ticks
+    starts, ends = start(site, 5)
+    site.wait_said("chunk joined", 2)
+    assert site.said("film begun again") == []
+    site.book_at("match", starts, ends + 6)
+    certificate = finish(site)
+    assert certificate["generation"] == 2
+    assert abs(certificate["film_seconds"] - 11) < 0.1
+    film = site.film("match")
+    assert film
+    assert json.loads(film["recipe"])["index_reserve"] == 32 << 10
+    rendered, again = reused(site)
+    assert again == rendered > 4
+    end(site)
+
+
+# ---- the fallback ladder
+
+
+def stop_before_chunk(site: Site, seconds: float, number: int) -> list[dict[str, Any]]:
+    """Record until chunk `number` is about to be rendered, then stop; the segments that it may use."""
+    start(site, seconds, kill_at={"event": "rendering chunk", "where": {"chunk": number}, "signal": signal.SIGTERM})
+    assert site.wait_dead() == 0
+    (chunk,) = site.rows("SELECT * FROM chunk WHERE number = ?", number)
+    assert chunk["state"] == "planned"
+    return site.rows("SELECT * FROM segment WHERE end_us > ? AND start_us < ? ORDER BY start_us",
+                     chunk["start_us"] - 600_000, chunk["start_us"] + 1_600_000)
+
+
+def test_a_chunk_of_which_one_camera_is_unreadable_shows_the_other_one_alone(make: MakeSite) -> None:
+    site = make()
+    for segment in stop_before_chunk(site, 5, 2):
+        if segment["camera"] == "left":
+            (site.data / segment["path"]).write_bytes(b"garbage" * 5000)
+    site.start()
+    certificate = finish(site)
+    assert {one["rung"] for one in certificate["fallbacks"]} == {"right_only"}
+    assert certificate["cameras"]["left"]["filled_ticks"] >= 10
+    assert certificate["cameras"]["right"]["filled_ticks"] == 0
+    end(site)
+
+
+def test_a_chunk_that_no_rung_can_render_parks_the_film_until_its_files_are_back(make: MakeSite) -> None:
+    site = make()
+    kept: dict[Path, bytes] = {}
+    for segment in stop_before_chunk(site, 4, 2):
+        path = site.data / segment["path"]
+        kept[path] = path.read_bytes()
+        path.write_bytes(b"garbage" * 5000)
+    site.start()
+    site.wait_said("film parked")
+    parked = site.wait_stage("match", "recorded")
+    assert parked["parked_step"] == "film"
+    assert all(path.exists() for path in kept)
+    assert site.films_in_library() == []
+    for path, content in kept.items():
+        path.write_bytes(content)
+    site.command("films", "retry", "match")
+    certificate = finish(site)
+    assert certificate["fallbacks"] == []
+    assert certificate["cameras"]["left"]["corrupt"] == 0
+    end(site)
+
+
+def test_a_chunk_whose_workers_die_three_times_is_rendered_plain(make: MakeSite) -> None:
+    site = make()
+    site.start()
+    site.wait_said("ready")
+    assert site.process
+    program, enough = psutil.Process(site.process.pid), threading.Event()
+
+    def kill_workers() -> None:
+        while not enough.wait(0.005):
+            if not site.said("recipe frozen") or site.said("rendering chunk", rung="side_by_side"):
+                continue
+            for worker in program.children():
+                if "spawn_main" in " ".join(worker.cmdline()):
+                    worker.kill()
+
+    killer = threading.Thread(target=kill_workers)
+    killer.start()
+    try:
+        site.book("match", 2.5, 6.5)
+        site.wait_said("rendering chunk", rung="side_by_side")
+    finally:
+        enough.set()
+        killer.join()
+    certificate = finish(site)
+    assert certificate["fallbacks"] == [{"chunk": 1, "rung": "side_by_side"}]
+    assert len(site.said("chunk not rendered", chunk=1, rung="full")) == 3
+    end(site)
+
+
+def test_a_corrupt_stretch_inside_a_segment_costs_repeats_that_are_counted(make: MakeSite) -> None:
+    site = make()
+    segments = [one for one in stop_before_chunk(site, 5, 2) if one["camera"] == "left"]
+    (chunk,) = site.rows("SELECT * FROM chunk WHERE number = 2")
+    segment = next(one for one in segments if one["end_us"] > chunk["start_us"] + 500_000)
+    path = site.data / segment["path"]
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2 // 188 * 188
+    data[middle:middle + 4 * 188] = b"\xa5" * (4 * 188)
+    path.write_bytes(data)
+    site.start()
+    certificate = finish(site)
+    assert certificate["fallbacks"] == []
+    assert certificate["cameras"]["left"]["corrupt"] >= 1
+    assert certificate["cameras"]["left"]["repeats"] >= 1
+    assert certificate["cameras"]["left"]["filled_ticks"] == certificate["cameras"]["right"]["filled_ticks"] == 0
+    end(site)
+
+
+def test_a_machine_too_slow_for_its_film_delays_it_and_loses_no_frame(make: MakeSite) -> None:
+    """One worker at low priority gets far less than it needs; the recorder has the right of way."""
+    site = make(cameras={"width": 640, "height": 360, "fps": 30, "bitrate": 1_000_000},
+                film={"preset": "medium", "chunk_s": 1.0, "threads": 1, "rate": 60, "crf": 18, "maxrate": 20_000_000,
+                      "bufsize": 40_000_000})
+    _, ends = start(site, 5)
+    site.wait_said("booking ended")
+    behind = len(site.said("chunk planned")) - len(site.said("chunk rendered"))
+    site.wait_stage("match", "cleaned", limit_s=120)
+    late_s = time.time() - ends
+    certificate, _ = site.check("match")
+    assert behind >= 2, f"it was fast enough: published after {late_s:.1f} s"
+    assert [one["drops"] for one in certificate["cameras"].values()] == [0, 0]
+    assert certificate["gaps"] == []
+    end(site)

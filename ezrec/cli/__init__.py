@@ -18,21 +18,27 @@ app = typer.Typer(
     name="ezrec", no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False,
     help="Records a court's booked hours from two cameras and puts one wide film of each online.",
     epilog="First steps: `ezrec demo` shows the whole job in half a minute. `ezrec run` is the recorder itself; "
-           "`ezrec bookings add --in 1m --for 10m` gives it something to do, `ezrec films list` shows what became of it.")
+           "`ezrec bookings add --in 1m --for 10m` gives it something to do, `ezrec films list` shows what became of "
+           "it.")
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        print(f"ezrec {__version__}")
+        raise typer.Exit
 
 
 @app.callback()
 def main_options(
     context: typer.Context,
     config: Annotated[Path | None, typer.Option(
-        "--config", "-c", help="Settings file (TOML). Default: $EZREC_CONFIG, ./config.toml, /etc/ezrec/config.toml.")] = None,
+        "--config", "-c",
+        help="Settings file (TOML). Default: $EZREC_CONFIG, ./config.toml, /etc/ezrec/config.toml.")] = None,
     data: Annotated[Path | None, typer.Option("--data", help="Data folder, in the stead of `paths.data`.")] = None,
-    version: Annotated[bool, typer.Option("--version", help="Say the version and leave.")] = False,
+    _version: Annotated[bool, typer.Option("--version", callback=_say_version, is_eager=True,
+                                           help="Say the version and leave.")] = False,
 ) -> None:
     """Options that every command takes, before its name."""
-    if version:
-        print(f"ezrec {__version__}")
-        raise typer.Exit
     context.obj = Place(config, data)
 
 

@@ -2,31 +2,35 @@
 
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from ezrec.cli import words
 from ezrec.cli.settings import Place, show_json, with_store, zone_of
 from ezrec.domain import booking as bookings
 from ezrec.domain.booking import Booking, show_local
 from ezrec.domain.certificate import utc
 from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import BadBooking, EzrecError
+from ezrec.domain.stages import CHANGEABLE, Stage
 from ezrec.store import Store
 
-app = typer.Typer(no_args_is_help=True, help="List, add, change, cancel and import bookings. Works while `ezrec run` runs.")
+app = typer.Typer(no_args_is_help=True,
+                  help="List, add, change, cancel and import bookings. Works while `ezrec run` runs.")
 
 SOURCE = "cli"
+OPEN = CHANGEABLE | {Stage.CANCELLED}  # while its film is here, a booking may be changed
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 
 @app.command("list")
 def list_(context: typer.Context, as_json: JsonOption = False,
-          everything: Annotated[bool, typer.Option("--all", help="Past bookings too, not only from yesterday on.")] = False) -> None:
+          everything: Annotated[bool, typer.Option(
+              "--all", help="Past bookings too, not only from yesterday on.")] = False) -> None:
     """Show what is booked and how far each booking's film is."""
     place: Place = context.obj
     settings = place.load()
@@ -44,11 +48,10 @@ def list_(context: typer.Context, as_json: JsonOption = False,
         print("nothing is booked; `ezrec bookings add --in 1m --for 10m` books the next ten minutes")
         return
     zone = zone_of(settings)
-    table = Table("booking", f"starts ({settings.site.timezone})", "ends", "status", "film", "source")
+    table = words.table("booking", f"window ({settings.site.timezone})", "status", "film", "source")
     for one, stage in rows:
-        table.add_row(one.id, show_local(one.starts_at, zone), show_local(one.ends_at, zone)[11:], one.status, stage,
-                      one.source)
-    Console().print(table)
+        table.add_row(one.id, words.window(one.starts_at, one.ends_at, zone), one.status, stage, one.source)
+    words.console().print(table)
 
 
 @app.command()
@@ -57,9 +60,12 @@ def add(
     start: Annotated[str | None, typer.Option(help='When it starts: "2026-11-20 18:00" or "18:00" (court time), or '
                                                    "an ISO 8601 instant.")] = None,
     end: Annotated[str | None, typer.Option(help="When it ends, like --start.")] = None,
-    starts_in: Annotated[str | None, typer.Option("--in", help="In the stead of --start: from now on, e.g. 30s, 5m, 1h.")] = None,
-    lasts: Annotated[str | None, typer.Option("--for", help="In the stead of --end: how long, e.g. 90s, 60m, 1h.")] = None,
-    booking_id: Annotated[str | None, typer.Option("--id", help="Its id; the same id again changes the booking.")] = None,
+    starts_in: Annotated[str | None, typer.Option(
+        "--in", help="In the stead of --start: from now on, e.g. 30s, 5m, 1h.")] = None,
+    lasts: Annotated[str | None, typer.Option(
+        "--for", help="In the stead of --end: how long, e.g. 90s, 60m, 1h.")] = None,
+    booking_id: Annotated[str | None, typer.Option(
+        "--id", help="Its id; the same id again changes the booking.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Add a booking, or change one that was added here.
@@ -78,25 +84,40 @@ def add(
            "end_time": ends.isoformat(), "status": "scheduled"}
     one = bookings.parse(row, source=SOURCE, zone=zone, longest_s=settings.bookings.longest_h * 3600)
     if one.ends_at <= now.timestamp() * SECOND:
-        raise BadBooking(f"booking {one.id!r} ends at {show_local(one.ends_at, zone)}, which is over")
-    if not with_store(settings, lambda store: store.put_booking(one), create=True):
+        raise BadBooking(f"booking {one.id!r} ends at {show_local(one.ends_at, zone)}, which is over; say a later time")
+
+    async def put(store: Store) -> bool:
+        film = await store.film(one.id)
+        if film and film.stage not in OPEN:
+            raise BadBooking(f"the film of {one.id!r} is {film.stage}: it is too late to change that booking; give the "
+                             "new one an --id of its own")
+        return await store.put_booking(one)
+
+    if not with_store(settings, put, create=True):
         raise BadBooking(f"the id {one.id!r} belongs to another source of bookings; choose another one")
     if as_json:
         show_json(plain(one))
     else:
-        print(f"booked: {one.id}, {show_local(one.starts_at, zone)} for {(one.ends_at - one.starts_at) / SECOND / 60:g} min")
+        print(f"booked: {one.id}, {words.window(one.starts_at, one.ends_at, zone)}, "
+              f"{words.length((one.ends_at - one.starts_at) / SECOND)}")
 
 
 @app.command()
 def cancel(context: typer.Context, booking_id: Annotated[str, typer.Argument(help="The booking's id.")]) -> None:
-    """Cancel a booking that was added here; what was recorded stays until retention, unpublished."""
+    """Cancel a booking that was added here.
+
+    Recording stops at once. What was recorded is kept for a while, unpublished: `ezrec films retry` publishes it.
+    """
     place: Place = context.obj
 
     async def change(store: Store) -> str | None:
         for one in await store.bookings():
             if one.id == booking_id:
+                film = await store.film(booking_id)
+                if film and film.stage not in OPEN:
+                    raise EzrecError(f"the film of {booking_id!r} is {film.stage}: it is too late to cancel")
                 if one.source == SOURCE:
-                    await store.put_booking(Booking(one.id, one.source, one.starts_at, one.ends_at, "cancelled", one.row))
+                    await store.put_booking(replace(one, status="cancelled"))
                 return one.source
         return None
 
@@ -111,14 +132,18 @@ def cancel(context: typer.Context, booking_id: Annotated[str, typer.Argument(hel
 @app.command("import")
 def import_(context: typer.Context, file: Annotated[Path, typer.Argument(help="JSON: a list of bookings.")],
             as_json: JsonOption = False) -> None:
-    """Add all bookings of a JSON file; rows with a mistake are named and skipped (exit status 1)."""
+    """Add all bookings of a JSON file; rows with a mistake are named and skipped (exit status 1).
+
+    Example of a file: `[{"id": "42", "start_time": "2026-11-20T18:00:00Z", "end_time": "2026-11-20T19:00:00Z"}]`;
+    `"date": "2026-11-20"` with `"start_time": "18:00"` means court time.
+    """
     place: Place = context.obj
     settings = place.load()
     try:
         rows = json.loads(file.read_text("utf-8"))
     except OSError as error:
         raise EzrecError(f"{file} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise EzrecError(f"{file} is not JSON: {error}") from error
     rows = rows.get("bookings") if isinstance(rows, dict) else rows
     if not isinstance(rows, list):
@@ -168,5 +193,6 @@ def _instant(text: str, after: datetime) -> datetime:
     try:
         at = datetime.fromisoformat(text.strip())
     except ValueError as error:
-        raise typer.BadParameter(f'{text!r} is no time; write "18:00", "2026-11-20 18:00" or an ISO 8601 instant') from error
+        raise typer.BadParameter(
+            f'{text!r} is no time; write "18:00", "2026-11-20 18:00" or an ISO 8601 instant') from error
     return at if at.tzinfo else at.replace(tzinfo=after.tzinfo)

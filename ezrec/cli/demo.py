@@ -4,18 +4,21 @@ import asyncio
 import io
 import sys
 import time
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import unquote, urlparse
+from zoneinfo import ZoneInfo
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 from ezrec import logs
-from ezrec.cli import story
-from ezrec.cli.settings import Place, opened
+from ezrec.cli import story, words
+from ezrec.cli.settings import Place, opened, zone_of
 from ezrec.domain.booking import Booking
 from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import BadMedia, EzrecError
@@ -23,6 +26,7 @@ from ezrec.domain.film import Film
 from ezrec.domain.stages import Stage
 from ezrec.store import Store
 
+PICTURE = {"width": 1280, "height": 720, "bitrate": 4_000_000}
 PATIENCE_S = 600  # after the window's end, on a very slow machine
 STEPS = {
     Stage.RECORDING: "footage of the window reached the disk",
@@ -47,8 +51,10 @@ class Run:
 def demo(
     context: typer.Context,
     seconds: Annotated[int, typer.Option(min=2, max=3600, help="How long the booked window is.")] = 12,
-    left: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Video file in the left camera's stead.")] = None,
-    right: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Video file in the right camera's stead.")] = None,
+    left: Annotated[Path | None, typer.Option(
+        exists=True, dir_okay=False, help="Video file in the left camera's stead.")] = None,
+    right: Annotated[Path | None, typer.Option(
+        exists=True, dir_okay=False, help="Video file in the right camera's stead.")] = None,
     overlap: Annotated[float | None, typer.Option(min=0, max=0.5, help="Part of a view's width that both see.")] = None,
     data: Annotated[Path | None, typer.Option("--data", help="Data folder.  [default: ezrec-demo]")] = None,
 ) -> None:
@@ -64,31 +70,39 @@ def demo(
     place: Place = context.obj
     folder = (data or place.data or Path("ezrec-demo")).absolute()
     logos, intro = showcase.make(folder / "venue")
-    settings = Place(place.config, folder).load(**_overrides(logos, intro, left, right, overlap))
+    given = {key for key, _, origin in place.load().describe() if origin != "default"}
+    settings = Place(place.config, folder).load(**_overrides(logos, intro, left, right, overlap, given))
     logs.register_secrets(settings)
     logs.set_up(settings.logs.level, folder / "logs", stream=_Nowhere())
-    console = Console(highlight=False)
+    console = words.console()
     console.print(f"[bold]EZREC demo[/bold]: {seconds} s of a match from {_cameras(left, right)}; data in {folder}")
     run = asyncio.run(_play(settings, seconds, console))
     logs.shut_down()
-    if not _report(console, run, simulated=left is None, log=folder / "logs" / "ezrec.log"):
+    if not _report(console, run, zone_of(settings), simulated=left is None, log=folder / "logs" / "ezrec.log"):
         raise typer.Exit(1)
 
 
-def _overrides(logos: dict[str, Path], intro: Path, left: Path | None, right: Path | None,
-               overlap: float | None) -> dict[str, Any]:
+def _overrides(logos: dict[str, Path], intro: Path, left: Path | None, right: Path | None, overlap: float | None,
+               given: Collection[str]) -> dict[str, Any]:
+    """The demo's settings over the venue's own: nothing real is booked, published or kept by a demo.
+
+    `given` holds the keys that the venue's settings give; of the picture those count.
+    """
     corners = {"sponsor": "top_left", "company": "top_right"}
     film: dict[str, Any] = {
-        "intro": intro, "logos": [{"name": name, "file": file, "position": corners[name]} for name, file in logos.items()]}
-    cameras: dict[str, Any] = {"width": 1280, "height": 720, "bitrate": 4_000_000, "lead_s": 2}
+        "intro": intro, "keep_segments_h": 0,
+        "logos": [{"name": name, "file": file, "position": corners[name]} for name, file in logos.items()]}
+    cameras: dict[str, Any] = {name: value for name, value in PICTURE.items() if f"cameras.{name}" not in given}
+    cameras |= {"source": "simulated", "dual": True, "lead_s": 2}
     if left:
-        cameras = {"source": "replay", "replay": {"left": left, "right": right}, "lead_s": 2}
+        cameras |= {"source": "replay", "replay": {"left": left, "right": right}}
         film["overlap"] = overlap or 0.0
     elif overlap is not None:
         film["overlap"] = overlap
         cameras["simulated"] = {"overlap": overlap}
-    return {"cameras": cameras, "film": film, "disk": {"min_free_mb": 200},
-            "bookings": {"source": "local", "poll_s": 1}, "storage": {"kind": "local"}, "publishing": {"kind": "local"}}
+    return {"cameras": cameras, "film": film, "disk": {"min_free_mb": 200}, "paths": {"library": "", "logs": ""},
+            "bookings": {"source": "local", "file": "", "poll_s": 1, "pre_roll_s": 0, "post_roll_s": 0},
+            "storage": {"kind": "local"}, "publishing": {"kind": "local"}}
 
 
 async def _play(settings: Any, seconds: int, console: Console) -> Run:
@@ -118,8 +132,9 @@ async def _play(settings: Any, seconds: int, console: Console) -> Run:
 
 async def _watch(store: Store, run: Run, starts_at_s: float, recorder: asyncio.Task[int], console: Console) -> None:
     seconds = run.ends_at_s - starts_at_s
-    with Progress(TextColumn("{task.description:9}"), BarColumn(), TextColumn("{task.completed:5.1f} of {task.total:.1f} s"),
-                  TimeElapsedColumn(), console=console, transient=not sys.stdout.isatty()) as progress:
+    with Progress(TextColumn("{task.description:9}"), BarColumn(),
+                  TextColumn("{task.completed:5.1f} of {task.total:.1f} s"), TimeElapsedColumn(), console=console,
+                  transient=not sys.stdout.isatty()) as progress:
         recorded, made = progress.add_task("recorded", total=seconds), progress.add_task("made", total=seconds)
         while not recorder.done() and time.time() < run.ends_at_s + PATIENCE_S:
             progress.update(recorded, completed=min(max(0.0, time.time() - starts_at_s), seconds))
@@ -136,29 +151,34 @@ async def _watch(store: Store, run: Run, starts_at_s: float, recorder: asyncio.T
             await asyncio.sleep(0.1)
 
 
-def _report(console: Console, run: Run, *, simulated: bool, log: Path) -> bool:
+def _report(console: Console, run: Run, zone: ZoneInfo, *, simulated: bool, log: Path) -> bool:
     """Say how every step went; whether all of them did."""
-    good = True
-    for stage, words in STEPS.items():
-        at = run.reached.get(stage)
-        good = good and at is not None
-        console.print(f"  [green]ok[/green]      {words}" if at else f"  [red]failed[/red]  {words}")
+    steps = [(run.reached.get(stage) is not None, said) for stage, said in STEPS.items()]
     film = run.film
-    if film is None or film.url is None or not good:
+    if film is None or film.url is None or not all(done for done, _ in steps):
+        _say(console, steps)
         reason = film.parked_reason if film and film.parked_reason else "the log says why"
         console.print(f"[red]The demo did not come to its end[/red]: {reason}: {log}")
         return False
     path = Path(unquote(urlparse(film.url).path))
-    for verdict, words in _verdicts(path, film, simulated=simulated):
-        good = good and verdict
-        console.print(f"  [green]ok[/green]      {words}" if verdict else f"  [red]failed[/red]  {words}")
+    steps += _verdicts(path, film, simulated=simulated)
+    _say(console, steps)
     console.print()
-    for line in story.certificate_lines(film.certificate):
-        console.print(line)
-    console.print(f"\n[bold]{path}[/bold]")
+    words.sentences(console, story.certificate_lines(film.certificate, zone))
+    good = all(done for done, _ in steps)
+    console.print()
+    console.print(str(path), style="bold", soft_wrap=True)
     console.print(f"available {max(0.0, run.reached[Stage.PUBLISHED] - run.ends_at_s):.1f} s after the window's end",
                   style="bold green" if good else "bold red")
     return good
+
+
+def _say(console: Console, steps: Sequence[tuple[bool, str]]) -> None:
+    """Verdict and words, a line each."""
+    grid = Table.grid(padding=(0, 2))
+    for done, said in steps:
+        grid.add_row("  [green]ok[/green]" if done else "  [red]failed[/red]", said)
+    console.print(grid)
 
 
 def _verdicts(path: Path, film: Film, *, simulated: bool) -> list[tuple[bool, str]]:
@@ -173,12 +193,14 @@ def _verdicts(path: Path, film: Film, *, simulated: bool) -> list[tuple[bool, st
     except BadMedia as error:
         return [(False, f"the film decodes from end to end: {error}")]
     shown = next(iter(certificate["cameras"].values()))
-    found = [(seen.ticks == shown["shown_ticks"] + shown["filled_ticks"], f"the film decodes: {seen.ticks} pictures, all there")]
+    found = [(seen.ticks == shown["shown_ticks"] + shown["filled_ticks"],
+              f"the film decodes: {seen.ticks} pictures, all there")]
     for camera in cameras:
         said = certificate["cameras"][camera]
-        fits = (seen.repeats(camera), seen.skips(camera)) == (said["repeats"], said["skips"])
-        found.append((fits, f"camera {camera}: {seen.repeats(camera)} frames shown twice, {seen.skips(camera)} left out, "
-                            f"certificate says {said['repeats']} and {said['skips']}"))
+        counted = seen.repeats(camera), seen.skips(camera)
+        text = (f"camera {camera}: {words.many(counted[0], 'frame')} shown twice, {counted[1]} left out, "
+                f"and the certificate says {said['repeats']} and {said['skips']}")
+        found.append((counted == (said["repeats"], said["skips"]), text))
     return found
 
 

@@ -3,12 +3,9 @@
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from ezrec.cli import story
+from ezrec.cli import story, words
 from ezrec.cli.settings import Place, show_json, with_store, zone_of
-from ezrec.domain.booking import show_local
 from ezrec.domain.certificate import utc
 from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import EzrecError
@@ -17,8 +14,8 @@ from ezrec.domain.stages import Stage
 from ezrec.store import Store
 from ezrec.store.rows import ChunkRow, Event, PartRow
 
-app = typer.Typer(no_args_is_help=True, help="List films, show one, tell its story, send a parked one on its way again. "
-                                             "Works while `ezrec run` runs.")
+app = typer.Typer(no_args_is_help=True, help="List films, show one, tell its story, send a parked one on its way "
+                                             "again. Works while `ezrec run` runs.")
 
 BookingId = Annotated[str, typer.Argument(help="The booking's id.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
@@ -38,14 +35,14 @@ def list_(context: typer.Context, as_json: JsonOption = False) -> None:
         show_json([plain(film, chunks) for film, chunks in films])
         return
     if not films:
-        print("there are no films yet")
+        print("there are no films yet; `ezrec bookings add --in 1m --for 10m` books one")
         return
     zone = zone_of(settings)
-    table = Table("booking", f"window ({settings.site.timezone})", "stage", "film", "remark")
+    table = words.table("booking", f"window ({settings.site.timezone})", "stage", "film", "remark")
     for film, chunks in films:
-        window = f"{show_local(film.starts_at, zone)} to {show_local(film.ends_at, zone)[11:]}"
-        table.add_row(film.booking_id, window, str(film.stage), _extent(film, chunks), _remark(film))
-    Console().print(table)
+        table.add_row(film.booking_id, words.window(film.starts_at, film.ends_at, zone), str(film.stage),
+                      _extent(film, chunks), _remark(film))
+    words.console().print(table)
 
 
 @app.command()
@@ -62,19 +59,16 @@ def show(context: typer.Context, booking_id: BookingId, as_json: JsonOption = Fa
     if as_json:
         show_json(plain(film, chunks) | {"parts": len(parts), "certificate": film.certificate})
         return
-    zone, console = zone_of(settings), Console(highlight=False)
-    console.print(f"[bold]{film.booking_id}[/bold]  {show_local(film.starts_at, zone)} to {show_local(film.ends_at, zone)}, "
-                  f"stage [bold]{film.stage}[/bold], generation {film.generation}")
-    if film.parked_reason:
-        console.print(f"[red]parked at {film.parked_step}:[/red] {film.parked_reason}\n"
-                      f"`ezrec films retry {film.booking_id}` sends it on its way again")
-    elif film.attempts:
-        console.print(f"failed {film.attempts} times, tried again at {show_local(film.retry_at or 0, zone)}")
-    if film.url:
-        console.print(f"film: {film.url}")
-    console.print(f"made so far: {_extent(film, chunks)}; parts stored: {len(parts)}")
-    for line in story.certificate_lines(film.certificate):
-        console.print(line)
+    zone, out = zone_of(settings), words.console()
+    generation = f", generation {film.generation}" if film.generation > 1 else ""
+    words.sentences(out, [
+        ("booking", film.booking_id),
+        ("window ", f"{words.window(film.starts_at, film.ends_at, zone)} ({settings.site.timezone})"),
+        ("stage  ", f"{film.stage}{generation}"),
+        ("film   ", f"{film.url} ({_extent(film, chunks)})" if film.url else
+         f"{_extent(film, chunks)} made so far, {words.many(len(parts), 'part')} stored"),
+        *story.standing(film, zone),
+        *story.certificate_lines(film.certificate, zone)])
 
 
 @app.command()
@@ -83,15 +77,15 @@ def explain(context: typer.Context, booking_id: BookingId, as_json: JsonOption =
     place: Place = context.obj
     settings = place.load()
 
-    async def read(store: Store) -> tuple[Film, list[Event]]:
-        return await _film(store, booking_id), await store.events(booking_id)
+    async def read(store: Store) -> tuple[Film | None, list[Event]]:
+        events = await store.events(booking_id)
+        return (await store.film(booking_id) if events else await _film(store, booking_id)), events
 
     film, events = with_store(settings, read)
     if as_json:
-        show_json([{"at": utc(event.at), "kind": event.kind, "detail": event.detail} for event in events])
+        show_json([{"at": utc(event.at), "kind": event.kind, "detail": _iso(event.detail)} for event in events])
         return
-    for line in story.tell(film, events, zone_of(settings)):
-        print(line)
+    words.sentences(words.console(), story.tell(film, events, zone_of(settings)))
 
 
 @app.command()
@@ -133,18 +127,24 @@ async def _film(store: Store, booking_id: str) -> Film:
     return film
 
 
+def _iso(detail: dict[str, Any]) -> dict[str, Any]:
+    """An event's detail with its instants (keys that end in _at) as ISO 8601 UTC."""
+    return {key: utc(value) if key.endswith("_at") and isinstance(value, int) else value
+            for key, value in detail.items()}
+
+
 def _extent(film: Film, chunks: list[ChunkRow]) -> str:
     if film.certificate:
-        return f"{film.certificate['film_seconds'] / 60:.1f} min, {(film.bytes or 0) / 1e6:.1f} MB"
+        return f"{words.length(film.certificate['film_seconds'])}, {(film.bytes or 0) / 1e6:.1f} MB"
     if not film.recipe:
-        return "-"
+        return "nothing"
     done = sum(row.chunk.ticks for row in chunks if row.rendered) / film.recipe.rate
-    return f"{float(done) / 60:.1f} of {(film.ends_at - film.starts_at) / SECOND / 60:.1f} min"
+    return f"{words.length(done)} of {words.length((film.ends_at - film.starts_at) / SECOND)}"
 
 
 def _remark(film: Film) -> str:
     if film.parked_reason:
         return f"parked: {film.parked_reason}"
     if film.attempts:
-        return f"failed {film.attempts} times, waiting"
-    return film.url or ""
+        return f"failed {words.many(film.attempts, 'time')}, waiting"
+    return film.object_key or "" if film.url else ""

@@ -1,11 +1,13 @@
 """A film's events and certificate in plain sentences."""
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
+from fractions import Fraction
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ezrec.domain.booking import show_local
-from ezrec.domain.film import Film
+from ezrec.cli.words import clock_time, length, many, window
+from ezrec.domain.film import Film, Rung
 from ezrec.domain.stages import Stage
 from ezrec.store.rows import Event
 
@@ -20,64 +22,110 @@ STAGES = {
     Stage.CANCELLED: "The booking was cancelled; what was recorded stays for a while, unpublished.",
     Stage.MISSED: "Nothing was recorded in the window: the booking was missed.",
 }
+AFTER_CANCEL = {
+    Stage.RECORDING: "The booking stands again: recording goes on.",
+    Stage.RECORDED: "What was recorded of the cancelled booking is made into a film.",
+    Stage.CLEANED: "What was recorded of the cancelled booking was deleted.",
+}
+RUNGS = {
+    Rung.FULL: "as asked",
+    Rung.PLAIN: "side by side, without cross-fade and logos",
+    Rung.LEFT: "from the left camera only",
+    Rung.RIGHT: "from the right camera only",
+}
+SENTENCES = {  # by the event's kind, filled in from its detail
+    "booked": "Booked: {window}.",
+    "moved": "The booking was changed: it now is {window}.",
+    "withdrawn": "The booking disappeared before its window opened.",
+    "heard too late": "The booking was first heard of after its window.",
+    "recipe": "The first piece of the film could be made; how it will look was fixed.",
+    "generation": "The film was begun again (generation {generation}): {reason}.",
+    "fallback": "Piece {chunk} could not be made as asked ({error}); it was tried {rung}.",
+    "change refused": "The booking was changed to {window} after its window: the film stays as it is.",
+    "cancel refused": "The booking is cancelled, but this far along that changes nothing: its film goes on.",
+    "parked": "Given up for now while {doing}: {parked_reason}.",
+    "retried": "Somebody sent it on its way again.",
+}
+STEPS = {"film": "making the film", "upload": "storing the film", "publish": "publishing the film",
+         "cleanup": "cleaning up"}
 
 
-def tell(film: Film, events: Sequence[Event], zone: ZoneInfo) -> Iterator[str]:
-    """The film's story, a sentence an event, oldest first, then what the certificate says."""
+def tell(film: Film | None, events: Sequence[Event], zone: ZoneInfo) -> Iterator[tuple[str, str] | str]:
+    """The film's story, oldest first, each sentence behind its time; then how it stands and what it holds."""
     for event in events:
-        yield f"{show_local(event.at, zone)}:{event.at // 1_000_000 % 60:02d}  {sentence(event, zone)}"
-    if film.parked_reason:
-        yield f"It is parked at {film.parked_step}: {film.parked_reason}. `ezrec films retry {film.booking_id}` goes on."
-    yield from certificate_lines(film.certificate)
+        yield clock_time(event.at, zone), sentence(event, zone)
+    if film is None:
+        return
+    yield from standing(film, zone)
+    yield from certificate_lines(film.certificate, zone)
+
+
+def standing(film: Film, zone: ZoneInfo) -> Iterator[str]:
+    """What keeps the film from going on, if anything does."""
+    if film.parked_step:
+        yield (f"It is parked while {_doing(film.parked_step)}: {film.parked_reason}. "
+               f"`ezrec films retry {film.booking_id}` sends it on its way again.")
+    elif film.attempts:
+        when = f"; it is tried again at {clock_time(film.retry_at, zone)}" if film.retry_at else ""
+        yield f"Its next step failed {many(film.attempts, 'time')}{when}."
 
 
 def sentence(event: Event, zone: ZoneInfo) -> str:
     """One event in plain words."""
-    detail = event.detail
-    match event.kind:
-        case "booked" | "moved":
-            window = f"{show_local(detail['starts_at'], zone)} to {show_local(detail['ends_at'], zone)}"
-            return f"Booked: {window}." if event.kind == "booked" else f"The booking was changed: it now is {window}."
-        case "stage":
-            return STAGES.get(detail["to"], f"It became {detail['to']}.")
-        case "withdrawn":
-            return "The booking disappeared before its window opened."
-        case "heard too late":
-            return "The booking was first heard of after its window."
-        case "recipe":
-            return "The first piece of the film could be made; how it will look was fixed."
-        case "generation":
-            return f"The film was begun again (generation {detail['generation']}): {detail['reason']}."
-        case "fallback":
-            return f"Piece {detail['chunk']} could not be made as asked ({detail['error']}); it was tried as {detail['rung']}."
-        case "change refused":
-            what = "cancelled" if detail["cancelled"] else "changed"
-            return f"The booking was {what} after its window; the film stays as it is."
-        case "parked":
-            return f"Given up for now at {detail['parked_step']}: {detail['parked_reason']}."
-        case "retried":
-            return "Somebody sent it on its way again."
-        case other:
-            return f"{other}: {detail}" if detail else f"{other}."
+    detail = dict(event.detail)
+    if event.kind == "stage":
+        said = AFTER_CANCEL if detail["from"] == Stage.CANCELLED else STAGES
+        return said.get(detail["to"]) or STAGES[detail["to"]]
+    if "starts_at" in detail:
+        detail["window"] = window(detail["starts_at"], detail["ends_at"], zone)
+    if "rung" in detail:
+        detail["rung"] = RUNGS[Rung(detail["rung"])]
+    if "parked_step" in detail:
+        detail["doing"] = _doing(detail["parked_step"])
+    kind = "cancel refused" if detail.get("cancelled") else event.kind
+    if kind not in SENTENCES:
+        return f"{kind}: {event.detail}" if event.detail else f"{kind}."
+    return SENTENCES[kind].format_map(detail)
 
 
-def certificate_lines(certificate: dict[str, Any] | None) -> Iterator[str]:
+def certificate_lines(certificate: dict[str, Any] | None, zone: ZoneInfo) -> Iterator[str]:
     """The certificate in short."""
     if not certificate:
         return
-    intro = f" and {certificate['intro_seconds']:g} s of intro" if certificate["intro_seconds"] else ""
+    intro = f" behind {length(certificate['intro_seconds'])} of intro" if certificate["intro_seconds"] else ""
     width, height = certificate["picture"]
-    yield f"It holds {certificate['film_seconds']:g} s of the match{intro}, {width}x{height}."
-    for camera, share in certificate["cameras"].items():
-        yield (f"Camera {camera}: {share['minutes']:g} min; frames dropped {share['drops']}, shown twice "
-               f"{share['repeats']}, left out {share['skips']}, undecodable {share['corrupt']}.")
+    cameras = certificate["cameras"]
+    alone = f" from camera {next(iter(cameras))} alone" if len(cameras) == 1 else ""
+    yield f"The film holds {length(certificate['film_seconds'])} of the match{intro}, {width}x{height} pixels{alone}."
+    for camera, share in cameras.items():
+        yield _camera(camera, share, Fraction(certificate["rate"]))
     for gap in certificate["gaps"]:
-        who = "neither camera" if gap["camera"] == "both" else f"not camera {gap['camera']}"
-        yield f"From {gap['from'][11:19]} to {gap['to'][11:19]} UTC ({gap['seconds']:g} s) {who} saw the court."
+        yield _gap(gap, zone, wide=len(cameras) > 1)
     if certificate["sync"]["within"] is not None:
-        yield (f"The halves are together in {certificate['sync']['within']:.2%} of the ticks, "
-               f"at worst {certificate['sync']['worst_ms']:g} ms apart.")
+        within, worst_ms = certificate["sync"]["within"], certificate["sync"]["worst_ms"]
+        share = "all pictures" if within == 1 else f"{within:.2%} of the pictures"
+        yield f"The two halves belong together in {share}; at worst they are {worst_ms:.0f} ms apart."
     for fallback in certificate["fallbacks"]:
-        yield f"Piece {fallback['chunk']} was made as {fallback['rung']}."
+        yield f"Piece {fallback['chunk']} was made {RUNGS[Rung(fallback['rung'])]}."
     for words in certificate["skipped_media"]:
         yield f"Left out: {words}."
+
+
+def _camera(camera: str, share: dict[str, Any], rate: Fraction) -> str:
+    kinds = {"drops": "dropped", "repeats": "shown twice", "skips": "left out", "corrupt": "not decodable"}
+    counted = [(share[key], words) for key, words in kinds.items() if share[key]]
+    counts = [f"{many(n, 'frame') if at == 0 else n} {words}" for at, (n, words) in enumerate(counted)]
+    return f"Camera {camera} shows {length(share['shown_ticks'] / rate)}; {', '.join(counts) or 'no frame dropped'}."
+
+
+def _gap(gap: dict[str, Any], zone: ZoneInfo, *, wide: bool) -> str:
+    start, end = (round(datetime.fromisoformat(gap[key]).timestamp() * 1_000_000) for key in ("from", "to"))
+    times = f"{clock_time(start, zone)[11:]} to {clock_time(end, zone)[11:]} ({length(gap['seconds'])})"
+    if gap["camera"] == "both":
+        return f"From {times} neither camera saw the court: that time is missing."
+    what = "its half is filled" if wide else "that time is missing"
+    return f"From {times} camera {gap['camera']} did not see the court: {what}."
+
+
+def _doing(step: str) -> str:
+    return STEPS.get(step, step)

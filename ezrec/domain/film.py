@@ -50,7 +50,10 @@ class Canvas:
 
 @dataclass(frozen=True)
 class Encoder:
-    """libx264 options of every chunk; `threads` is part of them because it changes the bytes."""
+    """libx264 options of every chunk; `threads` is part of them because it changes the bytes.
+
+    With one thread a chunk rendered again has the same bytes always, with more only where `maxrate` does not bind.
+    """
 
     preset: str = "veryfast"
     crf: int = 23

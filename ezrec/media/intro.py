@@ -7,6 +7,7 @@ Limits: one clip of at most `LARGEST_BYTES`; its sound is held in memory (23 MB 
 is left out rather than the clip.
 """
 
+import gc
 import hashlib
 from collections.abc import Iterator
 from fractions import Fraction
@@ -26,7 +27,7 @@ from ezrec.domain.film import Canvas, Intro, Recipe
 from ezrec.media.compose import black, fit, planes_of
 from ezrec.media.encode import MUXER, coded_frame, finish, put_in_place, video_stream
 from ezrec.media.probe import probe, video_of
-from ezrec.media.pyav import LibavError, display_rotation, opened
+from ezrec.media.pyav import LibavError, opened
 
 LARGEST_BYTES = 1_000_000_000
 SOUND_RATE = 48_000  # Hz
@@ -55,15 +56,18 @@ def normalise(source: str | Path, recipe: Recipe, out: str | Path, max_s: float)
     if facts.duration_s > max_s:
         raise BadMedia(f"{source}: is {facts.duration_s:.1f} s long; an intro may have {max_s:g} s")
     sound = _sound(source, max_s) if facts.sound else None
-    with put_in_place(out) as temporary:
-        ticks = _write(source, recipe, temporary, max_s, sound)
+    try:
+        with put_in_place(out) as temporary:
+            ticks = _write(source, recipe, temporary, max_s, facts.rotation, sound)
+    finally:
+        gc.collect()  # containers and streams refer to each other: the worker would keep their codecs' memory
     with source.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return Intro(path=str(out), sha256=digest, ticks=ticks, sound=sound is not None)
 
 
-def _write(source: Path, recipe: Recipe, path: str, max_s: float, sound: Samples | None) -> int:
-    """Encode the clip; returns its length in ticks."""
+def _write(source: Path, recipe: Recipe, path: str, max_s: float, rotation: int, sound: Samples | None) -> int:
+    """Encode the clip, turned by `rotation` degrees clockwise; returns its length in ticks."""
     rate = Fraction(recipe.rate)
     with opened(source) as clip, av.open(path, "w", format="mp4", options=MUXER) as film:
         video = video_stream(film, recipe)
@@ -75,7 +79,7 @@ def _write(source: Path, recipe: Recipe, path: str, max_s: float, sound: Samples
             if ticks >= max_s * rate + 1:
                 raise BadMedia(f"{source}: is longer than the {max_s:g} s that an intro may have")
             if picture is not drawn:
-                _draw(picture, black(frame), recipe.canvas, _shape(clip))
+                _draw(picture, rotation, black(frame), recipe.canvas, _shape(clip))
                 drawn = picture
             film.mux(video.encode(finish(frame, recipe.canvas, ticks, rate)))
             ticks += 1
@@ -125,9 +129,8 @@ def _shape(clip: Any) -> Fraction:
     return Fraction(clip.streams.video[0].codec_context.sample_aspect_ratio or 1)
 
 
-def _draw(picture: VideoFrame, frame: VideoFrame, canvas: Canvas, sample_shape: Fraction) -> None:
+def _draw(picture: VideoFrame, rotation: int, frame: VideoFrame, canvas: Canvas, sample_shape: Fraction) -> None:
     """Put `picture` upright into the middle of `canvas` on `frame`, as large as fits."""
-    rotation = display_rotation(picture)
     wide, high = picture.width * sample_shape, Fraction(picture.height)
     if rotation % 180:
         wide, high = high, wide

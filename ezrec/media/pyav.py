@@ -69,6 +69,8 @@ def display_rotation(frame: VideoFrame) -> int:
 
     The matrix is nine native-endian int32 in rows (a b u, c d v, x y w); a turn by 90° clockwise has a = d = 0 and
     b > 0 (ISO/IEC 14496-12, 6.2.2; libavutil/display.h). Mirroring is ignored.
+
+    Ask one picture of a clip, not each: asking ties a picture into a cycle, and its memory stays until Python looks.
     """
     found: Any = frame.side_data
     for side in found:

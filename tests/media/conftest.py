@@ -65,7 +65,6 @@ def write_segment(path: Path, shots: Sequence[tuple[int, int]], size: tuple[int,
         container.mux(stream.encode(None))
 
 
-
 @pytest.fixture
 def footage(tmp_path: Path) -> Callable[..., tuple[Footage, ...]]:
     """Write a camera's frames (sensor time µs, counter) as segments of at most `each` frames."""

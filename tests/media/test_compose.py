@@ -77,10 +77,10 @@ def test_without_frames_there_is_nothing_to_pick() -> None:
 @pytest.mark.parametrize(
     ("sizes", "turns", "kind", "overlap", "expected"),
     [
-        ({"left": (1154, 1792), "right": (1150, 1792)}, {}, "side_by_side", 0.1, (2304, 1792, [(0, 1154), (1154, 1150)])),
+        ({"left": (1154, 1792), "right": (1150, 1792)}, {}, "side_by_side", 0, (2304, 1792, [(0, 1154), (1154, 1150)])),
         ({"right": (1920, 1080), "left": (1920, 1080)}, {}, "feather", 0.1, (3648, 1080, [(0, 1920), (1728, 1920)])),
         ({"left": (1920, 1080), "right": (1280, 720)}, {}, "feather", 0.0, (2560, 720, [(0, 1280), (1280, 1280)])),
-        ({"left": (640, 360), "right": (360, 640)}, {"right": 90}, "side_by_side", 0, (1280, 360, [(0, 640), (640, 640)])),
+        ({"left": (64, 36), "right": (36, 64)}, {"right": 90}, "side_by_side", 0, (128, 36, [(0, 64), (64, 64)])),
         ({"left": (321, 181)}, {}, "feather", 0.2, (320, 180, [(0, 320)])),
     ],
 )
@@ -110,7 +110,10 @@ def test_without_feather_the_edge_is_in_the_middle_of_the_strip() -> None:
     assert planes_of(film)[0][3].tolist() == [100] * 28 + [200] * 28
 
 
-@pytest.mark.parametrize(("camera", "own", "other"), [("left", slice(0, 32), slice(32, 56)), ("right", slice(24, 56), slice(0, 24))])
+@pytest.mark.parametrize(
+    ("camera", "own", "other"),
+    [("left", slice(0, 32), slice(32, 56)), ("right", slice(24, 56), slice(0, 24))],
+)
 def test_a_camera_that_is_alone_keeps_the_strip_and_the_other_half_is_filled(
     camera: str, own: slice, other: slice
 ) -> None:

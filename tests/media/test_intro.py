@@ -37,8 +37,12 @@ def bounds(luma: Any) -> tuple[int, int, int, int]:
 
 @pytest.mark.parametrize(
     ("size", "expected"),
-    [((608, 180), (0, 608, 0, 180)), ((320, 180), (144, 464, 0, 180)), ((608, 100), (0, 608, 40, 140)),
-     ((161, 241), (244, 364, 0, 180))],
+    [
+        ((608, 180), (0, 608, 0, 180)),
+        ((320, 180), (144, 464, 0, 180)),
+        ((608, 100), (0, 608, 40, 140)),
+        ((161, 241), (244, 364, 0, 180)),
+    ],
     ids=["same", "narrow", "flat", "odd"],
 )
 def test_a_clip_is_letterboxed_into_the_canvas(
@@ -87,9 +91,7 @@ def test_a_phone_clip_is_turned_upright(tmp_path: Path, recipe: Recipe, tools: A
     ],
     ids=["25", "60", "variable", "late start"],
 )
-def test_any_rate_becomes_the_films(
-    tmp_path: Path, recipe: Recipe, tools: Any, times: list[float], ticks: int
-) -> None:
+def test_any_rate_becomes_the_films(tmp_path: Path, recipe: Recipe, tools: Any, times: list[float], ticks: int) -> None:
     rate = {60: 60, 30: 30}.get(len(times), 25)
     clip = tools.write_clip(tmp_path / "clip.mp4", times=times, rate=rate)
     intro = normalise(clip, recipe, tmp_path / "intro.mp4", 5)
@@ -113,7 +115,7 @@ def test_the_intro_has_the_chunks_parameter_sets(tmp_path: Path, recipe: Recipe,
     assert found[0] == found[1]
 
 
-@pytest.mark.skipif("libvpx-vp9" not in av.codecs_available, reason="this PyAV has no VP9 encoder to make the clip with")
+@pytest.mark.skipif("libvpx-vp9" not in av.codecs_available, reason="this PyAV has no encoder for VP9 clips")
 def test_vp9_in_webm_with_opus_works(tmp_path: Path, recipe: Recipe, tools: Any) -> None:
     clip = tools.write_clip(tmp_path / "clip.webm", codec="libvpx-vp9", sound=True, seconds=0.5)
     intro = normalise(clip, recipe, tmp_path / "intro.mp4", 5)

@@ -210,7 +210,7 @@ def test_an_intro_with_sound_comes_first_and_the_film_keeps_growing_after_it(
     assert (facts.frames, facts.sound) == (30 + 90, True)
     assert joined(tmp_path / "again.mp4", with_intro, all_of_it).read_bytes() == path.read_bytes()
     with av.open(str(path)) as container:
-        sound = [frame for frame in container.decode(audio=0)]
+        sound = list(container.decode(audio=0))
         assert abs(sum(frame.samples for frame in sound) / 48_000 - 1) < 0.05
 
 

@@ -7,8 +7,8 @@ which renders only what is new; a chunk that cannot be rendered goes down the fa
 import json
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +89,8 @@ def test_settings_logo_and_intro_that_change_in_mid_film_count_for_the_next_one(
     assert site.stop() == 0
     write_logo(logo, GREEN)
     write_clip(intro, seconds=0.4, size=(180, 320))
-    site.configure(film={"logos": logos, "intro": str(intro), "overlap": 0.2, "crf": 30, "preset": "superfast", "rate": 10,
-                         "index_reserve_kb": 64}, storage={"part_mb": 5})
+    site.configure(film={"logos": logos, "intro": str(intro), "overlap": 0.2, "crf": 30, "preset": "superfast",
+                         "rate": 10, "index_reserve_kb": 64}, storage={"part_mb": 5})
     site.start()
     site.wait_said("ready", 2)
     first = finish(site)
@@ -110,7 +110,8 @@ def test_settings_logo_and_intro_that_change_in_mid_film_count_for_the_next_one(
 # ---- generation
 
 
-def test_a_start_moved_later_after_chunks_were_joined_cuts_the_film_and_renders_only_what_is_new(make: MakeSite) -> None:
+def test_a_start_moved_later_after_chunks_were_joined_cuts_the_film_and_renders_only_what_is_new(
+        make: MakeSite) -> None:
     site = make()
     starts, ends = start(site, 7)
     site.wait_said("chunk joined", 3)
@@ -149,20 +150,19 @@ def test_an_end_cut_back_behind_what_is_joined_ends_the_film_there(make: MakeSit
     certificate = finish(site)
     assert certificate["generation"] == 2
     assert abs(certificate["film_seconds"] - 2.5) < 0.15
-    rendered, again = reused(site)
-    assert again == 2
+    assert reused(site)[1] == 2
     end(site)
 
 
 def test_an_extension_that_outgrows_the_index_reserve_makes_the_film_again_with_a_larger_one(make: MakeSite) -> None:
-    site = make(film={"rate": 120, "index_reserve_kb": 16})  # about a thousand ticks
+    site = make(film={"rate": 120, "index_reserve_kb": 16})  # about 1500 ticks
     starts, ends = start(site, 5)
     site.wait_said("chunk joined", 2)
     assert site.said("film begun again") == []
-    site.book_at("match", starts, ends + 6)
+    site.book_at("match", starts, ends + 10)
     certificate = finish(site)
     assert certificate["generation"] == 2
-    assert abs(certificate["film_seconds"] - 11) < 0.1
+    assert abs(certificate["film_seconds"] - 15) < 0.1
     film = site.film("match")
     assert film
     assert json.loads(film["recipe"])["index_reserve"] == 32 << 10
@@ -172,6 +172,29 @@ def test_an_extension_that_outgrows_the_index_reserve_makes_the_film_again_with_
 
 
 # ---- the fallback ladder
+
+
+@contextmanager
+def each_worker(site: Site, act: Callable[[psutil.Process], None], until: Callable[[], bool]) -> Iterator[None]:
+    """From the freezing of the recipe until a condition holds: do something to every worker as soon as it is there."""
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.005):
+            if site.process is None or not site.said("recipe frozen"):
+                continue
+            for child in psutil.Process(site.process.pid).children():
+                with suppress(psutil.Error):
+                    if not until() and "spawn_main" in " ".join(child.cmdline()):
+                        act(child)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def stop_before_chunk(site: Site, seconds: float, number: int) -> list[dict[str, Any]]:
@@ -221,27 +244,10 @@ def test_a_chunk_that_no_rung_can_render_parks_the_film_until_its_files_are_back
 
 def test_a_chunk_whose_workers_die_three_times_is_rendered_plain(make: MakeSite) -> None:
     site = make()
-    site.start()
-    site.wait_said("ready")
-    assert site.process
-    program, enough = psutil.Process(site.process.pid), threading.Event()
-
-    def kill_workers() -> None:
-        while not enough.wait(0.005):
-            if not site.said("recipe frozen") or site.said("rendering chunk", rung="side_by_side"):
-                continue
-            for worker in program.children():
-                if "spawn_main" in " ".join(worker.cmdline()):
-                    worker.kill()
-
-    killer = threading.Thread(target=kill_workers)
-    killer.start()
-    try:
-        site.book("match", 2.5, 6.5)
+    with each_worker(site, lambda worker: worker.kill(), until=lambda: bool(
+            site.said("rendering chunk", rung="side_by_side"))):
+        start(site, 4)
         site.wait_said("rendering chunk", rung="side_by_side")
-    finally:
-        enough.set()
-        killer.join()
     certificate = finish(site)
     assert certificate["fallbacks"] == [{"chunk": 1, "rung": "side_by_side"}]
     assert len(site.said("chunk not rendered", chunk=1, rung="full")) == 3
@@ -267,18 +273,18 @@ def test_a_corrupt_stretch_inside_a_segment_costs_repeats_that_are_counted(make:
     end(site)
 
 
-def test_a_machine_too_slow_for_its_film_delays_it_and_loses_no_frame(make: MakeSite) -> None:
-    """One worker at low priority gets far less than it needs; the recorder has the right of way."""
-    site = make(cameras={"width": 640, "height": 360, "fps": 30, "bitrate": 1_000_000},
-                film={"preset": "medium", "chunk_s": 1.0, "threads": 1, "rate": 60, "crf": 18, "maxrate": 20_000_000,
-                      "bufsize": 40_000_000})
-    _, ends = start(site, 5)
-    site.wait_said("booking ended")
-    behind = len(site.said("chunk planned")) - len(site.said("chunk rendered"))
-    site.wait_stage("match", "cleaned", limit_s=120)
-    late_s = time.time() - ends
-    certificate, _ = site.check("match")
-    assert behind >= 2, f"it was fast enough: published after {late_s:.1f} s"
-    assert [one["drops"] for one in certificate["cameras"].values()] == [0, 0]
-    assert certificate["gaps"] == []
+def test_a_film_that_is_made_too_slowly_is_only_late(make: MakeSite) -> None:
+    """Not one chunk is rendered while the window is open; nothing of it is lost for that."""
+    site = make()
+    with each_worker(site, lambda worker: worker.suspend(), until=lambda: bool(site.said("booking ended"))):
+        site.start()
+        site.wait_said("ready")
+        site.book("match", 2.5, 7.5)
+        site.wait_said("booking ended")
+    assert site.said("chunk rendered") == []
+    assert site.process
+    for worker in psutil.Process(site.process.pid).children():
+        worker.resume()
+    certificate = finish(site)
+    assert certificate["gaps"] == certificate["fallbacks"] == []
     end(site)

@@ -1,11 +1,9 @@
 """The process as its surroundings see it: one recorder only, systemd, signals, what dies and what a crash left.
 
-The disk that is full is made with the limit on the length of files (RLIMIT_FSIZE), which any user may set on a process
-of their own: the kernel then refuses every write of it, SQLite's and the encoder's too.
+The full disk is made in Python (fakes/killer): a real one needs the right to mount something small.
 """
 
 import os
-import resource
 import signal
 import socket
 import sqlite3
@@ -13,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
@@ -21,7 +19,7 @@ import psutil
 import pytest
 
 from ezrec.store import VERSION
-from tests.fakes.site import ROOT, Site
+from tests.fakes.site import LIMIT_S, ROOT, Site
 from tests.fakes.waiting import wait_until
 
 SOON_S = 15.0  # a machine may be busy; still far below what a process that hangs would take
@@ -187,13 +185,15 @@ def test_the_store_of_a_newer_version_is_refused_and_left_as_it_is(site: Site) -
 
 
 def test_a_closed_log_pipe_does_not_end_the_recorder(site: Site) -> None:
-    site.book("match", 4, 5)
+    site.book("match", 3600, 3601)
     process = subprocess.Popen([sys.executable, "-m", "ezrec", "-c", str(site.config), "run"], cwd=site.folder,
                                env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT)
     try:
         assert process.stdout
         process.stdout.close()
+        wait_until(lambda: site.rows("SELECT 1 FROM run"), LIMIT_S, "the recorder to begin its run")
+        site.book("match", 2, 3)
         _mend(site, "match")
         assert process.poll() is None
         process.send_signal(signal.SIGTERM)
@@ -203,31 +203,16 @@ def test_a_closed_log_pipe_does_not_end_the_recorder(site: Site) -> None:
         process.wait()
 
 
-@contextmanager
-def _no_room(site: Site) -> Iterator[None]:
-    """The recorder and its workers cannot write to any file."""
-    assert site.process
-    pids = [site.process.pid, *(worker.pid for worker in _workers(site))]
-    room = resource.getrlimit(resource.RLIMIT_FSIZE)
-    for pid in pids:
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, room[1]))
-    try:
-        yield
-    finally:
-        for pid in pids:
-            with suppress(ProcessLookupError):
-                resource.prlimit(pid, resource.RLIMIT_FSIZE, room)
-
-
-def test_a_disk_that_takes_nothing_for_a_while_costs_that_while_and_nothing_else(site: Site) -> None:
-    _record(site, 8)
+def test_a_full_disk_costs_the_time_that_it_is_full_and_nothing_else(site: Site, tmp_path: Path) -> None:
+    full = tmp_path / "full"
+    site.start(environment={"FULL_DISK": str(full)})
+    site.wait_said("ready")
+    site.book("match", 2, 10)
     site.wait_said("chunk joined")
-    with _no_room(site):
-        began = time.time()
-        wait_until(lambda: site.said("segment failed") or site.said("leaving"), SOON_S, "the disk to refuse")
-    if not site.alive():  # it may have left, for systemd to start it again
-        assert site.wait_dead() == 1
-        site.start()
+    full.touch()
+    began = time.time()
+    site.wait_said("segment failed", times=6)
+    full.unlink()
     over = time.time()
     _mend(site, "match")
     certificate, _ = site.look_at("match")

@@ -3,11 +3,17 @@
 KILL_AT is JSON: {"event": "chunk planned", "nth": 2, "signal": 9, "where": {"to": "rendered"}}. The log writes each
 line with one `os.write` to stdout; when the nth matching one has been written the process gets the signal, before it
 does anything else. Worker processes log nothing and are not touched.
+
+FULL_DISK is the path of a file: while it exists the disk is full for the program and its workers, as far as Python
+sees the disk: files take no bytes, and SQLite's changes and commits fail.
 """
 
+import errno
 import json
 import os
 import signal
+import stat
+from typing import Any
 
 _ORDER = json.loads(os.environ.get("KILL_AT", "{}"))
 _write = os.write
@@ -35,3 +41,29 @@ def _killing_write(fd: int, data: bytes) -> int:
 
 if _ORDER:
     os.write = _killing_write
+
+_FULL = os.environ.get("FULL_DISK", "")
+
+
+def _refusing(call: Any) -> Any:
+    def refuse(fd: int, *rest: Any) -> Any:
+        if os.path.exists(_FULL) and stat.S_ISREG(os.fstat(fd).st_mode):  # noqa: PTH110 - pathlib is not loaded yet
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return call(fd, *rest)
+
+    return refuse
+
+
+if _FULL:
+    import sqlite3
+    from functools import partial
+
+    class _Connection(sqlite3.Connection):
+        def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+            if os.path.exists(_FULL) and sql.startswith(("COMMIT", "INSERT", "UPDATE", "DELETE")):  # noqa: PTH110
+                raise sqlite3.OperationalError("database or disk is full")
+            return super().execute(sql, *values)
+
+    sqlite3.connect = partial(sqlite3.connect, factory=_Connection)
+    for _name in ("write", "pwrite"):
+        setattr(os, _name, _refusing(getattr(os, _name)))

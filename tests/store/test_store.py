@@ -1,0 +1,579 @@
+"""The store on real SQLite: what it keeps, what it refuses, and that nothing is ever half done."""
+
+import asyncio
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ezrec.store
+from ezrec.domain.booking import Booking
+from ezrec.domain.errors import IllegalStep, LeaveError, RetryError
+from ezrec.domain.film import CameraShare, Canvas, ChunkReport, Encoder, Film, Recipe, Rung, View
+from ezrec.domain.planning import Chunk
+from ezrec.domain.stages import STEPS, Stage
+from ezrec.domain.timeline import Offset, Segment, Span
+from ezrec.store import Store, StoreMissing
+from ezrec.store.rows import ChunkRow, PartRow
+from tests.fakes.waiting import eventually, wait_until
+
+ROOT = Path(__file__).parents[2]
+RECIPE = Recipe(30, Canvas(320, 180, (View("left", 0, 320, 180),)), Encoder())  # type: ignore[arg-type]
+REPORT = ChunkReport(77, {"left": CameraShare(shown=60)}, both=3)
+
+
+class Hand:
+    """A clock that is set by hand."""
+
+    us = 1000
+
+    def mono_us(self) -> int:
+        return self.us
+
+    def wall_us(self) -> int:
+        return self.us
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "ezrec.db"
+
+
+@pytest.fixture
+async def store(path: Path) -> AsyncIterator[Store]:
+    made = await Store.open(path, clock=Hand(), create=True, migrate=True)
+    yield made
+    await made.close()
+
+
+def booking(booking_id: str = "b", source: str = "cli", starts_at: int = 10, **more: Any) -> Booking:
+    return Booking(booking_id, source, starts_at, starts_at + 10, more.pop("status", "scheduled"), more)
+
+
+def segment(start_us: int, end_us: int, camera: str = "left", run: int = 1, **more: Any) -> Segment:
+    return Segment(camera, run, start_us, end_us, 30, 2, 900, f"segments/{run}/{camera}/{start_us}.ts", **more)
+
+
+def span(run: int = 1, start_us: int = 100, end_us: int = 200, **more: int) -> Span:
+    return Span(run, 5, start_us, end_us, start_us, more.get("reach_from_us", start_us), more.get("reach_to_us", end_us))
+
+
+async def film_in(store: Store, stage: Stage, booking_id: str = "b") -> Film:
+    """A film that has come to `stage` by legal steps."""
+    await store.add_film(booking_id, f"r-{booking_id}", 100, 200)
+    ways = {Stage.BOOKED: ()}
+    while stage not in ways:
+        ways |= {to: (*way, to) for now, way in ways.items() for to in STEPS[now] if to not in ways}
+    for to in ways[stage]:
+        await store.step(booking_id, to)
+    film = await store.film(booking_id)
+    assert film
+    return film
+
+
+def rows(path: Path, sql: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(path)) as db:
+        return db.execute(sql).fetchall()
+
+
+# ---- bookings and films
+
+
+async def test_bookings_come_back_as_they_were_put_by_start_and_source(store: Store) -> None:
+    late, early, other = booking("a", starts_at=30, note="x"), booking("b"), booking("c", "file", starts_at=20)
+    for one in (late, early, other):
+        assert await store.put_booking(one)
+    assert await store.bookings() == [early, other, late]
+    assert await store.bookings("file") == [other]
+
+
+async def test_only_its_own_source_changes_or_drops_a_booking(store: Store) -> None:
+    await store.put_booking(booking())
+    assert not await store.put_booking(booking(source="file", starts_at=50))
+    await store.drop_booking("b", "file")
+    assert await store.bookings() == [booking()]
+    assert await store.put_booking(booking(starts_at=40, status="cancelled"))
+    assert await store.bookings() == [booking(starts_at=40, status="cancelled")]
+    await store.drop_booking("b", "cli")
+    assert await store.bookings() == []
+
+
+async def test_a_film_is_added_once(store: Store) -> None:
+    await store.add_film("b", "r-1", 100, 200)
+    await store.add_film("b", "r-2", 300, 400)
+    assert await store.film("b") == Film("b", "r-1", 1, Stage.BOOKED, 100, 200, None, None, None, None, None, None, 0,
+                                         None, None, None, None, 1000)
+    assert [event.kind for event in await store.events("b")] == ["booked"]
+
+
+async def test_films_come_oldest_first_and_by_stage(store: Store) -> None:
+    for name, starts_at in (("late", 300), ("early", 100), ("middle", 200)):
+        await store.add_film(name, f"r-{name}", starts_at, starts_at + 50)
+    await store.step("late", Stage.MISSED)
+    assert [film.booking_id for film in await store.films()] == ["early", "middle", "late"]
+    assert [film.booking_id for film in await store.films(Stage.BOOKED)] == ["early", "middle"]
+    assert [film.booking_id for film in await store.films(Stage.MISSED, Stage.CLEANED)] == ["late"]
+    assert await store.film("none") is None
+
+
+@pytest.mark.parametrize("stage", Stage)
+async def test_a_film_is_dropped_only_while_nothing_was_recorded_for_it(store: Store, stage: Stage) -> None:
+    await film_in(store, stage)
+    assert await store.drop_film("b") == (stage is Stage.BOOKED)
+    assert (await store.film("b") is None) == (stage is Stage.BOOKED)
+
+
+async def test_a_dropped_film_takes_its_spans_chunks_and_parts_along(store: Store, path: Path) -> None:
+    await store.add_film("b", "r", 100, 200)
+    await store.begin_run("boot", 0, 0)
+    await store.put_span("b", span())
+    await store.plan_chunk("b", 1, Chunk(1, 1, 0, 60), 100, "c1")
+    await store.put_part("b", 1, PartRow(1, 0, 5, "m", "s"))
+    assert await store.drop_film("b")
+    for table in ("span", "chunk", "part"):
+        assert rows(path, f"SELECT * FROM {table}") == []
+
+
+# ---- the gate
+
+
+@pytest.mark.parametrize("stage", Stage)
+async def test_the_gate_takes_legal_steps_and_changes_nothing_at_any_other(store: Store, stage: Stage) -> None:
+    for to in Stage:
+        name = f"b-{to}"
+        before, story = await film_in(store, stage, name), await store.events(name)
+        if to is stage:
+            assert await store.step(name, to, bytes=5) == before  # confirmed: what came with it first stays
+        elif to in STEPS[stage]:
+            after = await store.step(name, to, bytes=5)
+            assert (after.stage, after.bytes) == (to, 5)
+            assert (await store.events(name))[-1].detail == {"from": stage, "to": to}
+            continue
+        else:
+            with pytest.raises(IllegalStep):
+                await store.step(name, to, bytes=5)
+        assert (await store.film(name), await store.events(name)) == (before, story)
+
+
+async def test_a_step_begins_attempts_anew_and_leaves_parked_what_is_parked(store: Store) -> None:
+    await film_in(store, Stage.RECORDING)
+    await store.update_film("b", attempts=3, retry_at=99, parked_step="upload", parked_reason="refused")
+    film = await store.step("b", Stage.RECORDED)
+    assert (film.attempts, film.retry_at, film.parked_step, film.parked_reason) == (0, None, "upload", "refused")
+
+
+async def test_a_step_of_a_film_that_is_not_there_is_illegal(store: Store) -> None:
+    with pytest.raises(IllegalStep, match="no film"):
+        await store.step("b", Stage.RECORDING)
+
+
+async def test_a_step_decided_on_what_a_film_was_is_not_taken_once_it_is_something_else(store: Store) -> None:
+    read = await film_in(store, Stage.RECORDING)
+    await store.move_film("b", 100, 300)
+    assert (await store.step("b", Stage.RECORDED, as_read=read)).stage is Stage.RECORDING
+    read = await store.step("b", Stage.CANCELLED)
+    assert (await store.step("b", Stage.RECORDED, as_read=await film_in(store, Stage.RECORDING, "c"))).stage \
+        is Stage.CANCELLED
+    assert (await store.step("b", Stage.RECORDED, as_read=read)).stage is Stage.RECORDED
+
+
+@pytest.mark.parametrize("stage", Stage)
+async def test_a_window_is_moved_only_while_the_film_may_change(store: Store, stage: Stage) -> None:
+    await film_in(store, stage)
+    allowed = stage in (Stage.BOOKED, Stage.RECORDING)
+    assert await store.move_film("b", 150, 300) == allowed
+    film = await store.film("b")
+    assert film and (film.starts_at, film.ends_at) == ((150, 300) if allowed else (100, 200))
+
+
+async def test_columns_are_set_and_told_but_no_others(store: Store) -> None:
+    await film_in(store, Stage.RECORDING)
+    film = await store.update_film("b", "recipe", recipe=RECIPE.dumps(), certificate='{"a": 1}', url="u")
+    assert (film.recipe, film.certificate, film.url) == (RECIPE, {"a": 1}, "u")
+    assert (await store.events("b"))[-1].detail == {"url": "u"}  # the long ones are not repeated
+    with pytest.raises(ValueError, match="stage"):
+        await store.update_film("b", stage="cleaned")
+    assert (await store.film("b")) == film
+
+
+async def test_the_next_generation_forgets_key_upload_and_parts_but_not_the_chunks(store: Store) -> None:
+    await film_in(store, Stage.RECORDED)
+    await store.name_upload("b", 1, object_key="k", upload_id="u")
+    await store.plan_chunk("b", 1, Chunk(1, 1, 0, 60), 100, "c1")
+    await store.put_part("b", 1, PartRow(1, 0, 5, "m", "s"))
+    film = await store.next_generation("b", "moved", recipe=RECIPE.dumps())
+    assert (film.generation, film.object_key, film.upload_id, film.recipe) == (2, None, None, RECIPE)
+    assert await store.parts("b", 1) == []
+    assert len(await store.chunks("b")) == 1
+    assert await store.chunks("b", 2) == []
+    assert (await store.events("b"))[-1].detail == {"generation": 2, "reason": "moved"}
+
+
+@pytest.mark.parametrize("stage", [one for one in Stage if one not in (Stage.RECORDING, Stage.RECORDED)])
+async def test_a_film_that_is_closed_or_not_begun_has_no_next_generation(store: Store, stage: Stage) -> None:
+    before = await film_in(store, stage)
+    with pytest.raises(IllegalStep):
+        await store.next_generation("b", "moved")
+    assert await store.film("b") == before
+
+
+async def test_an_upload_is_named_for_its_own_generation_only(store: Store) -> None:
+    await film_in(store, Stage.RECORDING)
+    await store.next_generation("b", "moved")
+    assert not await store.name_upload("b", 1, object_key="of generation 1")
+    assert await store.name_upload("b", 2, object_key="of generation 2")
+    film = await store.film("b")
+    assert film and film.object_key == "of generation 2"
+
+
+# ---- runs, spans, segments
+
+
+async def test_runs_count_up_and_keep_their_offsets_in_order(store: Store) -> None:
+    assert [await store.begin_run("boot", 50, 1000), await store.begin_run("boot", 70, 2000)] == [1, 2]
+    await store.add_offset(1, Offset(90, 3000))
+    await store.add_offset(1, Offset(80, 4000))
+    assert await store.offsets(1) == [Offset(50, 1000), Offset(80, 4000), Offset(90, 3000)]
+    assert await store.offsets(2) == [Offset(70, 2000)]
+
+
+async def test_spans_are_kept_per_run_and_found_by_the_stage_of_their_film(store: Store) -> None:
+    await film_in(store, Stage.RECORDING, "a")
+    await film_in(store, Stage.BOOKED, "b")
+    for _ in range(2):
+        await store.begin_run("boot", 0, 0)
+    await store.put_span("a", span(2))
+    await store.put_span("a", span(1))
+    await store.put_span("a", span(1, end_us=300, reach_from_us=50))
+    assert await store.spans("a") == [span(1, end_us=300, reach_from_us=50), span(2)]
+    assert await store.spans("b") == []
+    assert await store.spans_in(Stage.RECORDING, Stage.CLEANED) == {"a": await store.spans("a")}
+    assert await store.spans_in(Stage.BOOKED) == {}
+
+
+async def test_the_first_segment_inside_a_booked_window_begins_its_film(store: Store) -> None:
+    await store.begin_run("boot", 0, 0)
+    for name, stage in (("touched", Stage.BOOKED), ("later", Stage.BOOKED), ("called off", Stage.CANCELLED)):
+        await film_in(store, stage, name)
+    await store.put_span("touched", span(start_us=100, end_us=200))
+    await store.put_span("later", span(start_us=160, end_us=260))
+    await store.put_span("called off", span(start_us=100, end_us=200))
+    assert await store.add_segment(segment(60, 100)) == []  # up to its start, not into it
+    assert await store.add_segment(segment(100, 160)) == ["touched"]
+    assert await store.add_segment(segment(100, 160, "right")) == []
+    assert {film.booking_id: film.stage for film in await store.films()} == {
+        "touched": Stage.RECORDING, "later": Stage.BOOKED, "called off": Stage.CANCELLED}
+    assert await store.has_footage("touched")
+    assert await store.has_footage("called off")
+    assert not await store.has_footage("later")
+
+
+async def test_a_segment_is_kept_once_and_found_by_time(store: Store) -> None:
+    await store.begin_run("boot", 0, 0)
+    one, two, right = segment(0, 10, gaps=((3, 5),)), segment(10, 20), segment(0, 10, "right")
+    for each in (two, right, one, one):
+        await store.add_segment(each)
+    assert await store.segments(1, 0, 100) == [one, two, right]
+    assert await store.segments(1, 10, 100) == [two]
+    assert await store.segments(1, 0, 10) == [one, right]
+    assert await store.segments(2, 0, 100) == []
+    assert await store.segment_paths() == {one.path, two.path, right.path}
+
+
+async def test_thousands_of_rows_come_back_like_a_few(store: Store) -> None:
+    await store.begin_run("boot", 0, 0)
+    made = [segment(10 * index, 10 * index + 10) for index in range(ezrec.store.MANY + 50)]
+    for one in made:
+        await store.add_segment(one)
+    assert await store.segments(1, 0, 1 << 40) == made
+    assert await store.unneeded_segments([]) == made
+
+
+async def test_a_segment_is_unneeded_once_every_film_that_ever_touched_it_is_cleaned(store: Store) -> None:
+    """Promise 2."""
+    s = 1_000_000
+    await store.begin_run("boot", 0, 0)
+    inside, before, edge, behind = (segment(a * s, b * s) for a, b in ((100, 150), (0, 50), (50, 90), (400, 450)))
+    for one in (inside, before, edge, behind):
+        await store.add_segment(one)
+    await film_in(store, Stage.PUBLISHED, "shrunk")
+    await store.put_span("shrunk", span(start_us=120 * s, end_us=140 * s, reach_from_us=90 * s, reach_to_us=420 * s))
+    await film_in(store, Stage.CANCELLED, "other")
+    await store.put_span("other", span(start_us=140 * s, end_us=200 * s))
+    assert await unneeded(store) == {before}  # `edge` ends where a window begins: its last frame is the nearest
+    await store.step("other", Stage.CLEANED)
+    assert await unneeded(store) == {before}  # `shrunk` once reached as far as `behind`
+    await store.step("shrunk", Stage.CLEANED)
+    assert await unneeded(store) == {inside, before, edge, behind}
+    assert await unneeded(store, (1, 90 * s)) == {before}  # the run still records
+    assert await unneeded(store, (2, 0)) == {inside, before, edge, behind}
+
+
+async def unneeded(store: Store, *before: tuple[int, int]) -> set[Segment]:
+    return set(await store.unneeded_segments(before))
+
+
+async def test_a_marked_segment_is_used_no_more_and_its_row_goes_only_when_told(store: Store) -> None:
+    await store.begin_run("boot", 0, 0)
+    one, two = segment(0, 10), segment(10, 20)
+    for each in (one, two):
+        await store.add_segment(each)
+    await store.doom([one])
+    assert await store.segments(1, 0, 100) == [two]
+    assert await store.unneeded_segments([]) == [two]
+    assert await store.doomed() == [one.path]
+    assert one.path in await store.segment_paths()  # not taken for an orphan while its file is still there
+    await store.drop_doomed([one.path, two.path])
+    assert await store.segment_paths() == {two.path}
+
+
+# ---- chunks, parts, videos, events
+
+
+async def test_a_chunk_goes_from_planned_to_rendered_or_down_the_ladder(store: Store) -> None:
+    await film_in(store, Stage.RECORDING)
+    one, two = Chunk(1, 1, 0, 60), Chunk(2, 1, 60, 60)
+    for chunk in (one, two):
+        await store.plan_chunk("b", 1, chunk, chunk.first_tick, f"c{chunk.number}")
+    await store.chunk_failed("b", 1, 2, Rung.PLAIN, 2)
+    await store.chunk_rendered("b", 1, 1, "old/c1", REPORT, Rung.FULL)
+    assert await store.chunks("b", 1) == [
+        ChunkRow(1, one, 0, True, "old/c1", Rung.FULL, 0, REPORT.dumps()),
+        ChunkRow(1, two, 60, False, "c2", Rung.PLAIN, 2, None)]
+    assert (await store.chunks("b"))[0].report == REPORT
+    await store.chunk_failed("b", 1, 1, Rung.FULL, 1)
+    assert not (await store.chunks("b"))[0].rendered
+
+
+async def test_chunks_of_a_generation_are_dropped_alone_or_with_all(store: Store) -> None:
+    await film_in(store, Stage.RECORDING)
+    for generation in (1, 2, 3):
+        await store.plan_chunk("b", generation, Chunk(1, 1, 0, 60), 0, "c")
+    await store.drop_chunks("b", before_generation=2)
+    assert [row.generation for row in await store.chunks("b")] == [2, 3]
+    await store.drop_chunks("b")
+    assert await store.chunks("b") == []
+
+
+async def test_a_part_is_kept_once_per_number_and_generation(store: Store) -> None:
+    await film_in(store, Stage.RECORDING)
+    await store.put_part("b", 1, PartRow(2, 5, 5, "m", "s"))
+    await store.put_part("b", 1, PartRow(1, 0, 5, "m", "s"))
+    await store.put_part("b", 1, PartRow(2, 5, 5, "new", "s"))
+    await store.put_part("b", 2, PartRow(1, 0, 7, "m", "s"))
+    assert await store.parts("b", 1) == [PartRow(1, 0, 5, "m", "s"), PartRow(2, 5, 5, "new", "s")]
+
+
+async def test_a_film_has_one_row_of_a_video_however_often_it_is_put(store: Store) -> None:
+    for size in (1, 2):
+        await store.put_video({"booking_id": "b", "recording_id": "r", "file_size": size})
+    assert await store.videos() == [{"booking_id": "b", "recording_id": "r", "file_size": 1}]
+
+
+async def test_events_come_back_in_order(store: Store) -> None:
+    await store.tell("b", "one", number=1)
+    await store.tell("c", "of another")
+    await store.tell("b", "two")
+    assert [(event.at, event.kind, event.detail) for event in await store.events("b")] == [
+        (1000, "one", {"number": 1}), (1000, "two", {})]
+
+
+# ---- what the schema refuses
+
+
+@pytest.mark.parametrize("sql", [
+    "INSERT INTO booking VALUES ('x', 'cli', 20, 10, 's', '{}', 0)",  # ends before it starts
+    "INSERT INTO booking VALUES ('x', 'cli', 'noon', 10, 's', '{}', 0)",  # STRICT
+    "INSERT INTO chunk (film, generation, number, run, start_us, first_tick, ticks, path)"
+    " VALUES ('b', 1, 1, 1, 0, 0, 0, 'c')",  # no ticks
+    "INSERT INTO chunk (film, generation, number, run, start_us, first_tick, ticks, path, state)"
+    " VALUES ('b', 1, 1, 1, 0, 0, 5, 'c', 'half')",
+    "INSERT INTO span VALUES ('nobody', 1, 0, 0, 0, 0, 0, 0)",  # foreign keys
+    "INSERT INTO segment (camera, run, start_us, end_us, frames, dropped, bytes, path)"
+    " VALUES ('left', 99, 0, 1, 1, 0, 1, 'p')",
+    "INSERT INTO film (booking_id, recording_id, stage, starts_at, ends_at, changed_at)"
+    " VALUES ('x', 'r-b', 'booked', 0, 1, 0)",  # a folder of another film
+])
+async def test_a_row_that_cannot_be_true_is_refused(store: Store, sql: str) -> None:
+    await film_in(store, Stage.RECORDING)
+    await store.begin_run("boot", 0, 0)
+    with pytest.raises(sqlite3.IntegrityError):
+        await store._do(sql)
+    await store.tell("b", "the store goes on")
+
+
+async def test_commits_wait_for_the_disk(store: Store) -> None:
+    assert [tuple(row)[0] for pragma in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+            for row in await store._read(f"PRAGMA {pragma}")] == ["wal", 2, 1, ezrec.store.BUSY_MS]
+
+
+# ---- whole or not at all
+
+
+async def test_a_transaction_whose_caller_is_cancelled_at_any_point_is_whole_or_not_there(store: Store) -> None:
+    await film_in(store, Stage.RECORDING)
+    for turns in range(40):
+        caller = asyncio.create_task(store.next_generation("b", "moved"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        caller.cancel()
+        await asyncio.gather(caller, return_exceptions=True)
+        film, story = await store.film("b"), await store.events("b")
+        assert film
+        assert film.generation == 1 + sum(event.kind == "generation" for event in story)
+    assert 1 < film.generation < 40  # it was cancelled early enough and late enough
+
+
+async def test_a_caller_that_is_cancelled_while_its_transaction_begins_leaves_none_open(store: Store, path: Path) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        caller = asyncio.create_task(store.tell("b", "never"))
+        await eventually(lambda: _is_waiting(store))
+        caller.cancel()
+        other.execute("COMMIT")
+    await asyncio.gather(caller, return_exceptions=True)
+    await store.tell("b", "goes on")
+    assert [event.kind for event in await store.events("b")] == ["goes on"]
+
+
+async def _is_waiting(store: Store) -> bool:
+    return store._turn.locked()
+
+
+async def test_what_fails_in_the_middle_of_a_transaction_leaves_nothing_of_it(store: Store) -> None:
+    before = await film_in(store, Stage.RECORDING)
+    with pytest.raises(ValueError, match="not columns"):
+        await store.next_generation("b", "moved", colour="red")
+    assert await store.film("b") == before
+    assert not any(event.kind == "generation" for event in await store.events("b"))
+
+
+async def test_a_kill_in_the_middle_of_a_transaction_leaves_the_old_state(path: Path) -> None:
+    script = textwrap.dedent("""
+        import asyncio, os, signal, sys
+        from pathlib import Path
+        from ezrec.store import Store
+
+        async def main():
+            store = await Store.open(Path(sys.argv[1]), create=True)
+            await store.add_film("b", "r", 100, 200)
+            async with store._transaction() as db:
+                await db.execute("UPDATE film SET ends_at = 999")
+                await db.execute("INSERT INTO event (at, kind) VALUES (0, 'half')")
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        asyncio.run(main())
+    """)
+    done = subprocess.run([sys.executable, "-c", script, str(path)], env=os.environ | {"PYTHONPATH": str(ROOT)},
+                          check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    store = await Store.open(path)
+    film = await store.film("b")
+    assert film and film.ends_at == 200
+    await store.close()
+    assert rows(path, "SELECT kind FROM event") == [("booked",)]
+
+
+# ---- two at once
+
+
+async def test_a_second_process_reads_and_writes_beside_the_first_and_is_noticed(store: Store, path: Path) -> None:
+    await store.put_booking(booking())
+    before = await store.version_of_data()
+    assert await store.version_of_data() == before
+    await store.put_booking(booking("own"))
+    assert await store.version_of_data() == before  # its own writes are no news
+    beside = await Store.open(path)
+    await beside.put_booking(booking("new"))
+    assert await store.version_of_data() != before
+    assert [one.id for one in await store.bookings()] == ["b", "new", "own"]
+    await beside.close()
+
+
+async def test_writers_wait_for_each_other(store: Store, path: Path) -> None:
+    beside = await Store.open(path)
+    await asyncio.gather(*(one.tell("b", "told") for one in (store, beside) * 20))
+    assert len(await store.events("b")) == 40
+    await beside.close()
+
+
+async def test_a_writer_that_waits_too_long_for_the_other_process_may_try_again(
+        store: Store, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    await store._db.execute("PRAGMA busy_timeout=1")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(RetryError, match="locked"):
+            await store.tell("b", "refused")
+        other.execute("COMMIT")
+    await store.tell("b", "told")
+    assert [event.kind for event in await store.events("b")] == ["told"]
+
+
+async def test_a_reader_is_not_kept_waiting_by_another_processs_transaction(store: Store, path: Path) -> None:
+    await store.put_booking(booking())
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("DELETE FROM booking")
+        assert await store.bookings() == [booking()]
+        other.execute("ROLLBACK")
+
+
+def test_processes_that_create_the_store_in_the_same_moment_all_get_it(path: Path) -> None:
+    script = ("import asyncio, sys; from pathlib import Path; from ezrec.store import Store\n"
+              "while not Path(sys.argv[2]).exists(): pass\n"
+              "async def main():\n"
+              "    store = await Store.open(Path(sys.argv[1]), create=True)\n"
+              "    await store.tell('b', 'here')\n"
+              "    await store.close()\n"
+              "asyncio.run(main())")
+    go = path.with_name("go")
+    started = [subprocess.Popen([sys.executable, "-c", script, str(path), str(go)], stderr=subprocess.PIPE, text=True,
+                                env=os.environ | {"PYTHONPATH": str(ROOT)}) for _ in range(3)]
+    wait_until(lambda: all(one.poll() is None for one in started))
+    go.touch()
+    said = [one.communicate(timeout=60)[1] for one in started]
+    assert [one.returncode for one in started] == [0, 0, 0], said
+    assert rows(path, "SELECT count(*) FROM event") == [(3,)]
+
+
+# ---- versions
+
+
+async def test_a_command_finds_no_store_where_no_recorder_ever_ran(path: Path) -> None:
+    with pytest.raises(StoreMissing, match="ezrec run"):
+        await Store.open(path)
+    assert not path.exists()
+
+
+async def test_a_store_of_a_newer_version_is_refused_and_left_alone(store: Store, path: Path) -> None:
+    await store._do(f"PRAGMA user_version={ezrec.store.VERSION + 1}")
+    with pytest.raises(LeaveError, match="newer"):
+        await Store.open(path, create=True, migrate=True)
+    assert await store.version() == ezrec.store.VERSION + 1
+
+
+async def test_only_the_recorder_brings_an_older_store_up_to_date(
+        store: Store, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    await store.put_booking(booking())
+    monkeypatch.setattr(ezrec.store, "VERSION", ezrec.store.VERSION + 1)
+    monkeypatch.setattr(ezrec.store, "MIGRATIONS", {1: "ALTER TABLE booking ADD COLUMN colour TEXT;"})
+    with pytest.raises(StoreMissing, match="up to date"):
+        await Store.open(path)
+    newer = await Store.open(path, migrate=True)
+    assert await newer.version() == 2
+    assert await newer.bookings() == [booking()]
+    await newer.close()
+
+
+async def test_the_schema_says_its_version_beside_it() -> None:
+    schema = (ROOT / "ezrec" / "store" / "schema.sql").read_text("utf-8")
+    assert f"-- Version {ezrec.store.VERSION}." in schema
+    assert set(ezrec.store.MIGRATIONS) == set(range(1, ezrec.store.VERSION))

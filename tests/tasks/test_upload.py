@@ -1,0 +1,349 @@
+"""Upload: which parts are due when, and one whole object whatever the storage does with its answers."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ezrec.adapters.publishing.local import LocalPublisher
+from ezrec.adapters.storage import Part, Stored, composite_etag
+from ezrec.adapters.storage.local import LocalStorage
+from ezrec.domain.errors import ParkError, RetryError
+from ezrec.domain.film import Film
+from ezrec.domain.stages import Stage
+from ezrec.tasks import upload as upload_module
+from ezrec.tasks.film import Growth
+from ezrec.tasks.publish import Publish
+from ezrec.tasks.upload import Upload, due_parts, object_key
+from tests.fakes.desk import RECIPE, Desk, a_desk
+
+BERLIN = ZoneInfo("Europe/Berlin")
+CONTENT = bytes(range(256)) * 41  # 10,496 bytes: ten parts of 1000 and one of 496
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    async with a_desk(tmp_path / "data") as one:
+        yield one
+
+
+# ---- which parts are due
+
+sizes = st.tuples(st.integers(0, 5000), st.integers(1, 700), st.integers(1, 3000))
+
+
+@given(sizes)
+def test_the_parts_of_a_closed_film_cover_it_exactly_once_and_are_equal_but_the_last(given_: tuple[int, int, int]) -> None:
+    final, part_size, reserve = given_
+    parts = sorted(due_parts(Growth(Path(), final, closed=True), part_size, reserve))
+    assert [number for number, _, _ in parts] == list(range(1, len(parts) + 1))
+    at = 0
+    for number, offset, size in parts:
+        assert offset == at
+        assert size == part_size or (number == len(parts) and 0 < size <= part_size)
+        at += size
+    assert at == final
+
+
+@given(sizes)
+def test_the_front_of_a_film_goes_last_and_part_one_at_the_very_end(given_: tuple[int, int, int]) -> None:
+    final, part_size, reserve = given_
+    order = list(due_parts(Growth(Path(), final, closed=True), part_size, reserve))
+    front = [offset < reserve for _, offset, _ in order]
+    assert front == sorted(front)
+    if order:
+        assert order[-1][0] == 1
+
+
+@given(sizes)
+def test_while_a_film_grows_nothing_is_due_that_may_still_change(given_: tuple[int, int, int]) -> None:
+    final, part_size, reserve = given_
+    for _, offset, size in due_parts(Growth(Path(), final, closed=False), part_size, reserve):
+        assert reserve <= offset
+        assert offset + size <= final
+        assert size == part_size
+
+
+@given(sizes, st.integers(0, 3000))
+def test_what_was_due_once_is_due_as_the_same_part_ever_after(given_: tuple[int, int, int], more: int) -> None:
+    final, part_size, reserve = given_
+    before = set(due_parts(Growth(Path(), final, closed=False), part_size, reserve))
+    for closed in (False, True):
+        assert before <= set(due_parts(Growth(Path(), final + more, closed), part_size, reserve))
+
+
+@given(st.integers(1, 4000))
+def test_parts_go_as_soon_as_they_are_whole(final: int) -> None:
+    numbers = [number for number, _, _ in due_parts(Growth(Path(), final, closed=False), 100, 250)]
+    assert numbers == list(range(4, final // 100 + 1))
+
+
+# ---- the storage's answers
+
+
+class Storage:
+    """The local library (by copy), which loses answers and counts what it was asked."""
+
+    def __init__(self, library: Path, data: Path) -> None:
+        self._real = LocalStorage(library, data, link=False)
+        self.library = library
+        self.loses: list[tuple[str, bool]] = []  # call, whether the work was done before the answer was lost
+        self.asked: list[str] = []
+
+    async def begin(self, key: str) -> str:
+        return await self._call("begin", key)
+
+    async def parts(self, key: str, upload_id: str) -> dict[int, Part]:
+        return await self._call("parts", key, upload_id)
+
+    async def put_part(self, key: str, upload_id: str, part: Part, film: Path) -> None:
+        await self._call("put_part", key, upload_id, part, film, tell=f"put {part.number}")
+
+    async def complete(self, key: str, upload_id: str, parts: Sequence[Part], film: Path) -> Stored:
+        return await self._call("complete", key, upload_id, parts, film)
+
+    async def verify(self, key: str, parts: Sequence[Part]) -> Stored | None:
+        return await self._call("verify", key, parts)
+
+    async def abort(self, key: str, upload_id: str) -> None:
+        await self._call("abort", key, upload_id)
+
+    async def put_file(self, key: str, file: Path) -> str:
+        return await self._call("put_file", key, file)
+
+    async def _call(self, name: str, *args: Any, tell: str | None = None) -> Any:
+        self.asked.append(tell or name)
+        lost = next((one for one in self.loses if one[0] == name), None)
+        if lost:
+            self.loses.remove(lost)
+        if lost and not lost[1]:
+            raise RetryError(f"{name}: no answer")
+        answer = await getattr(self._real, name)(*args)
+        if lost:
+            raise RetryError(f"{name}: no answer")
+        return answer
+
+    def objects(self) -> dict[str, bytes]:
+        return {str(path.relative_to(self.library)): path.read_bytes() for path in self.library.rglob("*")
+                if path.is_file()}
+
+
+class Scene:
+    """A film's file that grows, and its upload."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.storage = Storage(desk.data / "library", desk.data)
+        self.file = desk.data / "films" / "rec-match" / "film-1.mp4"
+        self.file.parent.mkdir(parents=True)
+        self.final = len(CONTENT)
+        self.closed = True
+        self.file.write_bytes(CONTENT)
+        self.restart()
+
+    def restart(self) -> None:
+        self.upload = Upload(self.desk.store, self.storage, self.desk.settings(), BERLIN, self.desk.data, self._growth)
+        self.storage.asked.clear()
+
+    def _growth(self, _: Film) -> Growth:
+        return Growth(self.file, self.final, self.closed)
+
+    async def work(self) -> bool:
+        return await self.upload.work(await self.desk.now())
+
+    async def put_home(self, limit: int = 30) -> int:
+        """Work as the pipeline would until the film is uploaded; how many tries failed."""
+        for failures in range(limit):
+            try:
+                if await self.work():
+                    return failures
+            except RetryError:
+                pass
+        raise AssertionError("it never succeeded")
+
+
+@pytest.fixture
+async def scene(desk: Desk) -> Scene:
+    await desk.film(Stage.RENDERED, recipe=RECIPE.dumps(), bytes=len(CONTENT), certificate='{"film_seconds": 3}')
+    return Scene(desk)
+
+
+async def test_a_film_becomes_one_object_with_its_checksums_in_the_certificate(scene: Scene) -> None:
+    scene.file.with_name("poster.jpg").write_bytes(b"picture")
+    assert await scene.work()
+    film = await scene.desk.now()
+    key = "2027-01-15/match.mp4"
+    assert scene.storage.objects() == {key: CONTENT, "2027-01-15/match.jpg": b"picture"}
+    assert (film.stage, film.object_key, film.url) == (Stage.UPLOADED, key, (scene.storage.library / key).as_uri())
+    sums = [hashlib.sha256(CONTENT[at:at + 1000]).digest() for at in range(0, len(CONTENT), 1000)]
+    assert film.sha256 == f"{hashlib.sha256(b''.join(sums)).hexdigest()}-11"
+    assert film.certificate
+    assert film.certificate["film_seconds"] == 3
+    stored = film.certificate["object"]
+    parts = [Part(n, 0, 0, hashlib.md5(CONTENT[at:at + 1000]).hexdigest())
+             for n, at in enumerate(range(0, len(CONTENT), 1000), 1)]
+    assert (stored["bytes"], stored["etag"], stored["sha256"]) == (len(CONTENT), composite_etag(parts), film.sha256)
+    assert stored["poster_url"].endswith("match.jpg")
+
+
+async def test_a_film_that_grows_goes_up_part_by_part_and_each_part_once(scene: Scene) -> None:
+    scene.closed = False
+    for scene.final in (0, 999, 2500, 3000, 7100, 7900):
+        assert not await scene.work()
+    assert [one for one in scene.storage.asked if one.startswith("put")] == ["put 3", "put 4", "put 5", "put 6", "put 7"]
+    assert "complete" not in scene.storage.asked
+    scene.closed, scene.final = True, len(CONTENT)
+    assert await scene.work()
+    assert [one for one in scene.storage.asked if one.startswith("put ")][5:] == [
+        "put 8", "put 9", "put 10", "put 11", "put 2", "put 1"]
+    assert scene.storage.asked.count("begin") == 1
+    assert scene.storage.objects()["2027-01-15/match.mp4"] == CONTENT
+
+
+async def test_the_key_is_stored_before_anything_is_uploaded(scene: Scene) -> None:
+    scene.storage.loses = [("begin", False)]
+    with pytest.raises(RetryError):
+        await scene.work()
+    assert ((await scene.desk.now()).object_key, scene.storage.asked) == ("2027-01-15/match.mp4", ["begin"])
+
+
+@pytest.mark.parametrize("done", [True, False], ids=["after the work", "before the work"])
+@pytest.mark.parametrize("call", ["begin", "put_part", "complete", "put_file"])
+async def test_a_lost_answer_leaves_one_object_and_one_row(scene: Scene, call: str, done: bool) -> None:
+    """Promise 4."""
+    scene.file.with_name("poster.jpg").write_bytes(b"picture")
+    scene.storage.loses = [(call, done), (call, done)]
+    assert await scene.put_home() == 2
+    assert scene.storage.objects().keys() == {"2027-01-15/match.mp4", "2027-01-15/match.jpg"}
+    assert scene.storage.objects()["2027-01-15/match.mp4"] == CONTENT
+    publish = Publish(scene.desk.store, LocalPublisher(scene.desk.store), scene.desk.settings().site, BERLIN)
+    for _ in range(2):
+        await publish.work(replace(await scene.desk.now(), stage=Stage.UPLOADED))
+    assert len(await scene.desk.store.videos()) == 1
+    assert not list((scene.storage.library / ".uploads").iterdir())
+
+
+async def test_after_a_restart_only_what_the_storage_holds_with_these_very_bytes_is_not_put_again(scene: Scene) -> None:
+    scene.storage.loses = [("complete", False)]
+    with pytest.raises(RetryError):
+        await scene.work()
+    (copy,) = (path for path in (scene.storage.library / ".uploads").iterdir() if not path.suffix)
+    damaged = bytearray(copy.read_bytes())
+    damaged[4500] ^= 1  # in part 5, there
+    copy.write_bytes(damaged)
+    changed = bytearray(CONTENT)
+    changed[8500] ^= 1  # in part 9, here
+    scene.file.write_bytes(changed)
+    scene.restart()
+    assert await scene.work()
+    assert [one for one in scene.storage.asked if one.startswith("put ")] == ["put 5", "put 9"]
+    assert scene.storage.objects()["2027-01-15/match.mp4"] == bytes(changed)
+
+
+async def test_after_a_restart_parts_that_the_film_has_not_reached_again_are_compared_once_it_has(scene: Scene) -> None:
+    scene.closed, scene.final = False, 9000
+    await scene.work()
+    scene.restart()
+    scene.final = 5000  # joined again up to here
+    await scene.work()
+    changed = bytearray(CONTENT)
+    changed[8500] ^= 1
+    scene.file.write_bytes(changed)
+    scene.final, scene.closed = len(CONTENT), True
+    assert await scene.work()
+    assert "put 9" in scene.storage.asked
+    assert not {"put 3", "put 6", "put 8"} & set(scene.storage.asked)
+    assert scene.storage.objects()["2027-01-15/match.mp4"] == bytes(changed)
+
+
+async def test_a_part_that_the_storage_lost_before_completing_is_put_again(scene: Scene) -> None:
+    scene.closed, scene.final = False, 9000
+    await scene.work()
+    (copy,) = (path for path in (scene.storage.library / ".uploads").iterdir() if not path.suffix)
+    copy.write_bytes(b"\0" * 9000)
+    scene.storage._real._checked.clear()
+    scene.final, scene.closed = len(CONTENT), True
+    assert await scene.put_home() == 1
+    assert scene.storage.objects()["2027-01-15/match.mp4"] == CONTENT
+
+
+async def test_nothing_is_uploaded_before_there_is_a_recipe_or_a_file(desk: Desk) -> None:
+    await desk.film(Stage.RECORDING)
+    scene = Scene(desk)
+    assert not await scene.work()
+    scene.upload = Upload(desk.store, scene.storage, desk.settings(), BERLIN, desk.data, lambda _: None)
+    await desk.store.update_film("match", recipe=RECIPE.dumps())
+    assert not await scene.work()
+    assert scene.storage.asked == []
+
+
+async def test_another_object_at_the_key_is_left_alone_and_the_film_parked(scene: Scene) -> None:
+    other = scene.storage.library / "2027-01-15" / "match.mp4"
+    other.parent.mkdir(parents=True)
+    other.write_bytes(b"somebody else's")
+    with pytest.raises(ParkError, match="something else"):
+        await scene.work()
+    assert other.read_bytes() == b"somebody else's"
+    assert (await scene.desk.now()).stage is Stage.RENDERED
+
+
+async def test_an_upload_that_is_overtaken_by_the_next_generation_names_nothing_for_it(desk: Desk) -> None:
+    old = await desk.film(Stage.RECORDING, recipe=RECIPE.dumps())
+    scene = Scene(desk)
+    scene.closed = False
+    await desk.store.next_generation("match", "moved")
+    with pytest.raises(RetryError, match="begun again"):
+        await scene.upload.work(old)
+    film = await desk.now()
+    assert (film.generation, film.object_key, film.upload_id) == (2, None, None)
+    await scene.work()
+    assert (await desk.now()).object_key == "2027-01-15/match.2.mp4"
+
+
+@pytest.mark.parametrize(("closed", "error"), [(False, RetryError), (True, ParkError)])
+async def test_a_file_that_is_gone_is_waited_for_while_it_grows_and_parked_once_it_was_closed(
+        scene: Scene, closed: bool, error: type[Exception]) -> None:
+    scene.closed = closed
+    scene.file.unlink()
+    with pytest.raises(error):
+        await scene.work()
+
+
+async def test_no_more_than_a_block_of_a_part_is_read_at_a_time(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upload_module, "READ_BYTES", 64)
+    assert await scene.work()
+    assert scene.storage.objects()["2027-01-15/match.mp4"] == CONTENT
+
+
+async def test_hashing_does_not_hold_the_event_loop(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[bool] = []
+    hashes: Callable[..., Any] = upload_module._hashes
+
+    def watched(*args: Any) -> Any:
+        try:
+            asyncio.get_running_loop()
+            threads.append(False)
+        except RuntimeError:
+            threads.append(True)
+        return hashes(*args)
+
+    monkeypatch.setattr(upload_module, "_hashes", watched)
+    await scene.work()
+    assert len(threads) == 11
+    assert all(threads)
+
+
+@pytest.mark.parametrize(("template", "generation", "key"), [
+    ("{date}/{booking_id}", 1, "2027-01-15/match.mp4"),
+    ("{date}/{booking_id}", 3, "2027-01-15/match.3.mp4"),
+    ("{camera_id}/{year}/{month}/{day}/{time}-{recording_id}", 1, "court-7/2027/01/15/0859-rec-match.mp4")])
+async def test_a_key_is_made_of_the_bookings_own_local_date(desk: Desk, template: str, generation: int, key: str) -> None:
+    film = await desk.film(Stage.RECORDING)
+    assert object_key(template, replace(film, generation=generation), "court-7", BERLIN) == key

@@ -1,0 +1,326 @@
+"""The pipeline: what fails is tried again or parked, nothing that is poked is lost, and one film never stops another."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ezrec import pipeline
+from ezrec.adapters.workers import PoolClosed
+from ezrec.domain.clock import SECOND
+from ezrec.domain.errors import BadMedia, IllegalStep, LeaveError, ParkError, RetryError
+from ezrec.domain.film import Film
+from ezrec.domain.stages import Stage
+from ezrec.pipeline import Pipeline, Step
+from tests.fakes.desk import Desk, a_desk
+from tests.fakes.waiting import eventually
+
+Work = Callable[[Film], Awaitable[bool]]
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    async with a_desk(tmp_path) as one:
+        yield one
+
+
+class Timers:
+    """The pipeline's timers, fired by hand."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.set: list[tuple[float, Callable[..., None], tuple[Any, ...]]] = []
+        self.drawn: list[tuple[float, float]] = []
+        self.share = 1.0  # of the longest delay that could be drawn
+        loop = asyncio.get_running_loop()
+        self._really = loop.call_later
+        monkeypatch.setattr(loop, "call_later", self._call_later)
+        monkeypatch.setattr(random, "uniform", self._uniform)
+
+    def _call_later(self, delay: float, call: Callable[..., None], *args: Any, **more: Any) -> object:
+        if call.__name__ != "_rested":
+            return self._really(delay, call, *args, **more)
+        self.set.append((delay, call, args))
+        return Timers.Handle(self, self.set[-1])
+
+    def _uniform(self, low: float, high: float) -> float:
+        self.drawn.append((low, high))
+        return low + (high - low) * self.share
+
+    def fire(self) -> None:
+        for _, call, args in self.set:
+            call(*args)
+        self.set.clear()
+
+    class Handle:
+        def __init__(self, timers: "Timers", timer: tuple[float, Callable[..., None], tuple[Any, ...]]) -> None:
+            self._timers, self._timer = timers, timer
+
+        def cancel(self) -> None:
+            self._timers.set.remove(self._timer)
+
+
+class Fails:
+    """A step's work that fails as often as it is told to."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.errors = list(errors)
+        self.calls: list[str] = []
+
+    async def __call__(self, film: Film) -> bool:
+        self.calls.append(film.booking_id)
+        if self.errors:
+            raise self.errors.pop(0)
+        return False
+
+
+def line(desk: Desk, *works: Work, names: tuple[str, ...] = ("film", "upload")) -> tuple[Pipeline, list[Step]]:
+    steps = [Step(name, frozenset({Stage.RECORDING, Stage.RECORDED}), work)
+             for name, work in zip(names, works, strict=False)]
+    made = Pipeline(desk.store, desk.clock)
+    made.steps = steps
+    return made, steps
+
+
+@pytest.fixture
+async def timers(monkeypatch: pytest.MonkeyPatch) -> Timers:
+    return Timers(monkeypatch)
+
+
+async def test_what_may_work_later_is_tried_again_with_full_jitter_up_to_a_cap(desk: Desk, timers: Timers) -> None:
+    made, (step,) = line(desk, Fails(*(RetryError("no network") for _ in range(20))))
+    await desk.film(Stage.RECORDING)
+    timers.share = 0.5
+    for attempt in range(1, 21):
+        await made.work_once(step, "match")
+        film = await desk.now()
+        longest_s = min(pipeline.LONGEST_S, pipeline.BASE_S * 2**attempt)
+        assert timers.drawn[-1] == (0, longest_s)
+        assert timers.set[-1][0] == longest_s / 2
+        assert (film.attempts, film.retry_at) == (attempt, desk.clock.wall_us() + round(longest_s / 2 * SECOND))
+        assert film.parked_step is None  # however often
+        timers.fire()
+    assert longest_s == pipeline.LONGEST_S
+
+
+async def test_a_film_that_works_again_is_troubled_no_more(desk: Desk, timers: Timers) -> None:
+    made, (step,) = line(desk, Fails(RetryError("no network")))
+    await desk.film(Stage.RECORDING)
+    await made.work_once(step, "match")
+    timers.fire()
+    await made.work_once(step, "match")
+    film = await desk.now()
+    assert (film.attempts, film.retry_at, step.failures) == (0, None, {})
+
+
+async def test_what_troubled_a_film_before_a_restart_is_forgotten_once_it_works(desk: Desk) -> None:
+    made, (step,) = line(desk, Fails())
+    await desk.film(Stage.RECORDING, attempts=7, retry_at=desk.clock.wall_us() + 99)
+    await made.work_once(step, "match")
+    film = await desk.now()
+    assert (film.attempts, film.retry_at) == (0, None)
+
+
+async def test_one_steps_success_does_not_end_the_rest_of_another(desk: Desk, timers: Timers) -> None:
+    made, (film_step, upload) = line(desk, Fails(), Fails(RetryError("no network")))
+    await desk.film(Stage.RECORDING)
+    await made.work_once(upload, "match")
+    await made.work_once(film_step, "match")
+    assert (await desk.now()).retry_at is not None
+    made.poke(upload, await desk.now())
+    assert (list(upload.resting), upload.waiting) == (["match"], set())
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), BadMedia("broken"), IllegalStep("not from here")])
+async def test_what_fails_unforeseen_is_parked_after_the_third_time(desk: Desk, timers: Timers, error: Exception) -> None:
+    work = Fails(error, error, error, error)
+    made, (step,) = line(desk, work)
+    await desk.film(Stage.RECORDING)
+    for attempt in (1, 2):
+        await made.work_once(step, "match")
+        assert ((await desk.now()).parked_step, (await desk.now()).attempts) == (None, attempt)
+        timers.fire()
+    await made.work_once(step, "match")
+    film = await desk.now()
+    assert film.parked_step == "film"
+    assert str(error) in (film.parked_reason or "")
+    assert (await desk.store.events("match"))[-1].kind == "parked"
+    await made.work_once(step, "match")
+    assert len(work.calls) == 3
+
+
+async def test_a_success_in_between_starts_the_count_anew(desk: Desk, timers: Timers) -> None:
+    work = Fails(ValueError("a bug"), ValueError("a bug"))
+    made, (step,) = line(desk, work)
+    await desk.film(Stage.RECORDING)
+    for _ in range(3):
+        await made.work_once(step, "match")
+        timers.fire()
+    work.errors = [ValueError("a bug"), ValueError("a bug")]
+    for _ in range(2):
+        await made.work_once(step, "match")
+        timers.fire()
+    assert (await desk.now()).parked_step is None
+
+
+async def test_what_cannot_succeed_is_parked_at_once_with_step_and_reason(desk: Desk) -> None:
+    made, (step,) = line(desk, Fails(ParkError("the key is refused")))
+    await desk.film(Stage.RECORDING)
+    await made.work_once(step, "match")
+    film = await desk.now()
+    assert (film.parked_step, film.parked_reason) == ("film", "the key is refused")
+    assert step.resting == {}
+
+
+async def test_a_parked_upload_stops_neither_film_making_nor_the_next_step(desk: Desk) -> None:
+    work = Fails()
+    made, (film_step, upload) = line(desk, work, Fails(ParkError("refused")))
+    await desk.film(Stage.RECORDING)
+    await made.work_once(upload, "match")
+    for step in made.steps:
+        made.poke(step, await desk.now())
+    assert (film_step.waiting, upload.waiting) == ({"match"}, set())
+    await made.work_once(film_step, "match")
+    film = await desk.store.step("match", Stage.RECORDED)
+    made.poke(upload, film)
+    assert (work.calls, film.parked_step, upload.waiting) == (["match"], "upload", set())
+
+
+@pytest.mark.parametrize("error", [LeaveError("hung"), PoolClosed("stopping")])
+async def test_what_ends_the_process_is_no_failure_of_the_film(desk: Desk, error: Exception) -> None:
+    made, (step,) = line(desk, Fails(error))
+    before = await desk.film(Stage.RECORDING)
+    with pytest.raises(type(error)):
+        await made.work_once(step, "match")
+    assert await desk.now() == before
+
+
+async def test_a_person_that_asks_for_a_retry_ends_the_rest(desk: Desk, timers: Timers) -> None:
+    made, (step,) = line(desk, Fails(RetryError("no network")))
+    await desk.film(Stage.RECORDING)
+    await made.work_once(step, "match")
+    made.poke(step, await desk.now())
+    assert step.waiting == set()
+    made.poke(step, await desk.store.update_film("match", "retried", retry_at=None, attempts=0))
+    assert (step.waiting, step.resting, timers.set) == ({"match"}, {}, [])
+
+
+async def test_a_rest_that_is_over_queues_the_film_again(desk: Desk, timers: Timers) -> None:
+    work = Fails(RetryError("no network"))
+    made, (step,) = line(desk, work)
+    await desk.film(Stage.RECORDING)
+    async with running(made):
+        await eventually(lambda: has(timers.set))
+        timers.fire()
+        await eventually(lambda: has(len(work.calls) == 2))
+
+
+async def test_a_poke_during_the_work_is_not_lost(desk: Desk) -> None:
+    calls: list[asyncio.Event] = []
+
+    async def work(_: Film) -> bool:
+        calls.append(asyncio.Event())
+        await calls[-1].wait()
+        return False
+
+    made, (step,) = line(desk, work)
+    film = await desk.film(Stage.RECORDING)
+    async with running(made):
+        await eventually(lambda: has(calls))
+        made.poke(step, film)
+        made.poke(step, film)
+        calls[0].set()
+        await eventually(lambda: has(len(calls) == 2))
+        assert step.queue.empty()  # two pokes are one more look
+        calls[1].set()
+
+
+async def test_a_poke_during_work_that_fails_does_not_cut_its_rest_short(desk: Desk, timers: Timers) -> None:
+    made, (step,) = line(desk, Fails())
+    film = await desk.film(Stage.RECORDING)
+    work = Fails(RetryError("no network"))
+
+    async def poked(one: Film) -> bool:
+        made.poke(step, film)
+        return await work(one)
+
+    step.work = poked
+    other = Fails()
+    async with running(made):
+        await eventually(lambda: has(step.resting and step.queue.empty()))
+        await desk.film(Stage.RECORDING, "other")
+        step.work = other
+        made.poke_soon()
+        await eventually(lambda: has(other.calls))
+    assert (work.calls, other.calls) == (["match"], ["other"])
+
+
+async def test_the_oldest_film_has_its_turn_first(desk: Desk) -> None:
+    work = Fails()
+    made, (step,) = line(desk, work)
+    for name, start_s in (("late", -10), ("early", -30), ("middle", -20)):
+        made.poke(step, await desk.film(Stage.RECORDING, name, start_s))
+    async with running(made):
+        await eventually(lambda: has(len(set(work.calls)) == 3))
+    assert list(dict.fromkeys(work.calls)) == ["early", "middle", "late"]
+
+
+async def test_at_start_every_film_goes_on_with_the_steps_of_its_stage(desk: Desk) -> None:
+    making, publishing = Fails(), Fails()
+    made, (step,) = line(desk, making)
+    made.steps = (step, Step("publish", frozenset({Stage.UPLOADED}), publishing))
+    for stage in Stage:
+        await desk.film(stage, stage.value)
+    await desk.store.update_film("recorded", retry_at=desk.clock.wall_us() + 9999 * SECOND, attempts=5)
+    async with running(made):
+        await eventually(lambda: has(len(making.calls) == 2 and publishing.calls))
+    assert (sorted(making.calls), publishing.calls) == (["recorded", "recording"], ["uploaded"])
+
+
+async def test_a_film_that_has_left_its_stage_while_it_waited_is_passed_over(desk: Desk) -> None:
+    work = Fails()
+    made, (step,) = line(desk, work)
+    await desk.film(Stage.CANCELLED)
+    await made.work_once(step, "match")
+    await made.work_once(step, "gone")
+    assert work.calls == []
+
+
+async def test_a_step_that_is_done_hands_the_film_to_the_next(desk: Desk) -> None:
+    published: list[str] = []
+
+    async def make(film: Film) -> bool:
+        await desk.store.step(film.booking_id, Stage.CANCELLED)
+        return True
+
+    async def publish(film: Film) -> bool:
+        published.append(film.booking_id)
+        return False
+
+    made, (step,) = line(desk, make)
+    made.steps = (step, Step("publish", frozenset({Stage.CANCELLED}), publish))
+    await desk.film(Stage.RECORDING)
+    async with running(made):
+        await eventually(lambda: has(published))
+
+
+async def has(value: object) -> bool:
+    return bool(value)
+
+
+class running:  # noqa: N801 - reads as a verb
+    """The pipeline's tasks, for the length of a block."""
+
+    def __init__(self, made: Pipeline) -> None:
+        self._made = made
+
+    async def __aenter__(self) -> None:
+        self._tasks = [asyncio.create_task(self._made.run()),
+                       *(asyncio.create_task(self._made.work(step)) for step in self._made.steps)]
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

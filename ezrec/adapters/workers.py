@@ -36,8 +36,9 @@ _CLOSE_LIMIT_S = 1.5  # a killed process is gone in milliseconds; only one stuck
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_M_ARENA_MAX = -8  # malloc.h of glibc
+_M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3  # malloc.h of glibc
 _ARENAS = 2  # each of a codec's threads would otherwise open an arena of up to 64 MB and never give it back
+_MAPPED_BYTES = 64 << 10  # pictures are mapped, so freeing one gives it back; by itself glibc would soon stop doing so
 _OOM_SCORE = 500  # of 1000: when memory runs out the kernel takes a worker, which can be replaced, not the recorder
 _LOWEST_BEST_EFFORT = 7  # ionice level; the idle class could starve a worker for as long as cameras write
 
@@ -217,6 +218,7 @@ def _begin(parent: int, niceness: int) -> None:
         Path("/proc/self/oom_score_adj").write_text(str(_OOM_SCORE), "ascii")
     if hasattr(libc, "mallopt"):  # glibc only
         libc.mallopt(_M_ARENA_MAX, _ARENAS)
+        libc.mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
     # numpy's linear algebra would start a thread and a buffer per core, and film making never uses it.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("OMP_NUM_THREADS", "1")

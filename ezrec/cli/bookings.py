@@ -23,7 +23,7 @@ app = typer.Typer(no_args_is_help=True,
                   help="List, add, change, cancel and import bookings. Works while `ezrec run` runs.")
 
 SOURCE = "cli"
-OPEN = CHANGEABLE | {Stage.CANCELLED}  # while its film is here, a booking may be changed
+OPEN = CHANGEABLE | {Stage.CANCELLED, Stage.MISSED}  # while its film is here, a booking may be changed
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 

@@ -47,7 +47,7 @@ class Cancel:
 
 @dataclass(frozen=True)
 class Revive:
-    """A cancelled booking stands again and its window is not over."""
+    """A booking that was cancelled, or missed by a clock that was wrong, stands again: its window is not over."""
 
     booking_id: str
 
@@ -92,12 +92,12 @@ def reconcile(bookings: Mapping[str, Booking], films: Iterable[Film], now_us: in
                 actions.append(Cancel(booking.id))
             elif changed:
                 actions.append(Move(booking.id, starts_at, ends_at))
-        elif film.stage is Stage.CANCELLED:
+        elif film.stage in (Stage.CANCELLED, Stage.MISSED):
             if not off and ends_at > now_us:
                 actions.append(Revive(booking.id))
                 if changed:
                     actions.append(Move(booking.id, starts_at, ends_at))
-        elif film.stage is not Stage.MISSED and (changed or (off and film.stage is not Stage.CLEANED)):
+        elif changed or (off and film.stage is not Stage.CLEANED):
             actions.append(Refuse(booking.id, starts_at, ends_at, off))
     actions += [Withdraw(film.booking_id) for film in known.values()
                 if film.stage is Stage.BOOKED and film.booking_id not in bookings and film.starts_at > now_us]

@@ -30,7 +30,7 @@ STEPS: dict[Stage, frozenset[Stage]] = {
     Stage.UPLOADED: frozenset({Stage.PUBLISHED}),
     Stage.PUBLISHED: frozenset({Stage.CLEANED}),
     Stage.CANCELLED: frozenset({Stage.BOOKED, Stage.RECORDING, Stage.RECORDED, Stage.CLEANED}),
-    Stage.MISSED: frozenset({Stage.CLEANED}),
+    Stage.MISSED: frozenset({Stage.BOOKED, Stage.CLEANED}),
     Stage.CLEANED: frozenset(),
 }
 

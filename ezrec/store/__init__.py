@@ -320,6 +320,10 @@ class Store:
         await self._do("INSERT OR REPLACE INTO span VALUES (?,?,?,?,?,?,?,?)", booking_id, span.run, span.begun_us,
                        span.start_us, span.end_us, span.anchor_us, span.reach_from_us, span.reach_to_us)
 
+    async def drop_spans(self, booking_id: str) -> None:
+        """Forget how a film that nothing was recorded for lay on the runs."""
+        await self._do("DELETE FROM span WHERE film = ?", booking_id)
+
     # ---- segments
 
     async def add_segment(self, segment: Segment) -> list[str]:

@@ -126,6 +126,8 @@ class Bookings:
                 log.info("booking cancelled", booking=booking_id)
             case schedule.Revive():
                 again = Stage.RECORDING if await self._store.has_footage(booking_id) else Stage.BOOKED
+                if again is Stage.BOOKED:
+                    await self._store.drop_spans(booking_id)  # laid anew, by the clock as it is now
                 await self._store.step(booking_id, again)
                 log.info("booking stands again", booking=booking_id)
             case schedule.Withdraw():

@@ -41,6 +41,10 @@ log = logs.get("film")
 ATTEMPTS = 3  # on each rung of the fallback ladder
 
 
+class IntroLost(BadMedia):
+    """The intro that a film began with cannot be joined any more."""
+
+
 class Recorder(Protocol):
     """What film making needs to know of the recorder."""
 
@@ -131,7 +135,9 @@ class FilmMaking:
             await growing.drop()
 
     async def work(self, film: Film) -> bool:
-        """Do for a film that is recording or recorded what can be done now; True once it is rendered.
+        """Do for a film that is recording or recorded what can be done now.
+
+        Returns True if the film is to be looked at again at once: it is rendered, or was begun again.
 
         Raises:
             ParkError: a chunk cannot be rendered on any rung, or there is nothing to make a film of.
@@ -158,7 +164,8 @@ class FilmMaking:
             await self._close_film(film, plan, footage)
         except IndexOutgrown:
             await self._enlarge_reserve(film)
-            return False
+        except IntroLost as lost:
+            await self._leave_intro_out(film, lost)
         return True
 
     # ---- what there is
@@ -349,7 +356,10 @@ class FilmMaking:
     async def _join_intro(self, film: Film) -> None:
         clip_in_front = _recipe(film).intro
         if clip_in_front:
-            await self._join(film, 0, Path(clip_in_front.path), clip_in_front.ticks)
+            try:
+                await self._join(film, 0, Path(clip_in_front.path), clip_in_front.ticks)
+            except BadMedia as error:
+                raise IntroLost(str(error)) from error
 
     async def _join(self, film: Film, number: int, path: Path, ticks: int) -> None:
         """Add a chunk to the film's file, if it is not in it yet."""
@@ -384,6 +394,12 @@ class FilmMaking:
         """The film outgrew the room for its index: make it again from its chunks with twice the room."""
         recipe = replace(_recipe(film), index_reserve=2 * _recipe(film).index_reserve)
         await self._next_generation(film, "the film outgrew the room kept for its index", recipe=recipe.dumps())
+
+    async def _leave_intro_out(self, film: Film, lost: IntroLost) -> None:
+        """The intro's file has gone or is damaged: the film is made again without it."""
+        recipe = _recipe(film)
+        recipe = replace(recipe, intro=None, skipped=(*recipe.skipped, f"intro: {lost}"))
+        await self._next_generation(film, "the intro cannot be used any more", recipe=recipe.dumps())
 
     # ---- close
 

@@ -49,7 +49,8 @@ class Thread:
         future: asyncio.Future[Any] = self._loop.create_future()
         self._calls.put((what, future))
         try:
-            return await asyncio.wait_for(future, limit_s)
+            async with asyncio.timeout(limit_s):  # wait_for of Python 3.11 can swallow a cancellation
+                return await future
         except TimeoutError:
             self._hung = True
             raise LeaveError(f"{self._name}: a camera call hung for {limit_s:.0f} s") from None
@@ -213,7 +214,8 @@ class Lane:
     async def _pause(self, seconds: float) -> None:
         """Wait, but not longer than the lane is wanted."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._unwanted.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._unwanted.wait()
 
     def _take(self, frame: Frame) -> None:
         """The camera's sink, on its thread: never blocks, never raises."""

@@ -97,7 +97,8 @@ class Recording:
                 except RetryError as error:  # the disk is full, say: the cameras go on as they are
                     log.error("windows not looked at, trying again", error=str(error))
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._look.wait(), LOOK_S)
+                    async with asyncio.timeout(LOOK_S):
+                        await self._look.wait()
                 self._look.clear()
 
     async def stop(self) -> None:

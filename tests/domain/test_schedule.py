@@ -69,7 +69,7 @@ def test_a_window_has_its_rolls() -> None:
 @pytest.mark.parametrize("stage", Stage)
 @pytest.mark.parametrize("times", [BEFORE, DURING, AFTER])
 def test_a_booking_that_did_not_change_changes_nothing(stage: Stage, times: tuple[int, int]) -> None:
-    revived = [Revive("b")] if stage is Stage.CANCELLED and times != AFTER else []
+    revived = [Revive("b")] if stage in (Stage.CANCELLED, Stage.MISSED) and times != AFTER else []
     assert decide([booking(times)], [film(stage, times)]) == revived
 
 
@@ -78,7 +78,7 @@ def test_a_booking_that_moved_moves_its_film_only_while_that_may_change(stage: S
     moved = (NOW + DURING[0], NOW + DURING[1] + MINUTE)
     expected: dict[Stage, list[Action]] = {
         Stage.BOOKED: [Move("b", *moved)], Stage.RECORDING: [Move("b", *moved)],
-        Stage.CANCELLED: [Revive("b"), Move("b", *moved)], Stage.MISSED: []}
+        Stage.CANCELLED: [Revive("b"), Move("b", *moved)], Stage.MISSED: [Revive("b"), Move("b", *moved)]}
     refused: list[Action] = [Refuse("b", *moved, cancelled=False)]
     assert decide([booking((DURING[0], DURING[1] + MINUTE))], [film(stage)]) == expected.get(stage, refused)
 

@@ -10,7 +10,7 @@ LEGAL = {
     ("recording", "recorded"), ("recording", "cancelled"),
     ("recorded", "rendered"), ("rendered", "uploaded"), ("uploaded", "published"), ("published", "cleaned"),
     ("cancelled", "booked"), ("cancelled", "recording"), ("cancelled", "recorded"), ("cancelled", "cleaned"),
-    ("missed", "cleaned"),
+    ("missed", "booked"), ("missed", "cleaned"),
 }
 
 

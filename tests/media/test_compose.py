@@ -58,9 +58,13 @@ def test_frames_never_go_backwards(pair: tuple[list[int], list[int], float]) -> 
 
 def test_a_camera_half_a_frame_off_with_jitter_neither_repeats_nor_skips() -> None:
     targets = [n * 33_333 for n in range(90)]
-    times = [n * 33_333 - 16_667 + (900 if n % 2 else -900) for n in range(92)]
+    times = [n * 33_333 - 16_667 + (900 if n // 2 % 2 else -900) for n in range(92)]
     steps = set(np.diff(pick(times, targets, 33_333)).tolist())
     assert steps == {1}
+
+
+def test_a_frame_that_came_a_little_early_is_not_taken_back() -> None:
+    assert pick([0, 20_000, 40_000], [0, 9_500, 9_600], 20_000) == [0, 1, 1]
 
 
 def test_a_slower_camera_repeats_once_per_lost_period() -> None:

@@ -8,7 +8,7 @@ import json
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +57,47 @@ def end(site: Site) -> None:
     assert site.stop() == 0
 
 
+@contextmanager
+def each_worker(site: Site, act: Callable[[psutil.Process], None], until: Callable[[], bool]) -> Iterator[None]:
+    """From the freezing of the recipe until a condition holds: do something to every worker as soon as it is there."""
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.005):
+            if site.process is None or not site.said("recipe frozen"):
+                continue
+            for child in psutil.Process(site.process.pid).children():
+                with suppress(psutil.Error):
+                    if not until() and "spawn_main" in " ".join(child.cmdline()):
+                        act(child)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def made_late(site: Site) -> AbstractContextManager[None]:
+    """Workers stand still until the window is over; `let_work` lets them go on."""
+    return each_worker(site, lambda worker: worker.suspend(), until=lambda: bool(site.said("booking ended")))
+
+
+def let_work(site: Site) -> None:
+    """Let suspended workers go on."""
+    assert site.process
+    for worker in psutil.Process(site.process.pid).children():
+        worker.resume()
+
+
 def reused(site: Site) -> tuple[int, int]:
     """How many chunks were rendered when the film was begun again, and how many of them were used again."""
     events = [line["event"] for line in site.lines]
-    before = events[:events.index("film begun again")].count("chunk rendered")
-    return before, events.count("chunk planned") - events.count("chunk rendered")
+    again = events.index("film begun again")
+    return events[:again].count("chunk rendered"), (events[again:].count("chunk planned")
+                                                    - events[again:].count("chunk rendered"))
 
 
 def colour_at(site: Site, booking_id: str, x: int, y: int) -> list[Any]:
@@ -159,7 +195,10 @@ def test_an_extension_that_outgrows_the_index_reserve_makes_the_film_again_with_
     starts, ends = start(site, 5)
     site.wait_said("chunk joined", 2)
     assert site.said("film begun again") == []
-    site.book_at("match", starts, ends + 10)
+    with made_late(site):  # so that it is outgrown when nothing more is recorded that could start the film's work
+        site.book_at("match", starts, ends + 10)
+        site.wait_said("booking ended")
+    let_work(site)
     certificate = finish(site)
     assert certificate["generation"] == 2
     assert abs(certificate["film_seconds"] - 15) < 0.1
@@ -171,30 +210,22 @@ def test_an_extension_that_outgrows_the_index_reserve_makes_the_film_again_with_
     end(site)
 
 
+def test_a_film_whose_intro_is_lost_in_mid_film_is_begun_again_without_it(make: MakeSite, tmp_path: Path) -> None:
+    site = make(film={"intro": str(write_clip(tmp_path / "intro.mp4"))})
+    start(site, 5)
+    site.wait_said("chunk joined")
+    site.kill()
+    for kept in (site.data / "media").iterdir():
+        kept.unlink()
+    site.start()
+    certificate = finish(site)
+    assert (certificate["generation"], certificate["intro_seconds"]) == (2, 0)
+    (skipped,) = certificate["skipped_media"]
+    assert skipped.startswith("intro: ")
+    end(site)
+
+
 # ---- the fallback ladder
-
-
-@contextmanager
-def each_worker(site: Site, act: Callable[[psutil.Process], None], until: Callable[[], bool]) -> Iterator[None]:
-    """From the freezing of the recipe until a condition holds: do something to every worker as soon as it is there."""
-    over = threading.Event()
-
-    def look() -> None:
-        while not over.wait(0.005):
-            if site.process is None or not site.said("recipe frozen"):
-                continue
-            for child in psutil.Process(site.process.pid).children():
-                with suppress(psutil.Error):
-                    if not until() and "spawn_main" in " ".join(child.cmdline()):
-                        act(child)
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def stop_before_chunk(site: Site, seconds: float, number: int) -> list[dict[str, Any]]:
@@ -276,15 +307,11 @@ def test_a_corrupt_stretch_inside_a_segment_costs_repeats_that_are_counted(make:
 def test_a_film_that_is_made_too_slowly_is_only_late(make: MakeSite) -> None:
     """Not one chunk is rendered while the window is open; nothing of it is lost for that."""
     site = make()
-    with each_worker(site, lambda worker: worker.suspend(), until=lambda: bool(site.said("booking ended"))):
-        site.start()
-        site.wait_said("ready")
-        site.book("match", 2.5, 7.5)
+    with made_late(site):
+        start(site, 5)
         site.wait_said("booking ended")
     assert site.said("chunk rendered") == []
-    assert site.process
-    for worker in psutil.Process(site.process.pid).children():
-        worker.resume()
+    let_work(site)
     certificate = finish(site)
     assert certificate["gaps"] == certificate["fallbacks"] == []
     end(site)

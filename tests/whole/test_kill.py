@@ -24,6 +24,7 @@ from tests.whole.torture import (
     run_case,
 )
 
+LONG = (("match", 0.0, 7.0),)
 ORDERLY = ("segment written", "rendering chunk", "closing film", "storing film")
 
 
@@ -32,9 +33,12 @@ def _name(pair: object) -> str:
     return f"{before}, {after} {' '.join(map(str, where.values()))}".rstrip()
 
 
-def _kills(pair: object, number: int) -> tuple[Kill, ...]:
-    return tuple(Kill(event, where, nth=2 if event in REPEATED and not where else 1, number=number)
-                 for event, where in pair)  # type: ignore[attr-defined]
+def _case(pair: object, number: int) -> Case:
+    """A step of a window's middle is met at its second time; its window is long enough for two starts."""
+    (before, where), after = pair  # type: ignore[misc]
+    repeated = before in REPEATED
+    kills = Kill(before, where, nth=2 if repeated else 1, number=number), Kill(*after, number=number)
+    return Case(kills, LONG if repeated else ONE, branded="intro" in before)
 
 
 def _survives(folder: Path, case: Case) -> None:
@@ -45,12 +49,12 @@ def _survives(folder: Path, case: Case) -> None:
 
 @pytest.mark.parametrize("pair", BEFORE_AND_AFTER, ids=_name)
 def test_a_film_survives_a_kill_before_a_durable_step_and_one_after_it(tmp_path: Path, pair: object) -> None:
-    _survives(tmp_path, Case(_kills(pair, signal.SIGKILL), branded="intro" in _name(pair)))
+    _survives(tmp_path, _case(pair, signal.SIGKILL))
 
 
 @pytest.mark.parametrize("pair", [pair for pair in BEFORE_AND_AFTER if pair[0][0] in ORDERLY], ids=_name)
 def test_a_recorder_that_is_told_to_stop_misses_the_pause_and_nothing_else(tmp_path: Path, pair: object) -> None:
-    _survives(tmp_path, Case(_kills(pair, signal.SIGTERM)))
+    _survives(tmp_path, _case(pair, signal.SIGTERM))
 
 
 @pytest.mark.parametrize(("number", "windows"), list(enumerate((ONE, ONE, ONE, BACK_TO_BACK, OVERLAPPING))))

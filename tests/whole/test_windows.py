@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from ezrec.domain.clock import SECOND
+from ezrec.domain.timeline import Segment, begin_span
+from ezrec.store import Store
 from tests.fakes.site import SETTINGS, Site
 from tests.fakes.waiting import wait_until
 
@@ -133,12 +136,12 @@ def test_a_cancelled_booking_is_not_published_and_goes_on_when_it_stands_again_o
         make_site: Callable[..., Site]) -> None:
     site = make_site()
     starts, ends = site.book("stands-again", 2.5, 600)
-    site.book_at("retried", starts, ends)
+    site.book_at("retried", starts, starts + 6)
     site.book_at("unseen", starts + 600, ends + 600)
     for booking_id in ("stands-again", "retried"):
         site.wait_said("booking started", booking=booking_id)
     site.book_at("stands-again", starts, ends, status="cancelled")
-    site.book_at("retried", starts, ends, status="cancelled")
+    site.book_at("retried", starts, starts + 6, status="cancelled")
     site.book_at("unseen", starts + 600, ends + 600, status="cancelled")
     for camera in ("left", "right"):
         site.wait_said("camera stopped", camera=camera)
@@ -155,8 +158,10 @@ def test_a_cancelled_booking_is_not_published_and_goes_on_when_it_stands_again_o
     assert site.film("retried")["stage"] == "cancelled"  # type: ignore[index]
     assert [path.stem for path in site.films_in_library()] == ["stands-again"]
     site.command("films", "retry", "retried")
-    site.book_at("retried", starts, starts + 1)  # too late, and changes nothing
-    site.wait_said("booking changed too late, its film stays as it is", booking="retried")
+    site.wait_stage("retried", "cleaned")
+    again, _ = site.check("retried")
+    assert 0 < again["film_seconds"] < 6
+    assert again["gaps"]
 
 
 def test_a_booking_that_appears_when_half_over_and_a_restart_inside_the_window_cost_only_what_the_certificate_says(
@@ -186,6 +191,20 @@ def test_a_film_holds_the_rolls_before_and_after_its_booking(make_site: Callable
     check_whole(site, "match", 1.2 + 1.4 + 0.6)
     window = [datetime.fromisoformat(at).timestamp() for at in site.film("match")["certificate"]["window"]]  # type: ignore[index]
     assert window == [pytest.approx(starts - 1.2, abs=0.002), pytest.approx(ends + 0.6, abs=0.002)]
+
+
+async def test_footage_just_beside_a_window_is_kept_with_it_because_film_making_looks_there(tmp_path: Path) -> None:
+    store = await Store.open(tmp_path / "ezrec.db", create=True)
+    try:
+        run = await store.begin_run("boot", 0, 0)
+        await store.add_film("match", "20261120-1800-1", 60 * SECOND, 120 * SECOND)
+        await store.put_span("match", begin_span(run, 60 * SECOND, 120 * SECOND, 0))
+        for at in (55.0, 57.7, 62.0, 118.0, 120.3, 122.0):
+            from_us, to_us = round(at * SECOND), round((at + 2) * SECOND)
+            await store.add_segment(Segment("left", run, from_us, to_us, 60, 0, 1, f"{at}.ts"))
+        assert {one.path for one in await store.unneeded_segments([])} == {"55.0.ts", "122.0.ts"}
+    finally:
+        await store.close()
 
 
 # ---- the JSON file

@@ -1,0 +1,227 @@
+"""Bookings: sources that fail change nothing, a source drops only its own rows, and films follow."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from ezrec import logs
+from ezrec.domain.clock import SECOND
+from ezrec.domain.errors import ParkError, RetryError
+from ezrec.domain.stages import Stage
+from ezrec.store import Store
+from ezrec.tasks import bookings as bookings_module
+from ezrec.tasks.bookings import Bookings
+from tests.fakes.desk import WALL_S, Desk, a_desk
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    async with a_desk(tmp_path) as one:
+        yield one
+
+
+class Source:
+    """A source that answers what it is told, or fails."""
+
+    def __init__(self, *rows: dict[str, Any], name: str = "file") -> None:
+        self.name = name
+        self.answer: list[Any] | Exception | None = list(rows)
+
+    async def fetch(self) -> list[object] | None:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+class Said:
+    """What the task logs."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.lines: list[tuple[str, str, dict[str, Any]]] = []
+        for level in ("info", "warning", "error"):
+            monkeypatch.setattr(bookings_module, "log", self)
+        self._ = logs
+
+    def __getattr__(self, level: str) -> Any:
+        return lambda event, **keys: self.lines.append((level, event, keys))
+
+    def events(self, event: str) -> list[dict[str, Any]]:
+        return [keys for _, said, keys in self.lines if said == event]
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> Said:
+    return Said(monkeypatch)
+
+
+def row(booking_id: str, start_s: float, end_s: float, **more: Any) -> dict[str, Any]:
+    start, end = (datetime.fromtimestamp(WALL_S + at, UTC).isoformat() for at in (start_s, end_s))
+    return {"id": booking_id, "start_time": start, "end_time": end} | more
+
+
+class Office:
+    """The task with its sources."""
+
+    def __init__(self, desk: Desk, *sources: Source, **settings: Any) -> None:
+        self.changes = 0
+        self.desk = desk
+        self.task = Bookings(desk.store, desk.clock, sources, desk.settings(bookings=settings).bookings,
+                             ZoneInfo("UTC"), self._changed)
+
+    def _changed(self) -> None:
+        self.changes += 1
+
+    async def stages(self) -> dict[str, str]:
+        await self.task.run_once()
+        return {film.booking_id: film.stage.value for film in await self.desk.store.films()}
+
+
+async def test_a_row_becomes_a_booking_and_a_film_with_its_rolls(desk: Desk) -> None:
+    office = Office(desk, Source(row("b", 60, 120)), pre_roll_s=5, post_roll_s=7)
+    assert await office.stages() == {"b": "booked"}
+    film = await desk.now("b")
+    assert (film.starts_at, film.ends_at) == ((WALL_S + 55) * SECOND, (WALL_S + 127) * SECOND)
+    assert office.changes == 1
+    await office.stages()
+    assert office.changes == 1  # nothing new
+
+
+@pytest.mark.parametrize("error", [RetryError("no network"), ParkError("no such table")])
+async def test_a_source_that_fails_changes_nothing_and_is_said_once(desk: Desk, said: Said, error: Exception) -> None:
+    source, other = Source(row("b", 60, 120)), Source(row("c", 60, 120), name="other")
+    office = Office(desk, source, other)
+    await office.stages()
+    source.answer, other.answer = error, [row("c", 60, 180)]
+    for _ in range(3):
+        assert await office.stages() == {"b": "booked", "c": "booked"}
+    assert (await desk.now("c")).ends_at == (WALL_S + 180) * SECOND
+    assert [keys["error"] for level, _, keys in said.lines if level == "warning"] == [str(error)]
+
+
+async def test_a_source_that_has_nothing_new_changes_nothing(desk: Desk) -> None:
+    source = Source(row("b", 60, 120))
+    office = Office(desk, source)
+    await office.stages()
+    source.answer = None
+    assert await office.stages() == {"b": "booked"}
+
+
+async def test_a_row_that_disappears_goes_only_before_its_window_opens(desk: Desk) -> None:
+    source = Source(row("later", 60, 120), row("open", -5, 120), row("kept", 60, 120))
+    office = Office(desk, source)
+    await office.stages()
+    source.answer = [row("kept", 60, 120)]
+    assert await office.stages() == {"open": "booked", "kept": "booked"}
+    assert {one.id for one in await desk.store.bookings()} == {"open", "kept"}
+
+
+async def test_a_row_that_has_become_malformed_is_not_one_that_disappeared(desk: Desk, said: Said) -> None:
+    source = Source(row("b", 60, 120))
+    office = Office(desk, source)
+    await office.stages()
+    source.answer = [row("b", 60, 120) | {"end_time": "soon"}, "no row", row("c", 60, 120)]
+    for _ in range(2):
+        assert await office.stages() == {"b": "booked", "c": "booked"}
+    assert len(said.events("booking skipped")) == 2
+
+
+async def test_all_rows_gone_at_once_is_an_alert(desk: Desk, said: Said) -> None:
+    source = Source(row("a", 60, 120), row("b", -5, 120))
+    office = Office(desk, source)
+    await office.stages()
+    source.answer = []
+    assert await office.stages() == {"b": "booked"}
+    assert said.events("all bookings gone at once")[0]["count"] == 2
+
+
+async def test_two_sources_with_one_id_do_not_fight_over_it(desk: Desk, said: Said) -> None:
+    office = Office(desk, Source(row("b", 60, 120)), Source(row("b", 600, 1200), name="other"))
+    for _ in range(3):
+        await office.stages()
+    (one,) = await desk.store.bookings()
+    assert (one.source, one.starts_at) == ("file", (WALL_S + 60) * SECOND)
+    assert len(said.events("booking skipped")) == 1
+
+
+async def test_films_follow_their_bookings_while_they_may(desk: Desk) -> None:
+    source = Source(row("b", 60, 120))
+    office = Office(desk, source)
+    await office.stages()
+    source.answer = [row("b", 70, 150)]
+    await office.stages()
+    assert (await desk.now("b")).ends_at == (WALL_S + 150) * SECOND
+    source.answer = [row("b", 70, 150, status="no_show")]
+    assert await office.stages() == {"b": "cancelled"}
+    source.answer = [row("b", 80, 160)]
+    assert await office.stages() == {"b": "booked"}
+    assert (await desk.now("b")).starts_at == (WALL_S + 80) * SECOND  # at once, not at the next poll
+    assert [event.kind for event in await desk.store.events("b")] == ["booked", "moved", "stage", "stage", "moved"]
+
+
+async def test_a_booking_that_stands_again_goes_on_recording_if_it_had_begun(desk: Desk) -> None:
+    source = Source(row("b", -60, 120))
+    office = Office(desk, source)
+    await office.stages()
+    run = await desk.run()
+    await desk.lay(await desk.now("b"), run)
+    await desk.segment(run, -30)
+    source.answer = [row("b", -60, 120, status="cancelled")]
+    assert await office.stages() == {"b": "cancelled"}
+    source.answer = [row("b", -60, 120)]
+    assert await office.stages() == {"b": "recording"}
+
+
+async def test_a_change_that_comes_too_late_is_refused_and_told_once(desk: Desk) -> None:
+    source = Source(row("b", -60, 120))
+    office = Office(desk, source)
+    await office.stages()
+    for to in (Stage.RECORDING, Stage.RECORDED):
+        await desk.store.step("b", to)
+    before, changes = await desk.now("b"), office.changes
+    source.answer = [row("b", -60, 300)]
+    for _ in range(3):
+        await office.stages()
+    assert await desk.now("b") == before
+    assert [event.kind for event in await desk.store.events("b")].count("change refused") == 1
+    assert office.changes == changes
+
+
+@pytest.mark.parametrize("change", [{"end_s": 300}, {"status": "cancelled"}])
+async def test_a_change_decided_just_before_its_window_ended_is_not_carried_out(
+        desk: Desk, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]) -> None:
+    source = Source(row("b", -60, 120))
+    office = Office(desk, source)
+    await office.stages()
+    await desk.store.step("b", Stage.RECORDING)
+    read = await desk.store.films()
+    before = await desk.store.step("b", Stage.RECORDED)
+    source.answer = [row("b", -60, change.get("end_s", 120), status=change.get("status", "scheduled"))]
+
+    async def films(*_: Any) -> Any:
+        return read
+
+    with monkeypatch.context() as patch:
+        patch.setattr(desk.store, "films", films)
+        await office.task.run_once()
+    assert await desk.now("b") == before
+
+
+async def test_a_booking_heard_of_after_its_end_says_so_in_its_story(desk: Desk) -> None:
+    assert await Office(desk, Source(row("b", -120, -60))).stages() == {"b": "booked"}
+    assert [event.kind for event in await desk.store.events("b")] == ["booked", "heard too late"]
+
+
+async def test_what_a_command_wrote_beside_it_is_followed(desk: Desk) -> None:
+    office = Office(desk)
+    await office.task.run_once()
+    beside = await Store.open(desk.data / "ezrec.db", clock=desk.clock)
+    source = Source(row("b", 60, 120), name="cli")
+    await Office(Desk(desk.data, beside, desk.clock), source).task._take("cli", source.answer)  # type: ignore[arg-type]
+    await beside.close()
+    await office.task.follow()
+    assert (await desk.now("b")).stage is Stage.BOOKED
+    assert office.changes == 1

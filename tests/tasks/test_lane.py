@@ -1,0 +1,369 @@
+"""A lane: how far a camera's footage is known, and what becomes of a camera that fails, falls silent or hangs."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ezrec.adapters.cameras import CameraHealth, CameraLost, Frame, Sink
+from ezrec.adapters.segments import Counters, Sealed
+from ezrec.config.sections import Recorder as RecorderSettings
+from ezrec.domain.clock import SECOND
+from ezrec.domain.errors import LeaveError
+from ezrec.tasks import lane as lane_module
+from ezrec.tasks.lane import Lane, Thread
+from tests.fakes.clocks import MadeUpClock
+from tests.fakes.waiting import eventually
+
+SETTINGS = RecorderSettings(stall_s=2, lost_s=10, retry_max_s=8)
+S = SECOND
+
+
+class Camera:
+    """A camera that does as it is told."""
+
+    name, rate, size = "left", Fraction(30), (320, 180)
+
+    def __init__(self) -> None:
+        self.did: list[str] = []
+        self.fails: dict[str, Callable[[], None]] = {}
+        self.sink: Sink | None = None
+
+    def open(self) -> None:
+        self._do("open")
+
+    def start(self, sink: Sink) -> None:
+        self._do("start")
+        self.sink = sink
+
+    def stop(self) -> None:
+        self._do("stop")
+        self.sink = None
+
+    def close(self) -> None:
+        self._do("close")
+
+    def health(self) -> CameraHealth:
+        return CameraHealth("told", "open")
+
+    def _do(self, what: str) -> None:
+        self.did.append(what)
+        self.fails.get(what, lambda: None)()
+
+
+class Writer:
+    """A writer whose state is set by hand."""
+
+    def __init__(self) -> None:
+        self.pending_from_us: int | None = None
+        self.last_frame_us: int | None = None
+        self.frames: list[Frame] = []
+        self.cuts: list[int] = []
+        self.did: list[str] = []
+        self.counters = Counters()
+
+    def put(self, frame: Frame) -> None:
+        self.frames.append(frame)
+        self.last_frame_us = frame.sensor_ns // 1000
+
+    def cut_after(self, us: int) -> None:
+        self.cuts.append(us)
+
+    def flush(self, _: float) -> bool:
+        self.did.append("flush")
+        return True
+
+    def close(self, _: float) -> bool:
+        self.did.append("close")
+        return True
+
+
+class Rig:
+    """A lane on a made-up clock; its pauses let time pass at once and are written down."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.clock, self.camera, self.writer = MadeUpClock(1000, 1_800_000_000), Camera(), Writer()
+        self.handed: list[Sealed] = []
+        self.pauses: list[float] = []
+        self.on_pause: Callable[[], None] = lambda: None
+
+        def make_writer(on_sealed: Callable[[Sealed], None], on_failed: Callable[[Exception], None]) -> Any:
+            self.on_sealed, self.on_failed = on_sealed, on_failed
+            return self.writer
+
+        self.lane = Lane(self.camera, make_writer, self.clock, SETTINGS, self.handed.append)
+
+        async def pause(seconds: float) -> None:
+            self.pauses.append(seconds)
+            self.clock.forward(round(seconds * S))
+            self.on_pause()
+            await asyncio.sleep(0)
+
+        monkeypatch.setattr(self.lane, "_pause", pause)
+
+    @property
+    def now(self) -> int:
+        return self.clock.mono_us()
+
+    def sees(self, at_us: int) -> None:
+        self.lane._take(Frame(b"", True, at_us * 1000))
+
+    def seals(self, start_us: int, end_us: int) -> Sealed:
+        sealed = Sealed("left", 1, start_us, end_us, 30, 0, 9, Path("x"))
+        self.on_sealed(sealed)
+        return sealed
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Run the lane until `condition` is true."""
+        running = asyncio.create_task(self.lane.run())
+        try:
+            await eventually(lambda: _is(condition() or running.done()))
+            if running.done():
+                running.result()
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+
+async def _is(value: object) -> object:
+    return value
+
+
+@pytest.fixture
+async def rig(monkeypatch: pytest.MonkeyPatch) -> Rig:
+    return Rig(monkeypatch)
+
+
+# ---- how far the footage is known
+
+
+async def test_a_lane_that_is_off_waits_for_nothing(rig: Rig) -> None:
+    assert rig.lane.watermark_us() == rig.now
+    rig.clock.forward(S)
+    assert rig.lane.watermark_us() == rig.now
+
+
+async def test_what_is_in_no_sealed_segment_holds_the_watermark_back(rig: Rig) -> None:
+    rig.lane.want(True)
+    rig.writer.pending_from_us = rig.now + S
+    rig.sees(rig.now + 2 * S)
+    rig.clock.forward(100 * S)
+    assert rig.lane.watermark_us() == 1001 * S
+
+
+async def test_a_sealed_segment_holds_the_watermark_back_until_its_row_is_written(rig: Rig) -> None:
+    rig.lane.want(True)
+    rig.sees(rig.now + 4 * S)
+    one, two = rig.seals(1000 * S, 1004 * S), rig.seals(1004 * S, 1008 * S)
+    rig.clock.forward(5 * S)
+    assert rig.lane.watermark_us() == 1000 * S
+    rig.lane.recorded(one)
+    assert rig.lane.watermark_us() == 1004 * S
+    rig.writer.pending_from_us = 1008 * S
+    rig.lane.recorded(two)
+    assert rig.lane.watermark_us() == 1008 * S
+
+
+async def test_rows_that_are_written_out_of_order_never_let_the_watermark_pass_one_that_is_not(rig: Rig) -> None:
+    rig.lane.want(True)
+    rig.sees(rig.now + 8 * S)
+    one, two = rig.seals(1000 * S, 1004 * S), rig.seals(1004 * S, 1008 * S)
+    rig.lane.recorded(two)
+    assert rig.lane.watermark_us() == 1000 * S
+    rig.lane.recorded(one)
+    assert rig.lane.watermark_us() == 1008 * S
+
+
+async def test_a_camera_that_is_silent_holds_the_watermark_back_until_it_counts_as_lost(rig: Rig) -> None:
+    rig.lane.want(True)
+    rig.clock.forward(10 * S)
+    assert rig.lane.watermark_us() == 1000 * S
+    rig.clock.forward(1)
+    assert rig.lane.watermark_us() == rig.now
+
+
+async def test_a_camera_that_was_lost_delivers_nothing_for_the_time_that_was_given_up(rig: Rig) -> None:
+    rig.lane.want(True)
+    rig.clock.forward(11 * S)
+    given_up = rig.lane.watermark_us()
+    rig.sees(given_up - 1)
+    rig.sees(given_up)
+    assert (rig.lane.late_frames, len(rig.writer.frames)) == (1, 1)
+    assert rig.lane.watermark_us() == given_up  # and is waited for again
+
+
+async def test_the_watermark_never_goes_back_while_a_camera_comes_and_goes(rig: Rig) -> None:
+    marks, end = [rig.lane.watermark_us()], 0
+    rig.lane.want(True)
+    for index in range(200):
+        rig.clock.forward(S // 3)
+        if index % 70 < 35:
+            rig.sees(rig.now - S // 10)
+            if index % 5 == 0 and rig.writer.last_frame_us:
+                start, end = max(end, rig.writer.frames[0].sensor_ns // 1000), rig.writer.last_frame_us
+                rig.lane.recorded(rig.seals(start, end))
+                rig.writer.frames.clear()
+                rig.sees(rig.now)
+            rig.writer.pending_from_us = rig.writer.frames[0].sensor_ns // 1000
+        elif rig.writer.pending_from_us is not None:  # silent: what there is is sealed
+            rig.lane.recorded(rig.seals(rig.writer.pending_from_us, rig.writer.last_frame_us or 0))
+            rig.writer.pending_from_us = None
+            rig.writer.frames.clear()
+        marks.append(rig.lane.watermark_us())
+    assert marks == sorted(marks)
+    assert marks[-1] > marks[0]
+
+
+async def test_cuts_are_handed_to_the_writer(rig: Rig) -> None:
+    rig.lane.cut_after(77)
+    assert rig.writer.cuts == [77]
+
+
+# ---- keeping a camera alive
+
+
+async def test_a_lane_that_is_wanted_opens_and_starts_and_one_that_is_not_stops_seals_and_closes(rig: Rig) -> None:
+    rig.on_pause = lambda: rig.sees(rig.now)
+    rig.lane.want(True)
+    assert not rig.lane.idle
+    rig.on_pause = lambda: (rig.sees(rig.now), rig.lane.want(len(rig.pauses) < 20))[0]
+    await rig.until(lambda: rig.lane.idle)
+    assert rig.camera.did == ["open", "start", "stop", "close"]
+    assert rig.writer.did == ["flush"]
+    assert rig.lane.restarts == 0
+
+
+@pytest.mark.parametrize("what", ["open", "start"])
+async def test_the_pauses_between_two_tries_grow_up_to_the_setting(rig: Rig, what: str) -> None:
+    def lost() -> None:
+        raise CameraLost("not there")
+
+    rig.camera.fails[what] = lost
+    rig.lane.want(True)
+    await rig.until(lambda: len(rig.pauses) >= 6)
+    assert rig.pauses[:6] == [1, 2, 4, 8, 8, 8]
+    assert rig.camera.did.count("close") >= 5  # the device is given back each time
+    assert not rig.lane.streaming
+
+
+async def test_a_camera_that_has_worked_long_enough_is_tried_again_at_once_when_it_fails(rig: Rig) -> None:
+    fails = iter([True, True, True, False, True])
+
+    def open_() -> None:
+        if next(fails, True):
+            raise CameraLost("not there")
+
+    rig.camera.fails["open"] = open_
+    seen_until = 1000 * S + 60 * S
+    rig.on_pause = lambda: rig.sees(rig.now) if rig.camera.sink and rig.now < seen_until else None
+    rig.lane.want(True)
+    await rig.until(lambda: rig.lane.restarts >= 5)
+    retries = [pause for pause in rig.pauses if pause != lane_module.LOOK_S]
+    assert retries[:5] == [1, 2, 4, 1, 2]
+
+
+async def test_a_setting_shorter_than_the_first_pause_is_kept_from_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "SETTINGS", RecorderSettings(retry_max_s=0.25))
+    rig = Rig(monkeypatch)
+
+    def lost() -> None:
+        raise CameraLost("not there")
+
+    rig.camera.fails["open"] = lost
+    rig.lane.want(True)
+    await rig.until(lambda: len(rig.pauses) >= 3)
+    assert set(rig.pauses) == {0.25}
+
+
+async def test_a_camera_that_falls_silent_is_sealed_and_started_again(rig: Rig) -> None:
+    silent_from, stopped_at = 1000 * S + 5 * S, list[int]()
+    rig.on_pause = lambda: rig.sees(rig.now) if rig.now < silent_from else None
+    rig.camera.fails["stop"] = lambda: stopped_at.append(rig.now)
+    rig.lane.want(True)
+    await rig.until(lambda: rig.lane.restarts >= 1)
+    assert rig.camera.did[:4] == ["open", "start", "stop", "close"]
+    assert rig.writer.did[0] == "flush"
+    assert silent_from + 1.8 * S <= stopped_at[0] <= silent_from + 2.3 * S  # stall_s after the last frame
+
+
+async def test_a_camera_streams_while_frames_come_within_the_stall_limit(rig: Rig) -> None:
+    rig.lane.want(True)
+    assert not rig.lane.streaming
+    rig.sees(rig.now)
+    assert (rig.lane.streaming, rig.lane.last_frame_us()) == (True, 1000 * S)
+    rig.clock.forward(2 * S)
+    assert not rig.lane.streaming
+
+
+async def test_a_lane_that_is_stopped_gives_the_device_back_and_ends_its_writer(rig: Rig) -> None:
+    rig.lane.want(True)
+    await rig.lane.stop()
+    assert rig.camera.did == ["stop", "close"]
+    assert rig.writer.did == ["flush", "close"]
+
+
+async def test_a_lane_that_is_cancelled_ends_at_whatever_moment_that_is(rig: Rig) -> None:
+    def lost() -> None:
+        raise CameraLost("not there")
+
+    rig.camera.fails["open"] = lost
+    rig.lane.want(True)
+    for turns in range(80):
+        running = asyncio.create_task(rig.lane.run())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.wait([running], timeout=5)
+        assert running.done(), f"still running, cancelled after {turns} turns"
+
+
+# ---- calls that hang
+
+
+async def test_a_call_that_hangs_makes_the_process_leave_and_no_other_call_waits_behind_it() -> None:
+    hung = threading.Event()
+    thread = Thread("camera-left")
+    try:
+        with pytest.raises(LeaveError, match="camera-left: a camera call hung"):
+            await thread.call(lambda: hung.wait(60), 0.01)
+        with pytest.raises(LeaveError, match="camera-left"):
+            await asyncio.wait_for(thread.call(lambda: None, 60), 5)
+    finally:
+        hung.set()
+
+
+async def test_a_camera_whose_stop_hangs_ends_the_lane(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    hung = threading.Event()
+    monkeypatch.setattr(lane_module, "CALL_LIMIT_S", 0.05)
+    rig.camera.fails["stop"] = lambda: hung.wait(60) and None
+    rig.on_pause = lambda: rig.lane.want(False)
+    rig.lane.want(True)
+    try:
+        with pytest.raises(LeaveError):
+            await rig.until(lambda: False)
+    finally:
+        hung.set()
+
+
+async def test_a_call_hands_back_what_it_returned_or_raised() -> None:
+    thread = Thread("camera-left")
+
+    def lost() -> None:
+        raise CameraLost("gone")
+
+    assert await thread.call(lambda: 7, 5) == 7
+    with pytest.raises(CameraLost, match="gone"):
+        await thread.call(lost, 5)
+    assert await thread.call(lambda: threading.current_thread().name, 5) == "camera-left"
+
+
+async def test_segments_are_handed_over_in_the_loop(rig: Rig) -> None:
+    threads: list[str] = []
+    rig.lane._hand_over = lambda _: threads.append(threading.current_thread().name)
+    await asyncio.to_thread(rig.seals, 1000 * S, 1001 * S)
+    await eventually(lambda: _is(threads))
+    assert threads == [threading.main_thread().name]

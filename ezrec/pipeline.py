@@ -8,6 +8,7 @@ film at a time; what fails is tried again with full-jitter backoff or parked wit
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ezrec import logs
@@ -108,8 +109,9 @@ class Pipeline:
                       exc_info=None if foreseen else error)
             return
         rest_s = random.uniform(0, min(LONGEST_S, BASE_S * 2 ** min(failures, 16)))
-        await self._store.update_film(film.booking_id, attempts=failures,
-                                      retry_at=self._clock.wall_us() + round(rest_s * SECOND))
+        with suppress(RetryError):  # on a full disk nobody is told, but it goes on all the same
+            await self._store.update_film(film.booking_id, attempts=failures,
+                                          retry_at=self._clock.wall_us() + round(rest_s * SECOND))
         log.warning("step failed, trying again", booking=film.booking_id, step=step.name, attempt=failures,
                     retry_s=round(rest_s, 1), error=reason, exc_info=None if foreseen else error)
         step.resting[film.booking_id] = asyncio.get_running_loop().call_later(

@@ -1,7 +1,7 @@
 """The supervisor: the whole program on one page. It builds every object, names every task, and stops in order.
 
 Recording is vital: if it ends, the process ends, and systemd starts it again. Any other task that ends is started
-again with a growing delay and shows as degraded. The first signal stops in order and keeps everything resumable, the
+again with a growing delay. The first signal stops in order and keeps everything resumable, the
 second leaves at once.
 """
 
@@ -59,7 +59,6 @@ class Supervisor:
 
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self.settings = settings
-        self.degraded: dict[str, str] = {}  # side task → why it is being started again
         self.ready = asyncio.Event()
         self._clock = clock or SystemClock()
         self._data = settings.paths.data.absolute()
@@ -163,7 +162,6 @@ class Supervisor:
                 return
             if self._clock.mono_us() - started_us > LONGEST_RESTART_S * SECOND:
                 delay_s = RESTART_S
-            self.degraded[task.name] = str(error)
             log.error("task ended, starting it again", ended=task.name, in_s=delay_s, exc_info=error)
             await asyncio.sleep(delay_s)
             delay_s = min(2 * delay_s, LONGEST_RESTART_S)

@@ -1,4 +1,4 @@
-"""The pipeline: what fails is tried again or parked, nothing that is poked is lost, and one film never stops another."""
+"""The pipeline: what fails is tried again or parked, no poke is lost, and one film never stops another."""
 
 import asyncio
 import random
@@ -134,7 +134,8 @@ async def test_one_steps_success_does_not_end_the_rest_of_another(desk: Desk, ti
 
 
 @pytest.mark.parametrize("error", [ValueError("a bug"), BadMedia("broken"), IllegalStep("not from here")])
-async def test_what_fails_unforeseen_is_parked_after_the_third_time(desk: Desk, timers: Timers, error: Exception) -> None:
+async def test_what_fails_unforeseen_is_parked_after_the_third_time(
+        desk: Desk, timers: Timers, error: Exception) -> None:
     work = Fails(error, error, error, error)
     made, (step,) = line(desk, work)
     await desk.film(Stage.RECORDING)
@@ -209,7 +210,7 @@ async def test_a_person_that_asks_for_a_retry_ends_the_rest(desk: Desk, timers: 
 
 async def test_a_rest_that_is_over_queues_the_film_again(desk: Desk, timers: Timers) -> None:
     work = Fails(RetryError("no network"))
-    made, (step,) = line(desk, work)
+    made, _ = line(desk, work)
     await desk.film(Stage.RECORDING)
     async with running(made):
         await eventually(lambda: has(timers.set))

@@ -133,6 +133,7 @@ class Reel:
         """The undamaged pictures of `clip` from packet `start` on; after damage, from the next key frame on."""
         context = clip.context
         context.thread_count = 1  # the encoder's threads fill the cores; more here only cost memory
+        torn = {packet.pts for packet in clip.packets if packet.is_corrupt}  # the decoder may take them for whole
         damaged = False
         for packet in [*clip.packets[start:], None]:
             try:
@@ -142,7 +143,7 @@ class Reel:
                 damaged = True
                 continue
             for frame in frames:
-                damaged = frame.is_corrupt or (damaged and not frame.key_frame)
+                damaged = frame.is_corrupt or frame.pts in torn or (damaged and not frame.key_frame)
                 if damaged or frame.pts is None:
                     self.corrupt += 1
                 else:

@@ -167,7 +167,8 @@ def measure(plan: Plan, ffmpeg: str, say: Say) -> list[Row]:
     numbers = {"cpu_s": costs, "film_bytes": sizes}
     return [
         Row("film making, CPU ÷ one ffmpeg command", "≤ 1.10, aim 1.05", spread(against_one),
-            median(against_one) <= 1.10, how + f"; ours with a feather and {coded_width(canvas)} columns encoded, ffmpeg without",
+            median(against_one) <= 1.10,
+            how + f"; ours with a feather and {coded_width(canvas)} columns encoded, ffmpeg without",
             numbers | {"ratios": against_one}),
         Row("film making, CPU ÷ the three passes", "≤ 0.55", spread(against_three), median(against_three) <= 0.55,
             "the same runs; the passes: stack, logos, intro by stream copy", {"ratios": against_three}),

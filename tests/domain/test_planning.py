@@ -1,4 +1,4 @@
-"""Chunks: every tick that a camera saw once and in order, never before it is known, and old ones as long as they hold."""
+"""Chunks: every tick that a camera saw, once and in order, never before it is known; old ones while they hold."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -19,8 +19,8 @@ from ezrec.domain.schedule import (
     Refuse,
     Revive,
     Withdraw,
-    recording_id,
     reconcile,
+    recording_id,
 )
 from ezrec.domain.stages import CHANGEABLE, Stage, step
 
@@ -105,7 +105,8 @@ def carry_out(actions: list[Action], films: dict[str, Film]) -> None:
     for action in actions:
         match action:
             case Add(booking_id, starts_at, ends_at):
-                films[booking_id] = replace(film(Stage.BOOKED, booking_id=booking_id), starts_at=starts_at, ends_at=ends_at)
+                films[booking_id] = replace(film(Stage.BOOKED, booking_id=booking_id), starts_at=starts_at,
+                                            ends_at=ends_at)
             case Move(booking_id, starts_at, ends_at):
                 assert films[booking_id].stage in CHANGEABLE
                 films[booking_id] = replace(films[booking_id], starts_at=starts_at, ends_at=ends_at)

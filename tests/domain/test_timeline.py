@@ -1,6 +1,7 @@
 """Intervals against a brute-force model of sets of µs, and windows laid onto a run under a clock that steps."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -34,7 +35,7 @@ def points(some: Iterable[Interval]) -> set[int]:
 def tidy(some: tuple[Interval, ...]) -> bool:
     """Sorted, not empty, and not even touching."""
     return all(start < end for start, end in some) and all(
-        one[1] < other[0] for one, other in zip(some, some[1:], strict=False))
+        one[1] < other[0] for one, other in pairwise(some))
 
 
 @given(intervals)
@@ -46,7 +47,7 @@ def test_a_union_holds_the_same_points_tidily(some: list[Interval]) -> None:
 @given(intervals, st.integers(0, 12))
 def test_a_union_closes_just_the_holes_that_are_shorter_than_the_bridge(some: list[Interval], bridge: int) -> None:
     plain = union(some)
-    holes = [(one[1], other[0]) for one, other in zip(plain, plain[1:], strict=False)]
+    holes = [(one[1], other[0]) for one, other in pairwise(plain)]
     short = [hole for hole in holes if hole[1] - hole[0] < bridge]
     assert points(union(some, bridge)) == points(plain) | points(short)
 

@@ -35,7 +35,8 @@ class Desk:
                    **columns: Any) -> Film:
         """A film in `stage`, its window given in seconds from now."""
         now = self.clock.wall_us()
-        await self.store.add_film(booking_id, f"rec-{booking_id}", now + round(start_s * SECOND), now + round(end_s * SECOND))
+        window = now + round(start_s * SECOND), now + round(end_s * SECOND)
+        await self.store.add_film(booking_id, f"rec-{booking_id}", *window)
         ways: dict[Stage, tuple[Stage, ...]] = {Stage.BOOKED: ()}
         while stage not in ways:
             ways = {to: (*way, to) for now_at, way in ways.items() for to in STEPS[now_at] if to not in ways} | ways

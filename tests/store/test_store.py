@@ -63,7 +63,8 @@ def segment(start_us: int, end_us: int, camera: str = "left", run: int = 1, **mo
 
 
 def span(run: int = 1, start_us: int = 100, end_us: int = 200, **more: int) -> Span:
-    return Span(run, 5, start_us, end_us, start_us, more.get("reach_from_us", start_us), more.get("reach_to_us", end_us))
+    return Span(run, 5, start_us, end_us, start_us, more.get("reach_from_us", start_us),
+                more.get("reach_to_us", end_us))
 
 
 async def film_in(store: Store, stage: Stage, booking_id: str = "b") -> Film:
@@ -191,7 +192,8 @@ async def test_a_window_is_moved_only_while_the_film_may_change(store: Store, st
     allowed = stage in (Stage.BOOKED, Stage.RECORDING)
     assert await store.move_film("b", 150, 300) == allowed
     film = await store.film("b")
-    assert film and (film.starts_at, film.ends_at) == ((150, 300) if allowed else (100, 200))
+    assert film
+    assert (film.starts_at, film.ends_at) == ((150, 300) if allowed else (100, 200))
 
 
 async def test_columns_are_set_and_told_but_no_others(store: Store) -> None:
@@ -231,7 +233,8 @@ async def test_an_upload_is_named_for_its_own_generation_only(store: Store) -> N
     assert not await store.name_upload("b", 1, object_key="of generation 1")
     assert await store.name_upload("b", 2, object_key="of generation 2")
     film = await store.film("b")
-    assert film and film.object_key == "of generation 2"
+    assert film
+    assert film.object_key == "of generation 2"
 
 
 # ---- runs, spans, segments
@@ -392,15 +395,15 @@ async def test_events_come_back_in_order(store: Store) -> None:
 @pytest.mark.parametrize("sql", [
     "INSERT INTO booking VALUES ('x', 'cli', 20, 10, 's', '{}', 0)",  # ends before it starts
     "INSERT INTO booking VALUES ('x', 'cli', 'noon', 10, 's', '{}', 0)",  # STRICT
-    "INSERT INTO chunk (film, generation, number, run, start_us, first_tick, ticks, path)"
-    " VALUES ('b', 1, 1, 1, 0, 0, 0, 'c')",  # no ticks
-    "INSERT INTO chunk (film, generation, number, run, start_us, first_tick, ticks, path, state)"
-    " VALUES ('b', 1, 1, 1, 0, 0, 5, 'c', 'half')",
+    ("INSERT INTO chunk (film, generation, number, run, start_us, first_tick, ticks, path)"
+     " VALUES ('b', 1, 1, 1, 0, 0, 0, 'c')"),  # no ticks
+    ("INSERT INTO chunk (film, generation, number, run, start_us, first_tick, ticks, path, state)"
+     " VALUES ('b', 1, 1, 1, 0, 0, 5, 'c', 'half')"),
     "INSERT INTO span VALUES ('nobody', 1, 0, 0, 0, 0, 0, 0)",  # foreign keys
-    "INSERT INTO segment (camera, run, start_us, end_us, frames, dropped, bytes, path)"
-    " VALUES ('left', 99, 0, 1, 1, 0, 1, 'p')",
-    "INSERT INTO film (booking_id, recording_id, stage, starts_at, ends_at, changed_at)"
-    " VALUES ('x', 'r-b', 'booked', 0, 1, 0)",  # a folder of another film
+    ("INSERT INTO segment (camera, run, start_us, end_us, frames, dropped, bytes, path)"
+     " VALUES ('left', 99, 0, 1, 1, 0, 1, 'p')"),
+    ("INSERT INTO film (booking_id, recording_id, stage, starts_at, ends_at, changed_at)"
+     " VALUES ('x', 'r-b', 'booked', 0, 1, 0)"),  # a folder of another film
 ])
 async def test_a_row_that_cannot_be_true_is_refused(store: Store, sql: str) -> None:
     await film_in(store, Stage.RECORDING)
@@ -411,8 +414,8 @@ async def test_a_row_that_cannot_be_true_is_refused(store: Store, sql: str) -> N
 
 
 async def test_commits_wait_for_the_disk(store: Store) -> None:
-    assert [tuple(row)[0] for pragma in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
-            for row in await store._read(f"PRAGMA {pragma}")] == ["wal", 2, 1, ezrec.store.BUSY_MS]
+    assert [value for pragma in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+            for (value,) in await store._read(f"PRAGMA {pragma}")] == ["wal", 2, 1, ezrec.store.BUSY_MS]
 
 
 # ---- whole or not at all
@@ -432,7 +435,8 @@ async def test_a_transaction_whose_caller_is_cancelled_at_any_point_is_whole_or_
     assert 1 < film.generation < 40  # it was cancelled early enough and late enough
 
 
-async def test_a_caller_that_is_cancelled_while_its_transaction_begins_leaves_none_open(store: Store, path: Path) -> None:
+async def test_a_caller_that_is_cancelled_while_its_transaction_begins_leaves_none_open(
+        store: Store, path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         caller = asyncio.create_task(store.tell("b", "never"))
@@ -477,7 +481,8 @@ async def test_a_kill_in_the_middle_of_a_transaction_leaves_the_old_state(path: 
     assert done.returncode == -signal.SIGKILL
     store = await Store.open(path)
     film = await store.film("b")
-    assert film and film.ends_at == 200
+    assert film
+    assert film.ends_at == 200
     await store.close()
     assert rows(path, "SELECT kind FROM event") == [("booked",)]
 

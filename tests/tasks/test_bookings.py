@@ -8,7 +8,6 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ezrec import logs
 from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import ParkError, RetryError
 from ezrec.domain.stages import Stage
@@ -42,9 +41,7 @@ class Said:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.lines: list[tuple[str, str, dict[str, Any]]] = []
-        for level in ("info", "warning", "error"):
-            monkeypatch.setattr(bookings_module, "log", self)
-        self._ = logs
+        monkeypatch.setattr(bookings_module, "log", self)
 
     def __getattr__(self, level: str) -> Any:
         return lambda event, **keys: self.lines.append((level, event, keys))

@@ -17,7 +17,8 @@ from ezrec.domain.stages import Stage
 from ezrec.tasks.recipe import Recipes
 
 SIZES = {"left": (320, 180), "right": (320, 180)}
-FILM = Film("b", "rec", 1, Stage.RECORDING, 0, 600_000_000, None, None, None, None, None, None, 0, None, None, None, None, 0)
+FILM = Film("b", "rec", 1, Stage.RECORDING, 0, 600_000_000, None, None, None, None, None, None, 0, None, None, None,
+            None, 0)
 
 
 class Pool:

@@ -1,4 +1,4 @@
-"""Recording: which time is wanted, what a window becomes under a clock that steps, and when a film begins and is over."""
+"""Recording: which time is wanted, what a window becomes when the clock steps, when a film begins and is over."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -174,7 +174,7 @@ async def test_a_film_begins_with_its_first_segment_and_is_recorded_once_both_ca
     assert (await studio.desk.now()).stage is Stage.RECORDED
 
 
-async def test_a_window_without_any_segment_is_missed_but_not_before_it_is_known_that_none_comes(studio: Studio) -> None:
+async def test_a_window_without_a_segment_is_missed_but_not_before_it_is_known_that_none_comes(studio: Studio) -> None:
     await book(studio, 10, 20)
     await studio.look(12)
     await studio.look(9)

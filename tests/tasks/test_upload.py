@@ -40,7 +40,8 @@ sizes = st.tuples(st.integers(0, 5000), st.integers(1, 700), st.integers(1, 3000
 
 
 @given(sizes)
-def test_the_parts_of_a_closed_film_cover_it_exactly_once_and_are_equal_but_the_last(given_: tuple[int, int, int]) -> None:
+def test_the_parts_of_a_closed_film_cover_it_exactly_once_and_are_equal_but_the_last(
+        given_: tuple[int, int, int]) -> None:
     final, part_size, reserve = given_
     parts = sorted(due_parts(Growth(Path(), final, closed=True), part_size, reserve))
     assert [number for number, _, _ in parts] == list(range(1, len(parts) + 1))
@@ -149,7 +150,8 @@ class Scene:
         self.restart()
 
     def restart(self) -> None:
-        self.upload = Upload(self.desk.store, self.storage, self.desk.settings(), BERLIN, self.desk.data, self._growth)
+        self.upload = Upload(self.desk.store, self.storage, self.desk.settings(), BERLIN, self.desk.data,
+                             self._growth)
         self.storage.asked.clear()
 
     def _growth(self, _: Film) -> Growth:
@@ -197,7 +199,7 @@ async def test_a_film_that_grows_goes_up_part_by_part_and_each_part_once(scene: 
     scene.closed = False
     for scene.final in (0, 999, 2500, 3000, 7100, 7900):
         assert not await scene.work()
-    assert [one for one in scene.storage.asked if one.startswith("put")] == ["put 3", "put 4", "put 5", "put 6", "put 7"]
+    assert [one for one in scene.storage.asked if one.startswith("put ")] == [f"put {n}" for n in (3, 4, 5, 6, 7)]
     assert "complete" not in scene.storage.asked
     scene.closed, scene.final = True, len(CONTENT)
     assert await scene.work()
@@ -344,6 +346,7 @@ async def test_hashing_does_not_hold_the_event_loop(scene: Scene, monkeypatch: p
     ("{date}/{booking_id}", 1, "2027-01-15/match.mp4"),
     ("{date}/{booking_id}", 3, "2027-01-15/match.3.mp4"),
     ("{camera_id}/{year}/{month}/{day}/{time}-{recording_id}", 1, "court-7/2027/01/15/0859-rec-match.mp4")])
-async def test_a_key_is_made_of_the_bookings_own_local_date(desk: Desk, template: str, generation: int, key: str) -> None:
+async def test_a_key_is_made_of_the_bookings_own_local_date(desk: Desk, template: str, generation: int,
+                                                             key: str) -> None:
     film = await desk.film(Stage.RECORDING)
     assert object_key(template, replace(film, generation=generation), "court-7", BERLIN) == key

@@ -287,17 +287,18 @@ def test_a_chunk_whose_workers_die_three_times_is_rendered_plain(make: MakeSite)
 
 def test_a_corrupt_stretch_inside_a_segment_costs_repeats_that_are_counted(make: MakeSite) -> None:
     site = make()
-    segments = [one for one in stop_before_chunk(site, 5, 2) if one["camera"] == "left"]
-    (chunk,) = site.rows("SELECT * FROM chunk WHERE number = 2")
-    segment = next(one for one in segments if one["end_us"] > chunk["start_us"] + 500_000)
+    with made_late(site):
+        start(site, 5)
+        site.wait_said("booking ended")
+    segment = site.rows("SELECT * FROM segment WHERE camera = 'left' ORDER BY start_us")[3]  # of six or seven
     path = site.data / segment["path"]
     data = bytearray(path.read_bytes())
     middle = len(data) // 2 // 188 * 188
-    data[middle:middle + 4 * 188] = b"\xa5" * (4 * 188)
+    data[middle:middle + 4 * 188] = b"\xa5" * (4 * 188)  # four packets of MPEG-TS
     path.write_bytes(data)
-    site.start()
+    let_work(site)
     certificate = finish(site)
-    assert certificate["fallbacks"] == []
+    assert certificate["fallbacks"] == certificate["gaps"] == []
     assert certificate["cameras"]["left"]["corrupt"] >= 1
     assert certificate["cameras"]["left"]["repeats"] >= 1
     assert certificate["cameras"]["left"]["filled_ticks"] == certificate["cameras"]["right"]["filled_ticks"] == 0

@@ -57,6 +57,10 @@ def test_a_recorder_that_is_told_to_stop_misses_the_pause_and_nothing_else(tmp_p
     _survives(tmp_path, _case(pair, signal.SIGTERM))
 
 
+def test_what_was_being_written_when_the_power_went_is_in_the_film(tmp_path: Path) -> None:
+    _survives(tmp_path, Case((Kill(after_s=BOOKED_S + 3.4),), LONG, segment_s=10.0))
+
+
 @pytest.mark.parametrize(("number", "windows"), list(enumerate((ONE, ONE, ONE, BACK_TO_BACK, OVERLAPPING))))
 def test_films_survive_a_kill_at_any_moment(tmp_path: Path, number: int,
                                             windows: tuple[tuple[str, float, float], ...]) -> None:

@@ -1,0 +1,42 @@
+"""How long the event loop is held at a time, in CPU time, so that a busy machine does not count."""
+
+import asyncio
+import time
+from asyncio.events import Handle
+from typing import Any, Self
+
+
+class Holding:
+    """While it is entered: the longest and the total CPU time of the loop's callbacks, in s."""
+
+    def __init__(self) -> None:
+        self.longest_s = 0.0
+        self.total_s = 0.0
+        self.what = ""
+
+    def __enter__(self) -> Self:
+        self._real: Any = Handle._run
+        real = self._real
+
+        def run(handle: Handle) -> None:
+            before = time.thread_time()
+            real(handle)
+            took = time.thread_time() - before
+            self.total_s += took
+            if took > self.longest_s:
+                self.longest_s, self.what = took, repr(handle)
+
+        Handle._run = run  # type: ignore[method-assign]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        Handle._run = self._real  # type: ignore[method-assign]
+
+
+def in_the_loop() -> bool:
+    """Whether this is called from an event loop's thread while it runs."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -1,0 +1,39 @@
+"""The shape of the code: imports run downwards only, no file grows out of hand, and there is no junk room."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted((ROOT / "ezrec").rglob("*.py"))
+LONGEST = 500  # lines
+BANNED = ("util", "utils", "helper", "helpers", "manager", "common", "misc", "base")
+
+
+def test_imports_run_downwards_only_and_every_other_rule_of_the_layers_holds() -> None:
+    done = subprocess.run([sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()",
+                           "--no-cache"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 broken" in done.stdout
+    assert "imports run downwards only, and there is no other module KEPT" in done.stdout
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_a_file_is_short_enough_to_be_read(file: Path) -> None:
+    assert len(file.read_text("utf-8").splitlines()) <= LONGEST
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_a_file_is_named_for_what_it_does_and_opens_with_its_purpose(file: Path) -> None:
+    assert not set(BANNED) & set(file.stem.split("_"))
+    assert file.read_text("utf-8").startswith('"""')
+
+
+def test_a_task_has_a_file_of_its_name() -> None:
+    """File name = asyncio task name = the log key `task`: a log line names its file."""
+    names = {path.stem for path in (ROOT / "ezrec" / "tasks").glob("*.py")} | {"pipeline", "supervisor"}
+    text = "".join(path.read_text("utf-8") for path in (ROOT / "ezrec").rglob("*.py"))
+    said = {part.split('"')[1] for part in text.split("logs.get(")[1:] if part.startswith('"')}
+    assert said <= names | {"logs"}

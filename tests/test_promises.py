@@ -1,0 +1,125 @@
+"""The ten promises: which tests would fail without each, so that nobody removes one unnoticed; and promise 7 itself."""
+
+import asyncio
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ezrec.config import Settings
+from ezrec.domain.booking import Booking
+from ezrec.domain.clock import SECOND, SystemClock
+from ezrec.domain.stages import Stage
+from ezrec.store import Store
+from ezrec.supervisor import Supervisor
+from tests.fakes.holding import Holding, in_the_loop
+from tests.fakes.site import SETTINGS
+from tests.fakes.waiting import eventually
+
+TESTS = Path(__file__).parent
+
+PROMISES: dict[int, list[str]] = {
+    1: [  # file first and fsynced, then the row; row marked, file unlinked, row dropped
+        "adapters/test_segments.py::test_a_segment_is_synced_with_its_folder_before_it_is_handed_out",
+        "tasks/test_recording.py::test_a_segments_row_is_written_before_its_lane_counts_it_as_durable",
+        "tasks/test_cleanup.py::test_a_kill_between_the_steps_of_a_deletion_brings_no_segment_back",
+        "store/test_store.py::test_commits_wait_for_the_disk",
+        "whole/test_kill.py::test_a_film_survives_a_kill_before_a_durable_step_and_one_after_it",
+    ],
+    2: [  # a segment stays until every film that ever touched it is cleaned
+        "store/test_store.py::test_a_segment_is_unneeded_once_every_film_that_ever_touched_it_is_cleaned",
+        "tasks/test_cleanup.py::test_a_segment_that_two_films_touch_stays_until_both_are_cleaned",
+        "tasks/test_cleanup.py::test_a_segment_that_a_window_once_reached_stays_though_the_window_moved_away",
+    ],
+    3: [  # local files stay until the object is verified and the row is in
+        "tasks/test_cleanup.py::test_nothing_is_deleted_before_the_object_is_verified_and_the_row_is_in",
+    ],
+    4: [  # one booking, one object, one row
+        "tasks/test_upload.py::test_a_lost_answer_leaves_one_object_and_one_row",
+        "tasks/test_publish.py::test_an_answer_that_is_lost_leaves_one_row_that_never_changes",
+        "store/test_store.py::test_a_film_has_one_row_of_a_video_however_often_it_is_put",
+        "domain/test_schedule.py::test_a_booking_never_gets_a_second_film",
+        "whole/test_kill.py::test_films_survive_a_kill_at_any_moment",
+    ],
+    5: [  # what a kill may cost, and that it is stated
+        "domain/test_certificate.py::test_gaps_and_what_is_shown_make_up_the_window",
+        "domain/test_certificate.py::test_a_pause_between_two_runs_is_a_gap_of_both_that_says_where_the_cut_lies",
+        "whole/test_kill.py::test_a_film_survives_a_kill_before_a_durable_step_and_one_after_it",
+        "whole/test_kill.py::test_films_survive_a_kill_at_any_moment",
+    ],
+    6: [  # order, rate, synchrony, and every deviation counted
+        "domain/test_planning.py::test_every_seen_tick_is_planned_once_and_in_order",
+        "domain/test_certificate.py::test_a_frame_shown_on_both_sides_of_a_join_is_one_repeat_more",
+        "domain/test_certificate.py::test_frames_left_out_at_a_join_are_skips",
+        "whole/test_cameras.py::test_drift_and_drops_of_both_cameras_are_counted_and_cost_nothing_else",
+    ],
+    7: [  # the event loop is never held over 100 ms by ours
+        "test_promises.py::test_nothing_holds_the_event_loop_while_a_film_is_recorded_made_and_published",
+        "tasks/test_film_task.py::test_a_film_of_six_hours_never_holds_the_loop_and_costs_no_more_than_a_short_one",
+        "tasks/test_upload.py::test_hashing_does_not_hold_the_event_loop",
+    ],
+    8: [  # clock steps never cut, stretch or lose a recording
+        "domain/test_timeline.py::test_a_film_is_never_shorter_than_booked_and_never_absurdly_longer",
+        "domain/test_timeline.py::test_a_film_that_has_begun_keeps_its_start",
+        "tasks/test_recording.py::test_a_clock_that_steps_in_mid_film_neither_cuts_nor_loses_it",
+    ],
+    9: [  # room: no new work, cancelled first, published next, unpublished never
+        "tasks/test_recording.py::test_a_film_is_not_begun_when_the_disk_is_nearly_full_and_is_begun_once_there_is_room",
+        "tasks/test_cleanup.py::test_for_room_the_cancelled_go_first_then_the_published_and_the_unpublished_never",
+    ],
+    10: [  # everything from outside is validated at the border
+        "domain/test_booking.py::test_whatever_passes_as_an_id_is_one_plain_file_name",
+        "store/test_store.py::test_a_row_that_cannot_be_true_is_refused",
+        "adapters/test_local_storage.py::test_an_upload_id_never_becomes_a_path",
+        "tasks/test_recipe.py::test_a_logo_that_cannot_be_used_is_left_out_and_said",
+    ],
+}
+
+
+@pytest.mark.parametrize("number", range(1, 11))
+def test_a_promise_has_the_tests_that_would_fail_without_it(number: int) -> None:
+    for name in PROMISES[number]:
+        file, _, function = name.partition("::")
+        text = (TESTS / file).read_text("utf-8")
+        assert re.search(rf"^(async )?def {function}\(", text, re.MULTILINE), f"{name} is gone: what keeps the promise?"
+
+
+async def test_nothing_holds_the_event_loop_while_a_film_is_recorded_made_and_published(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise 7, in CPU time (so that a busy machine does not count), and no fsync in the loop's thread."""
+    settings = Settings(**{name: dict(keys) for name, keys in SETTINGS.items()}, paths={"data": tmp_path / "data"})
+    clock, synced = SystemClock(), list[Path]()
+
+    def watched(real: Callable[[int], None]) -> Callable[[int], None]:
+        def sync(handle: int) -> None:
+            if in_the_loop():
+                synced.append(Path(f"/proc/self/fd/{handle}").readlink())
+            real(handle)
+
+        return sync
+
+    monkeypatch.setattr(os, "fsync", watched(os.fsync))
+    monkeypatch.setattr(os, "fdatasync", watched(os.fdatasync))
+    supervisor = Supervisor(settings, clock)
+    running = asyncio.create_task(supervisor.run())
+    await supervisor.ready.wait()
+    synced.clear()
+    beside = await Store.open(tmp_path / "data" / "ezrec.db")
+    with Holding() as held:
+        starts_at = clock.wall_us() + round(1.2 * SECOND)
+        await beside.put_booking(Booking("match", "cli", starts_at, starts_at + 3 * SECOND, "scheduled"))
+
+        async def cleaned() -> bool:
+            film = await beside.film("match")
+            assert not (film and film.parked_reason), film
+            return bool(film and film.stage is Stage.CLEANED)
+
+        await eventually(cleaned, 60)
+        supervisor.stop()
+        assert await running == 0
+    await beside.close()
+    assert held.longest_s < 0.1, held.what
+    assert synced == []
+    print(f"held for {held.longest_s * 1e3:.1f} ms at most, {held.total_s:.2f} s in all")

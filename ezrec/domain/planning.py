@@ -65,11 +65,9 @@ def plan(stretches: Sequence[Stretch], rate: Fraction, chunk_ticks: int, done: S
             continue
         for first, end in seen_ticks(stretch, rate):
             tick = max(first, at[1]) if at and stretch.run == at[0] else first
-            final = tick_us(stretch.anchor_us, end, rate) + HOLD_US <= stretch.known_to_us
             while tick < end:
                 ticks = min(chunk_ticks, end - tick)
-                chunk_end_us = tick_us(stretch.anchor_us, tick + ticks, rate)
-                if chunk_end_us + HOLD_US > stretch.known_to_us or (ticks < chunk_ticks and not final):
+                if tick_us(stretch.anchor_us, tick + ticks, rate) + HOLD_US > stretch.known_to_us:
                     return
                 yield Chunk(number, stretch.run, tick, ticks)
                 number, tick = number + 1, tick + ticks

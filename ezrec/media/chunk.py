@@ -103,6 +103,8 @@ def _plan(job: ChunkJob, reels: Mapping[str, Reel]) -> dict[str, list[int]]:
         seen = _seen(job, reel.usable)
         ticks = [n for n in range(job.ticks) if seen[n]]
         chosen = pick(reel.times, [targets[n] for n in ticks], reel.period_us(float(SECOND / job.recipe.rate)))
+        if chosen:
+            reel.narrow(chosen[0], chosen[-1])
         plan[camera] = [-1] * job.ticks
         for n, index in zip(ticks, chosen, strict=True):
             plan[camera][n] = index

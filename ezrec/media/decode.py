@@ -64,6 +64,16 @@ class Reel:
         gaps = [later - earlier for earlier, later in pairwise(self.times)]
         return float(median(gaps)) if gaps else otherwise
 
+    def narrow(self, first: int, last: int) -> None:
+        """Let go of the segments that pictures `first` to `last` of `times` do not need."""
+        begin = max(bisect_right(self._starts(), self.times[first]) - 1, 0)
+        end = bisect_right(self._starts(), self.times[last])
+        self._clips = self._clips[begin:end]
+
+    def _starts(self) -> list[int]:
+        """When the first picture of each segment was taken."""
+        return [min(time for time in clip.times if time is not None) for clip in self._clips]
+
     def picture(self, index: int) -> tuple[int, VideoFrame]:
         """Picture `index` of `times` and its sensor time in µs; the good one before it if it is damaged.
 
@@ -118,8 +128,7 @@ class Reel:
 
     def _decoded(self, wanted_us: int) -> Iterator[tuple[int, VideoFrame]]:
         """The good pictures in order of time, beginning no later than the last one up to `wanted_us`."""
-        starts = [min(time for time in clip.times if time is not None) for clip in self._clips]
-        first = max(bisect_right(starts, wanted_us) - 1, 0)
+        first = max(bisect_right(self._starts(), wanted_us) - 1, 0)
         showable = set(self.times)
         for number, clip in enumerate(self._clips[first:]):
             start = clip.start_for(wanted_us) if number == 0 else 0

@@ -45,7 +45,8 @@ def video_stream(container: OutputContainer, recipe: Recipe) -> Any:
         "b-pyramid": "none",  # so that decoding order runs ahead of showing by one tick at most
         "thread_type": "frame",  # not PyAV's default, slices: they took a fifth more CPU
         "flags": "+global_header+bitexact+cgop",
-        "x264-params": f"crop-rect=0,0,{coded_width(recipe.canvas) - recipe.canvas.width},0",
+        # without a lookahead thread of its own: 40 MB less for a picture of 3840x1080, and no slower
+        "x264-params": f"crop-rect=0,0,{coded_width(recipe.canvas) - recipe.canvas.width},0:sync-lookahead=0",
         "color_range": "tv",
         "colorspace": "bt709",
         "color_primaries": "bt709",

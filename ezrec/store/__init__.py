@@ -179,8 +179,7 @@ class Store:
         """All films, or those in one of the stages, oldest window first."""
         marks = ",".join("?" * len(wanted))
         where = f"WHERE stage IN ({marks})" if wanted else ""
-        return [film_of(row) for row in await self._read(
-            f"SELECT * FROM film {where} ORDER BY starts_at, booking_id", *wanted)]
+        return await self._values(film_of, f"SELECT * FROM film {where} ORDER BY starts_at, booking_id", *wanted)
 
     async def film(self, booking_id: str) -> Film | None:
         """The film of a booking."""

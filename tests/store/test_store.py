@@ -304,20 +304,21 @@ async def test_a_segment_is_unneeded_once_every_film_that_ever_touched_it_is_cle
     """Promise 2."""
     s = 1_000_000
     await store.begin_run("boot", 0, 0)
-    inside, before, edge, behind = (segment(a * s, b * s) for a, b in ((100, 150), (0, 50), (50, 90), (400, 450)))
-    for one in (inside, before, edge, behind):
+    inside, before, edge, behind, others = (
+        segment(a * s, b * s) for a, b in ((100, 150), (0, 50), (50, 90), (400, 450), (600, 650)))
+    for one in (inside, before, edge, behind, others):
         await store.add_segment(one)
     await film_in(store, Stage.PUBLISHED, "shrunk")
     await store.put_span("shrunk", span(start_us=120 * s, end_us=140 * s, reach_from_us=90 * s, reach_to_us=420 * s))
     await film_in(store, Stage.CANCELLED, "other")
-    await store.put_span("other", span(start_us=140 * s, end_us=200 * s))
+    await store.put_span("other", span(start_us=140 * s, end_us=640 * s))
     assert await unneeded(store) == {before}  # `edge` ends where a window begins: its last frame is the nearest
     await store.step("other", Stage.CLEANED)
-    assert await unneeded(store) == {before}  # `shrunk` once reached as far as `behind`
+    assert await unneeded(store) == {before, others}  # `shrunk` once reached as far as `behind`
     await store.step("shrunk", Stage.CLEANED)
-    assert await unneeded(store) == {inside, before, edge, behind}
+    assert await unneeded(store) == {inside, before, edge, behind, others}
     assert await unneeded(store, (1, 90 * s)) == {before}  # the run still records
-    assert await unneeded(store, (2, 0)) == {inside, before, edge, behind}
+    assert await unneeded(store, (2, 0)) == {inside, before, edge, behind, others}
 
 
 async def unneeded(store: Store, *before: tuple[int, int]) -> set[Segment]:

@@ -143,9 +143,9 @@ def test_drift_and_drops_of_both_cameras_are_counted_and_cost_nothing_else(make:
 def test_a_camera_that_comes_back_for_more_than_half_of_the_window_makes_the_film_wide_again(make: MakeSite) -> None:
     site = make()
     site.faults(right={"absent": True})
-    starts, _ = start(site, 10.5)
-    site.wait_said("chunk joined")
-    assert time.time() < starts + 5, "too slow to say anything"
+    starts, ends = start(site, 14)
+    site.wait_said("recipe frozen", cameras=["left"])
+    assert time.time() < (starts + ends) / 2 - 1.5, "too late for the other half: this machine is too busy to tell"
     site.faults()
     certificate = finish(site)
     assert (certificate["layout"], certificate["generation"]) == ("wide", 2)
@@ -156,7 +156,7 @@ def test_a_camera_that_comes_back_for_more_than_half_of_the_window_makes_the_fil
 
 def test_a_camera_whose_stop_hangs_makes_the_process_leave_and_the_film_goes_on_afterwards(make: MakeSite) -> None:
     site = make()
-    starts, _ = start(site, 17.5)
+    starts, _ = start(site, 24)  # the call that hangs is given up after 10 s
     wait_wall(starts + 1.5)
     site.faults(right={"stalled": True, "stop_hangs_s": 3600})
     assert site.wait_dead() not in (0, None)

@@ -186,11 +186,13 @@ class Supervisor:
         found = await asyncio.gather(*(asyncio.to_thread(adopt, path, rates.get(path.parent.name, cameras[0].rate))
                                        for path in orphans))
         for path, sealed in zip(orphans, found, strict=True):
-            if sealed is None or not await store.offsets(sealed.run):
+            if not path.stat().st_size:  # killed between making the file and its first frame
+                files.remove(path)
+            elif sealed is None or not await store.offsets(sealed.run):
                 log.warning("orphan set aside", path=str(path), moved_to=str(set_aside(path)))
-                continue
-            await store.add_segment(sealed.row(self._data))
-            log.info("orphan adopted", camera=sealed.camera, run=sealed.run, frames=sealed.frames)
+            else:
+                await store.add_segment(sealed.row(self._data))
+                log.info("orphan adopted", camera=sealed.camera, run=sealed.run, frames=sealed.frames)
         await asyncio.to_thread(self._drop_temporary_files)
         await storage.sweep({film.upload_id for film in await store.films() if film.upload_id})
 

@@ -67,7 +67,8 @@ def plan(stretches: Sequence[Stretch], rate: Fraction, chunk_ticks: int, done: S
             tick = max(first, at[1]) if at and stretch.run == at[0] else first
             while tick < end:
                 ticks = min(chunk_ticks, end - tick)
-                if tick_us(stretch.anchor_us, tick + ticks, rate) + HOLD_US > stretch.known_to_us:
+                end_us = min(tick_us(stretch.anchor_us, tick + ticks, rate), stretch.end_us)
+                if end_us + HOLD_US > stretch.known_to_us:
                     return
                 yield Chunk(number, stretch.run, tick, ticks)
                 number, tick = number + 1, tick + ticks

@@ -38,6 +38,7 @@ from ezrec.tasks.recipe import Recipes
 
 log = logs.get("film")
 
+RENDER_LIMIT_S = 600  # for a chunk, waiting for a worker included: some hundred times what it takes
 ATTEMPTS = 3  # on each rung of the fallback ladder
 
 
@@ -321,7 +322,10 @@ class FilmMaking:
         out = self._data / row.path
         job = self._job(film, row, footage, str(out), str(folder / "poster.jpg") if number == 1 else None)
         try:
-            report: ChunkReport = await self._pool.run(render, job)
+            async with asyncio.timeout(RENDER_LIMIT_S):  # its end kills the worker
+                report: ChunkReport = await self._pool.run(render, job)
+        except TimeoutError:
+            return await self._failed(film, row, recipe, WorkerDied(f"no answer for {RENDER_LIMIT_S} s"))
         except (BadMedia, WorkerDied, MemoryError) as error:
             return await self._failed(film, row, recipe, error)
         await self._store.chunk_rendered(film.booking_id, film.generation, number, row.path, report, row.rung)

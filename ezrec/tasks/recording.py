@@ -95,7 +95,7 @@ class Recording:
                 try:
                     await self.run_once()
                 except RetryError as error:  # the disk is full, say: the cameras go on as they are
-                    log.error("windows not looked at, trying again", error=str(error))
+                    log.error("windows not looked at, trying again", error=str(error))  # noqa: TRY400 - foreseen
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_S):
                         await self._look.wait()
@@ -217,7 +217,8 @@ class Recording:
                 begun = await asyncio.shield(self._store.add_segment(sealed.row(self._data)))
                 break
             except RetryError as error:  # its file is safe: if the row never comes it is adopted at the next start
-                log.error("segment row not written, trying again", camera=sealed.camera, error=str(error))
+                log.error("segment row not written, trying again",  # noqa: TRY400 - foreseen
+                          camera=sealed.camera, error=str(error))
                 await asyncio.sleep(ROW_RETRY_S)
         self.lanes[sealed.camera].recorded(sealed)
         log.debug("segment sealed", camera=sealed.camera, run=sealed.run, start_us=sealed.start_us)

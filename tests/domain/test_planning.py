@@ -57,7 +57,8 @@ def plan_stepwise(stretches: Sequence[Stretch], rate: Fraction, chunk_ticks: int
                      for at, one in enumerate(stretches[:index + 1])]
             for chunk in plan(known, rate, chunk_ticks, done):
                 stretch = next(one for one in known if one.run == chunk.run)
-                assert tick_us(stretch.anchor_us, chunk.first_tick + chunk.ticks, rate) + HOLD_US <= stretch.known_to_us
+                end_us = min(tick_us(stretch.anchor_us, chunk.first_tick + chunk.ticks, rate), stretch.end_us)
+                assert end_us + HOLD_US <= stretch.known_to_us
                 done.append(chunk)
     return done
 
@@ -94,7 +95,8 @@ def test_nothing_is_planned_before_it_is_known(stretches: list[Stretch], rate: F
     chunks = list(plan(known, rate, size, ()))
     for chunk in chunks:
         if chunk.run == known[-1].run:
-            assert tick_us(known[-1].anchor_us, chunk.first_tick + chunk.ticks, rate) + HOLD_US <= mark
+            end_us = tick_us(known[-1].anchor_us, chunk.first_tick + chunk.ticks, rate)
+            assert min(end_us, known[-1].end_us) + HOLD_US <= mark
     assert chunks == list(plan(stretches, rate, size, ()))[:len(chunks)]
 
 
@@ -165,3 +167,11 @@ def test_a_film_whose_run_is_gone_does_not_hold(stretches: list[Stretch], rate: 
 def test_a_film_is_complete_once_nothing_can_still_add_a_tick(pairs: list[Interval]) -> None:
     stretches = [Stretch(run, 0, 0, end, {}, end + HOLD_US + known - 50) for run, (end, known) in enumerate(pairs)]
     assert complete(stretches) == all(known >= 50 for _, known in pairs)
+
+
+@given(stretch_of(1), RATES, st.integers(1, 200), st.integers(0, 100))
+def test_a_film_that_is_complete_has_all_its_ticks_planned(stretch: Stretch, rate: Fraction, size: int,
+                                                           late: int) -> None:
+    known = [replace(stretch, known_to_us=stretch.end_us + HOLD_US + late * MS)]  # its last tick may end later
+    assert complete(known)
+    assert ticks_of(list(plan(known, rate, size, []))) == seen_by_brute_force(known, rate)

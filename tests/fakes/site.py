@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping
 from contextlib import closing
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +168,7 @@ class Site:
         return self.book_at(booking_id, now + start_s, now + end_s, status)
 
     def book_at(self, booking_id: str, starts: float, ends: float, status: str = "scheduled") -> tuple[float, float]:
-        """Book (or change) a window given in UTC seconds, as `ezrec bookings add` would but without its start-up time."""
+        """Book (or change) a window given in UTC seconds, as `ezrec bookings add` would, but at once."""
         if not (self.data / "ezrec.db").exists():
             self.data.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(self.data / "ezrec.db")) as db:
@@ -227,7 +228,8 @@ class Site:
     def look_at(self, booking_id: str) -> tuple[dict[str, Any], Seen]:
         """A published film's certificate, and what its pictures say when it is decoded from end to end."""
         film = self.film(booking_id)
-        assert film and film["certificate"] and film["object_key"], film
+        assert film is not None, f"no film of {booking_id}"
+        assert film["certificate"], film
         recipe = json.loads(film["recipe"])
         intro = recipe["intro"]["ticks"] if recipe["intro"] else 0
         cameras = [view["camera"] for view in recipe["canvas"]["views"]]
@@ -236,7 +238,8 @@ class Site:
     def check(self, booking_id: str) -> tuple[dict[str, Any], Seen]:
         """What must hold of every published film: one object, one row, no leftovers, and a certificate that is true."""
         film = self.film(booking_id)
-        assert film and film["stage"] == "cleaned" and not film["parked_reason"], film
+        assert film is not None, f"no film of {booking_id}"
+        assert (film["stage"], film["parked_reason"]) == ("cleaned", None), film
         mine = [path for path in self.films_in_library() if path.name.split(".")[0] == booking_id]
         assert mine == [self.library / film["object_key"]]
         assert len(self.rows("SELECT 1 FROM video WHERE booking_id = ?", booking_id)) == 1
@@ -275,7 +278,7 @@ def check_certificate(certificate: dict[str, Any], seen: Seen) -> None:
         assert sum(one is not None for one in counters) == said["shown_ticks"], camera
         assert sum(one is None for one in counters) == said["filled_ticks"], camera
         repeats = skips = at_cuts = 0
-        for tick, (one, other) in enumerate(zip(counters, counters[1:], strict=False), start=1):
+        for tick, (one, other) in enumerate(pairwise(counters), start=1):
             if one is None or other is None:
                 continue
             moved = (other - one) % (1 << 24)
@@ -296,7 +299,8 @@ def _seconds(text: str) -> float:
 
 def _toml(lines: list[str], name: str, keys: Mapping[str, Any]) -> None:
     tables = {key: value for key, value in keys.items() if isinstance(value, Mapping)}
-    lists = {key: value for key, value in keys.items() if isinstance(value, list) and value and isinstance(value[0], dict)}
+    lists = {key: value for key, value in keys.items()
+             if isinstance(value, list) and value and isinstance(value[0], dict)}
     lines.append(f"[{name}]")
     lines += [f"{key} = {json.dumps(value)}" for key, value in keys.items() if key not in tables and key not in lists]
     for key, rows in lists.items():

@@ -167,6 +167,9 @@ def test_what_a_crash_left_unfinished_is_gone_after_the_next_start_and_footage_i
     for path in (*rubbish, garbage):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"no film at all" * 100)
+    rubbish.append(site.data / "segments/1/right/123456.ts")  # made, and not written to yet
+    rubbish[-1].parent.mkdir(parents=True)
+    rubbish[-1].touch()
     site.start()
     site.wait_said("ready")
     assert [path for path in rubbish if path.exists()] == []

@@ -294,8 +294,9 @@ def test_the_bookings_file_may_be_edited_torn_and_lost_while_the_recorder_runs(
 
     write(file, running, other | {"end_time": iso(starts + 3)}, soon("one"), soon("two"))
     site.wait_said("booking changed too late, its film stays as it is", booking="other")
+    wait_until(lambda: site.film("two"), what="the last booking to be known")
     write(file)
-    wait_until(lambda: site.film("two") is None, what="the withdrawn booking to go")
+    site.wait_said("all bookings gone at once", times=2)
     assert [line["count"] for line in site.said("all bookings gone at once")] == [2, 2]  # not those that are over
     assert site.stop() == 0
     write(file, running, other | {"end_time": iso(starts + 3)}, row("new", time.time(), time.time() + 3600))

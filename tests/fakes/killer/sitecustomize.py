@@ -30,7 +30,7 @@ def _matches(line: bytes) -> bool:
 
 
 def _killing_write(fd: int, data: bytes) -> int:
-    global _seen
+    global _seen  # noqa: PLW0603 - there is one program in a process
     written = _write(fd, data)
     if fd == 1 and any(_matches(line) for line in bytes(data).splitlines()):
         _seen += 1

@@ -116,9 +116,11 @@ class Recording:
         self.looked_us = now = self._clock.mono_us()
         await self._follow_clock(now)
         wanted, ends = False, []
-        films = await self._store.films(*CHANGEABLE)
+        films = await self._store.films(*CHANGEABLE, Stage.RECORDED)
         spans = await self._store.spans_in(*CHANGEABLE)
         for film in films:
+            if film.stage is Stage.RECORDED:
+                continue  # its window may still be open, if it was called off and then retried: it waits for footage
             span = await self._lay(film, spans.get(film.booking_id, ()), now)
             if self._over(film, span, now):
                 await self._close(film)

@@ -19,7 +19,7 @@ demo: $(READY)  ## record a made-up match with two simulated cameras and show th
 	@$(PY) -m ezrec demo $(ARGS)
 
 test: $(READY)  ## run all tests (ARGS="tests/test_config.py" for some)
-	$(PY) -m pytest -n 4 $(ARGS)
+	$(PY) -m pytest -n 3 $(ARGS)
 
 check: $(READY)  ## ruff, mypy and the import rules
 	$(PY) -m ruff check .

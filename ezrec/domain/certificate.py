@@ -13,7 +13,7 @@ from typing import Any
 from ezrec.domain.clock import SECOND
 from ezrec.domain.film import CameraShare, ChunkReport, Recipe, Rung, tick_us
 from ezrec.domain.planning import Chunk, Stretch
-from ezrec.domain.timeline import Interval, Segment, clip, common, length, union, without
+from ezrec.domain.timeline import Interval, clip, common, length, union, without
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,6 @@ class Evidence:
     stretches: Sequence[Stretch]
     begun_us: Mapping[int, int]  # run → the offset (UTC = monotonic + offset) at which the film began there
     chunks: Sequence[Rendered]
-    segments: Sequence[Segment]
     periods_us: Mapping[str, Fraction]  # camera → its frame period
     generation: int = 1
     notes: Sequence[str] = field(default=())
@@ -101,16 +100,13 @@ def _camera(evidence: Evidence, camera: str) -> dict[str, Any]:
     shares = [rendered.report.cameras.get(camera, CameraShare()) for rendered in evidence.chunks]
     repeats, skips = _at_joins(evidence, camera)
     rate = evidence.recipe.rate
-    windows = {stretch.run: (stretch.start_us, stretch.end_us) for stretch in evidence.stretches}
-    touching = [s for s in evidence.segments if s.camera == camera and s.run in windows
-                and s.start_us < windows[s.run][1] and s.end_us > windows[s.run][0]]
     return {
         "minutes": round(sum(share.shown for share in shares) / float(rate) / 60, 3),
         "shown_ticks": sum(share.shown for share in shares),
         "filled_ticks": sum(share.filled for share in shares),
         "repeats": sum(share.repeats for share in shares) + repeats,
         "skips": sum(share.skips for share in shares) + skips,
-        "drops": sum(segment.dropped for segment in touching),
+        "drops": sum(share.drops for share in shares),
         "corrupt": sum(share.corrupt for share in shares),
     }
 

@@ -164,6 +164,7 @@ class CameraShare:
     filled: int = 0  # ticks without: its half was filled
     repeats: int = 0  # ticks that show the same frame as the tick before
     skips: int = 0  # frame times that lie between two shown frames and are not shown (drops included)
+    drops: int = 0  # frame times at which the camera delivered nothing, though it did before and after
     corrupt: int = 0  # packets or frames that could not be decoded
     first_us: int | None = None  # sensor time of the first and the last frame shown, run-monotonic µs
     last_us: int | None = None

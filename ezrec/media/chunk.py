@@ -7,6 +7,7 @@ Limits: footage has no B-frames; a chunk is some seconds long (its packets are h
 import gc
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +18,7 @@ from av.video.frame import VideoFrame
 
 from ezrec.domain.errors import BadMedia
 from ezrec.domain.film import SECOND, CameraShare, Canvas, ChunkJob, ChunkReport, Footage, Rung, tick_us
-from ezrec.domain.timeline import coverage
+from ezrec.domain.timeline import HOLD_US, coverage
 from ezrec.media.compose import HYSTERESIS_US, Composer, pick
 from ezrec.media.decode import READING, Reel
 from ezrec.media.encode import MUXER, coded_frame, finish, put_in_place, shown_part, video_stream
@@ -65,7 +66,7 @@ def _render(job: ChunkJob) -> ChunkReport:
             size = Path(temporary).stat().st_size
     except LibavError as error:
         raise translated(error, job.out, "cannot be encoded") from error
-    return _report(size, shown, reels, float(SECOND / job.recipe.rate))
+    return _report(size, shown, reels, job)
 
 
 def _cameras(canvas: Canvas, rung: Rung) -> list[str]:
@@ -159,12 +160,13 @@ def _check(path: str, ticks: int) -> None:
         raise BadMedia(f"{path}: came out with {len(keys)} pictures in place of {ticks}, or without a key frame")
 
 
-def _report(size: int, shown: _Shown, reels: Mapping[str, Reel], tick_period_us: float) -> ChunkReport:
+def _report(size: int, shown: _Shown, reels: Mapping[str, Reel], job: ChunkJob) -> ChunkReport:
+    tick_period_us = float(SECOND / job.recipe.rate)
     periods = {camera: reel.period_us(tick_period_us) for camera, reel in reels.items()}
-    shares = {
-        camera: _share(times, periods.get(camera, tick_period_us), reels[camera].corrupt if camera in reels else 0)
-        for camera, times in shown.items()
-    }
+    shares = {camera: CameraShare(filled=job.ticks) for camera in shown}
+    for camera, reel in reels.items():
+        drops = _drops(reel.times, periods[camera], job)
+        shares[camera] = replace(_share(shown[camera], periods[camera]), drops=drops, corrupt=reel.corrupt)
     both = apart = worst = 0
     for row in zip(*shown.values(), strict=True):
         seen = [(camera, time) for camera, time in zip(shown, row, strict=True) if time is not None]
@@ -177,7 +179,15 @@ def _report(size: int, shown: _Shown, reels: Mapping[str, Reel], tick_period_us:
     return ChunkReport(bytes=size, cameras=shares, both=both, apart=apart, worst_us=worst)
 
 
-def _share(times: Sequence[int | None], period_us: float, corrupt: int) -> CameraShare:
+def _drops(times: Sequence[int], period_us: float, job: ChunkJob) -> int:
+    """How many frames are missing between those of a camera that fall into the chunk; a hole that is a gap is none."""
+    from_us = tick_us(job.anchor_us, job.first_tick, job.recipe.rate)
+    to_us = tick_us(job.anchor_us, job.first_tick + job.ticks, job.recipe.rate)
+    return sum(max(0, round((now - before) / period_us) - 1) for before, now in pairwise(times)
+               if from_us <= now < to_us and now - before < HOLD_US)
+
+
+def _share(times: Sequence[int | None], period_us: float) -> CameraShare:
     """Count what one camera gave: `times` holds the sensor time of the picture at each tick, None where filled."""
     seen = [time for time in times if time is not None]
     repeats = skips = 0
@@ -190,7 +200,6 @@ def _share(times: Sequence[int | None], period_us: float, corrupt: int) -> Camer
         filled=len(times) - len(seen),
         repeats=repeats,
         skips=skips,
-        corrupt=corrupt,
         first_us=seen[0] if seen else None,
         last_us=seen[-1] if seen else None,
     )

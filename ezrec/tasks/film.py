@@ -430,13 +430,10 @@ class FilmMaking:
         self._grown()
 
     async def _certificate(self, film: Film, plan: _Plan, footage: FilmFootage) -> str:
-        segments = [one for span in footage.spans
-                    for one in await self._store.segments(span.run, span.start_us - HOLD_US, span.end_us + HOLD_US)]
-
         def write() -> str:
             rendered = [Rendered(row.chunk, report, row.rung) for row in plan.rows if (report := row.report)]
             evidence = Evidence(film.starts_at, film.ends_at, _recipe(film), footage.stretches,
-                                {span.run: span.begun_us for span in footage.spans}, rendered, segments,
+                                {span.run: span.begun_us for span in footage.spans}, rendered,
                                 {camera: SECOND / rate for camera, rate in self._rates.items()}, film.generation)
             return json.dumps(certify(evidence), sort_keys=True)
 

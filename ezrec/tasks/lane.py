@@ -25,7 +25,7 @@ log = logs.get("recording")
 CALL_LIMIT_S = 10.0  # for every blocking call on a camera
 FLUSH_LIMIT_S = 10.0  # for the writer to seal what it holds
 LOOK_S = 0.1  # how often a streaming camera is looked at
-FIRST_RETRY_S = 1.0
+FIRST_RETRY_S = 0.5
 
 
 class Thread:

@@ -11,7 +11,7 @@ from ezrec.domain.certificate import Evidence, Rendered, certify, gaps, utc
 from ezrec.domain.clock import SECOND
 from ezrec.domain.film import CameraShare, Canvas, ChunkReport, Encoder, Intro, Recipe, Rung, View, tick_us
 from ezrec.domain.planning import Chunk, Stretch, plan
-from ezrec.domain.timeline import HOLD_US, Interval, Segment, union
+from ezrec.domain.timeline import HOLD_US, Interval, union
 
 RATE = Fraction(30)
 TICK = Fraction(SECOND, 30)
@@ -24,7 +24,7 @@ FOR_EVER = 1 << 62
 def evidence(stretches: list[Stretch], begun: dict[int, int], seconds: float, recipe: Recipe = WIDE,
              **more: Any) -> Evidence:
     return Evidence(UTC0, UTC0 + round(seconds * SECOND), recipe, stretches, begun, more.pop("chunks", ()),
-                    more.pop("segments", ()), more.pop("periods_us", {}), **more)
+                    more.pop("periods_us", {}), **more)
 
 
 def stretch(seen: dict[str, list[tuple[float, float]]], start: float, end: float, run: int = 1) -> Stretch:
@@ -160,24 +160,17 @@ def test_neither_a_cut_nor_a_gap_at_a_join_counts_as_skips() -> None:
 def test_what_the_chunks_told_is_summed_up(told: list[tuple[int, int]]) -> None:
     assume(any(both for both, _ in told))
     chunks = [rendered(number, 1000 * number, 60, both=both, apart=min(apart, both), worst_us=apart,
-                       left=CameraShare(shown=both, filled=60 - both, corrupt=apart))
+                       left=CameraShare(shown=both, filled=60 - both, corrupt=apart, drops=both))
               for number, (both, apart) in enumerate(told, 1)]
     certificate = certify(evidence([stretch({"left": [(0, 10)]}, 0, 10)], {1: UTC0}, 10, chunks=chunks))
     left = certificate["cameras"]["left"]
-    assert (left["shown_ticks"], left["corrupt"]) == (sum(both for both, _ in told), sum(apart for _, apart in told))
+    assert left["shown_ticks"] == left["drops"] == sum(both for both, _ in told)
+    assert left["corrupt"] == sum(apart for _, apart in told)
     assert left["filled_ticks"] == 60 * len(told) - left["shown_ticks"]
     assert certificate["sync"]["ticks_of_both"] == left["shown_ticks"]
     assert certificate["sync"]["apart"] == sum(min(pair) for pair in told)
     assert certificate["sync"]["worst_ms"] == max(apart for _, apart in told) / 1000
     assert certificate["film_seconds"] == 2 * len(told)
-
-
-def test_drops_are_those_of_the_segments_that_touch_the_window() -> None:
-    segments = [Segment("left", 1, start * SECOND, (start + 1) * SECOND, 30, drops, 1, f"{start}", ())
-                for start, drops in ((-2, 100), (-1, 50), (3, 2), (9, 3), (10, 70))]
-    segments += [replace(segments[2], camera="right", dropped=9), replace(segments[2], run=8, dropped=9)]
-    certificate = certify(evidence([stretch({"left": [(0, 10)]}, 0, 10)], {1: UTC0}, 10, SINGLE, segments=segments))
-    assert certificate["cameras"]["left"]["drops"] == 5
 
 
 def test_fallbacks_skipped_media_and_generations_are_said() -> None:

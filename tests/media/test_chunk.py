@@ -86,7 +86,7 @@ def test_dropped_frames_are_counted_as_the_counters_show_them(job: Jobs, footage
     steps = np.diff(left)
     assert right == left  # the right half shows what is nearest to the left half's picture
     assert share.repeats == int((steps == 0).sum()) == 3
-    assert share.skips == int((steps[steps > 0] - 1).sum()) == 3
+    assert share.skips == share.drops == int((steps[steps > 0] - 1).sum()) == 3
 
 
 def test_a_slower_camera_repeats_and_a_faster_one_skips(job: Jobs, footage: Shoot, tools: Any) -> None:

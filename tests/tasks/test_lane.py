@@ -245,7 +245,7 @@ async def test_the_pauses_between_two_tries_grow_up_to_the_setting(rig: Rig, wha
     rig.camera.fails[what] = lost
     rig.lane.want(True)
     await rig.until(lambda: len(rig.pauses) >= 6)
-    assert rig.pauses[:6] == [1, 2, 4, 8, 8, 8]
+    assert rig.pauses[:6] == [0.5, 1, 2, 4, 8, 8]
     assert rig.camera.did.count("close") >= 5  # the device is given back each time
     assert not rig.lane.streaming
 
@@ -263,7 +263,7 @@ async def test_a_camera_that_has_worked_long_enough_is_tried_again_at_once_when_
     rig.lane.want(True)
     await rig.until(lambda: rig.lane.restarts >= 5)
     retries = [pause for pause in rig.pauses if pause != lane_module.LOOK_S]
-    assert retries[:5] == [1, 2, 4, 1, 2]
+    assert retries[:5] == [0.5, 1, 2, 0.5, 1]
 
 
 async def test_a_setting_shorter_than_the_first_pause_is_kept_from_the_first(monkeypatch: pytest.MonkeyPatch) -> None:

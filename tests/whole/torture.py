@@ -170,7 +170,7 @@ def _run(folder: Path, case: Case, outcome: Outcome) -> None:
             ready = wait_until(lambda since=since: _line(site, since, "ready") or not site.alive(), LIMIT_S, "ready")
             if not first_at:
                 busy_s = max(0.0, (_mono_us() - started_us[0]) / 1e6 - START_S)
-                first_at, scale = time.time() + BOOKED_S + busy_s, 1 + len(case.kills) * busy_s / 3
+                first_at, scale = time.time() + BOOKED_S + busy_s, 1 + len(case.kills) * (busy_s + 1) / 3 - 1 / 3
                 for booking_id, start, end in case.windows:
                     site.book_at(booking_id, first_at + start * scale, first_at + end * scale)
                 kill = kill and replace(kill, after_s=kill.after_s + busy_s)

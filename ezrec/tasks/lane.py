@@ -100,15 +100,14 @@ class Lane:
         self._unwanted.set()
         self._active = False  # between the first call to open and the end of stop and flush
         self._alive_us = 0  # when the camera last gave a sign of life, or was first asked for one
+        self._newest_us = 0  # sensor time of the newest frame, whether it is written yet or not: a disk may stall
         self._durable_us = 0  # the end of the newest segment that has a row
         self._given_up_us = 0  # frames for a time before this are not taken any more
 
     @property
     def streaming(self) -> bool:
         """Whether frames came within the last stall limit."""
-        last = self._writer.last_frame_us
-        return self._active and last is not None and (
-            self._clock.mono_us() - last < self._settings.stall_s * SECOND)
+        return self._active and self._clock.mono_us() - self._newest_us < self._settings.stall_s * SECOND
 
     @property
     def idle(self) -> bool:
@@ -117,7 +116,7 @@ class Lane:
 
     def last_frame_us(self) -> int:
         """Sensor time of the newest frame, run-monotonic µs; 0 if none came yet."""
-        return self._writer.last_frame_us or 0
+        return self._newest_us
 
     def want(self, wanted: bool) -> None:
         """Turn the lane on or off; it gets there by itself."""
@@ -150,7 +149,7 @@ class Lane:
         pending = [start for start in (oldest, *tuple(self._unrecorded)) if start is not None]
         if pending:
             return min(pending)
-        last = max(self._alive_us, self._writer.last_frame_us or 0)
+        last = max(self._alive_us, self._newest_us)
         if not self._active or now - last > self._settings.lost_s * SECOND:
             self._given_up_us = now
         return max(self._durable_us, self._given_up_us)
@@ -194,7 +193,7 @@ class Lane:
             await self._thread.call(lambda: self.camera.start(self._take), CALL_LIMIT_S)
             started_us = self._clock.mono_us()
             while not self._unwanted.is_set():
-                silent_us = self._clock.mono_us() - max(started_us, self._writer.last_frame_us or 0)
+                silent_us = self._clock.mono_us() - max(started_us, self._newest_us)
                 if silent_us > self._settings.stall_s * SECOND:
                     raise CameraLost(f"no frame for {silent_us / SECOND:.1f} s")
                 await self._pause(LOOK_S)
@@ -220,7 +219,8 @@ class Lane:
     def _take(self, frame: Frame) -> None:
         """The camera's sink, on its thread: never blocks, never raises."""
         self.delivered += 1
-        if frame.sensor_ns // 1000 < self._given_up_us:
+        self._newest_us = frame.sensor_ns // 1000
+        if self._newest_us < self._given_up_us:
             self.late_frames += 1
             return
         self._writer.put(frame)

@@ -367,3 +367,12 @@ async def test_segments_are_handed_over_in_the_loop(rig: Rig) -> None:
     await asyncio.to_thread(rig.seals, 1000 * S, 1001 * S)
     await eventually(lambda: _is(threads))
     assert threads == [threading.main_thread().name]
+
+
+async def test_a_disk_that_stalls_does_not_make_its_camera_count_as_silent(rig: Rig) -> None:
+    rig.writer.put = lambda _frame: None  # type: ignore[method-assign]  # the queue takes it, the disk does not
+    rig.on_pause = lambda: (rig.sees(rig.now), rig.lane.want(len(rig.pauses) < 60))[0]
+    rig.lane.want(True)
+    await rig.until(lambda: rig.lane.idle)
+    assert rig.now > 1000 * S + 3 * S
+    assert rig.lane.restarts == 0

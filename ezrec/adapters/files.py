@@ -6,12 +6,14 @@ adapter meets its callers.
 """
 
 import errno
+import io
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from ezrec.domain.errors import EzrecError, ParkError, RetryError
 
@@ -68,8 +70,8 @@ def _fsync(path: Path, flags: int) -> None:
         os.close(handle)
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Put `data` at `path`, replacing what is there, so that a reader or a crash sees the old bytes or the new ones.
+def write_atomically(path: Path, data: bytes | BinaryIO) -> None:
+    """Put `data` (or what an open file holds) at `path`; a reader or a crash sees the old bytes or the new ones.
 
     The file's mode is 0o644 whatever the umask. Its folder must exist.
     """
@@ -78,7 +80,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     try:
         with temporary.open("xb") as file:
             os.fchmod(file.fileno(), 0o644)
-            file.write(data)
+            shutil.copyfileobj(io.BytesIO(data) if isinstance(data, bytes) else data, file)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

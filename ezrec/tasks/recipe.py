@@ -134,14 +134,15 @@ class Recipes:
                 raise BadMedia(f"{file} is not a file")
             if status.st_size > MAX_MEDIA_BYTES:
                 raise BadMedia(f"{file} is larger than {MAX_MEDIA_BYTES >> 20} MB")
-            content = file.read_bytes()
+            with file.open("rb") as content:
+                sha256 = hashlib.file_digest(content, "sha256").hexdigest()
         except OSError as error:
             raise BadMedia(f"{file} cannot be read: {error.strerror}") from error
-        sha256 = hashlib.sha256(content).hexdigest()
         kept = self._media / f"{sha256}{file.suffix.lower()}"
         if not kept.exists():
             files.make_folders(self._media)
-            files.write_atomically(kept, content)
+            with file.open("rb") as content:
+                files.write_atomically(kept, content)
         return kept, sha256
 
 

@@ -25,7 +25,7 @@ PROMISES: dict[int, list[str]] = {
         "adapters/test_segments.py::test_a_segment_is_synced_with_its_folder_before_it_is_handed_out",
         "tasks/test_recording.py::test_a_segments_row_is_written_before_its_lane_counts_it_as_durable",
         "tasks/test_cleanup.py::test_a_kill_between_the_steps_of_a_deletion_brings_no_segment_back",
-        "store/test_store.py::test_commits_wait_for_the_disk",
+        "store/test_store_beside_others.py::test_commits_wait_for_the_disk",
         "whole/test_kill.py::test_a_film_survives_a_kill_before_a_durable_step_and_one_after_it",
     ],
     2: [  # a segment stays until every film that ever touched it is cleaned

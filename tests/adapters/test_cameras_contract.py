@@ -15,28 +15,11 @@ from ezrec.adapters.cameras.encoder import new_picture, planes_of
 from ezrec.adapters.cameras.replay import ReplayCamera
 from ezrec.adapters.cameras.simulated import SimulatedCamera
 from ezrec.domain.clock import SystemClock
+from tests.fakes.caught import Caught
 
 SIZE = (320, 180)
 LIMIT_S = 10.0
 KEYFRAME_S = 0.2
-
-
-class Caught:
-    """A sink that remembers, and can be waited for."""
-
-    def __init__(self) -> None:
-        self.frames: list[Frame] = []
-        self.more = threading.Condition()
-
-    def __call__(self, frame: Frame) -> None:
-        with self.more:
-            self.frames.append(frame)
-            self.more.notify_all()
-
-    def wait(self, number: int) -> list[Frame]:
-        with self.more:
-            assert self.more.wait_for(lambda: len(self.frames) >= number, LIMIT_S), "no frames"
-            return list(self.frames)
 
 
 def simulated(_folder: Path) -> Camera:

@@ -1,7 +1,6 @@
 """Replay cameras show the picture that the clock asks for, upright and with even sides, or refuse the file."""
 
 import struct
-import threading
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,28 +14,11 @@ from ezrec.adapters.cameras.encoder import new_picture, planes_of
 from ezrec.adapters.cameras.replay import ReplayCamera, inspect, turn_of
 from ezrec.domain.clock import SystemClock
 from ezrec.domain.errors import BadMedia
+from tests.fakes.caught import Caught
 
 LIMIT_S = 10.0
 SIZE = (320, 180)
 QUARTER = {0: (1, 0), 1: (0, 1), 2: (-1, 0), 3: (0, -1)}  # cos and sin of the clockwise angle
-
-
-class Caught:
-    """A sink that remembers, and can be waited for."""
-
-    def __init__(self) -> None:
-        self.frames: list[Frame] = []
-        self.more = threading.Condition()
-
-    def __call__(self, frame: Frame) -> None:
-        with self.more:
-            self.frames.append(frame)
-            self.more.notify_all()
-
-    def wait(self, number: int) -> list[Frame]:
-        with self.more:
-            assert self.more.wait_for(lambda: len(self.frames) >= number, LIMIT_S), "no frames"
-            return list(self.frames)
 
 
 def film(path: Path, frames: int, pix_fmt: str = "yuv420p") -> Path:

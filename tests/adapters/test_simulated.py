@@ -15,27 +15,10 @@ from ezrec.adapters.cameras.court import counter_at, due_us, index_at, read_coun
 from ezrec.adapters.cameras.encoder import planes_of
 from ezrec.adapters.cameras.simulated import Faults, FaultsFile, SimulatedCamera, faults_of
 from ezrec.domain.clock import SystemClock
+from tests.fakes.caught import Caught
 
 RATE = Fraction(50)
 LIMIT_S = 10.0
-
-
-class Caught:
-    """A sink that remembers, and can be waited for."""
-
-    def __init__(self) -> None:
-        self.frames: list[Frame] = []
-        self.more = threading.Condition()
-
-    def __call__(self, frame: Frame) -> None:
-        with self.more:
-            self.frames.append(frame)
-            self.more.notify_all()
-
-    def wait(self, number: int) -> list[Frame]:
-        with self.more:
-            assert self.more.wait_for(lambda: len(self.frames) >= number, LIMIT_S), "no frames"
-            return list(self.frames)
 
 
 def until(condition: Callable[[], bool]) -> None:

@@ -1,88 +1,22 @@
-"""The store on real SQLite: what it keeps, what it refuses, and that nothing is ever half done."""
+"""The store on real SQLite: what it keeps, and what it refuses."""
 
-import asyncio
-import os
-import signal
 import sqlite3
-import subprocess
-import sys
-import textwrap
-from collections.abc import AsyncIterator
-from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import ezrec.store
-from ezrec.domain.booking import Booking
-from ezrec.domain.errors import IllegalStep, LeaveError, RetryError
+from ezrec.domain.errors import IllegalStep
 from ezrec.domain.film import CameraShare, Canvas, ChunkReport, Encoder, Film, Recipe, Rung, View
 from ezrec.domain.planning import Chunk
 from ezrec.domain.stages import STEPS, Stage
-from ezrec.domain.timeline import Offset, Segment, Span
-from ezrec.store import Store, StoreMissing
+from ezrec.domain.timeline import Offset, Segment
+from ezrec.store import Store
 from ezrec.store.rows import ChunkRow, PartRow
-from tests.fakes.waiting import eventually, wait_until
+from tests.fakes.records import booking, film_in, rows, segment, span
 
-ROOT = Path(__file__).parents[2]
 RECIPE = Recipe(30, Canvas(320, 180, (View("left", 0, 320, 180),)), Encoder())  # type: ignore[arg-type]
 REPORT = ChunkReport(77, {"left": CameraShare(shown=60)}, both=3)
-
-
-class Hand:
-    """A clock that is set by hand."""
-
-    us = 1000
-
-    def mono_us(self) -> int:
-        return self.us
-
-    def wall_us(self) -> int:
-        return self.us
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "ezrec.db"
-
-
-@pytest.fixture
-async def store(path: Path) -> AsyncIterator[Store]:
-    made = await Store.open(path, clock=Hand(), create=True, migrate=True)
-    yield made
-    await made.close()
-
-
-def booking(booking_id: str = "b", source: str = "cli", starts_at: int = 10, **more: Any) -> Booking:
-    return Booking(booking_id, source, starts_at, starts_at + 10, more.pop("status", "scheduled"), more)
-
-
-def segment(start_us: int, end_us: int, camera: str = "left", run: int = 1, **more: Any) -> Segment:
-    return Segment(camera, run, start_us, end_us, 30, 2, 900, f"segments/{run}/{camera}/{start_us}.ts", **more)
-
-
-def span(run: int = 1, start_us: int = 100, end_us: int = 200, **more: int) -> Span:
-    return Span(run, 5, start_us, end_us, start_us, more.get("reach_from_us", start_us),
-                more.get("reach_to_us", end_us))
-
-
-async def film_in(store: Store, stage: Stage, booking_id: str = "b") -> Film:
-    """A film that has come to `stage` by legal steps."""
-    await store.add_film(booking_id, f"r-{booking_id}", 100, 200)
-    ways = {Stage.BOOKED: ()}
-    while stage not in ways:
-        ways |= {to: (*way, to) for now, way in ways.items() for to in STEPS[now] if to not in ways}
-    for to in ways[stage]:
-        await store.step(booking_id, to)
-    film = await store.film(booking_id)
-    assert film
-    return film
-
-
-def rows(path: Path, sql: str) -> list[tuple[Any, ...]]:
-    with closing(sqlite3.connect(path)) as db:
-        return db.execute(sql).fetchall()
 
 
 # ---- bookings and films
@@ -412,174 +346,3 @@ async def test_a_row_that_cannot_be_true_is_refused(store: Store, sql: str) -> N
     with pytest.raises(sqlite3.IntegrityError):
         await store._do(sql)
     await store.tell("b", "the store goes on")
-
-
-async def test_commits_wait_for_the_disk(store: Store) -> None:
-    assert [value for pragma in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
-            for (value,) in await store._read(f"PRAGMA {pragma}")] == ["wal", 2, 1, ezrec.store.BUSY_MS]
-
-
-# ---- whole or not at all
-
-
-async def test_a_transaction_whose_caller_is_cancelled_at_any_point_is_whole_or_not_there(store: Store) -> None:
-    await film_in(store, Stage.RECORDING)
-    for turns in range(40):
-        caller = asyncio.create_task(store.next_generation("b", "moved"))
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        caller.cancel()
-        await asyncio.gather(caller, return_exceptions=True)
-        film, story = await store.film("b"), await store.events("b")
-        assert film
-        assert film.generation == 1 + sum(event.kind == "generation" for event in story)
-    assert 1 < film.generation < 40  # it was cancelled early enough and late enough
-
-
-async def test_a_caller_that_is_cancelled_while_its_transaction_begins_leaves_none_open(
-        store: Store, path: Path) -> None:
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        caller = asyncio.create_task(store.tell("b", "never"))
-        await eventually(lambda: _is_waiting(store))
-        caller.cancel()
-        other.execute("COMMIT")
-    await asyncio.gather(caller, return_exceptions=True)
-    await store.tell("b", "goes on")
-    assert [event.kind for event in await store.events("b")] == ["goes on"]
-
-
-async def _is_waiting(store: Store) -> bool:
-    return store._turn.locked()
-
-
-async def test_what_fails_in_the_middle_of_a_transaction_leaves_nothing_of_it(store: Store) -> None:
-    before = await film_in(store, Stage.RECORDING)
-    with pytest.raises(ValueError, match="not columns"):
-        await store.next_generation("b", "moved", colour="red")
-    assert await store.film("b") == before
-    assert not any(event.kind == "generation" for event in await store.events("b"))
-
-
-async def test_a_kill_in_the_middle_of_a_transaction_leaves_the_old_state(path: Path) -> None:
-    script = textwrap.dedent("""
-        import asyncio, os, signal, sys
-        from pathlib import Path
-        from ezrec.store import Store
-
-        async def main():
-            store = await Store.open(Path(sys.argv[1]), create=True)
-            await store.add_film("b", "r", 100, 200)
-            async with store._transaction() as db:
-                await db.execute("UPDATE film SET ends_at = 999")
-                await db.execute("INSERT INTO event (at, kind) VALUES (0, 'half')")
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        asyncio.run(main())
-    """)
-    done = subprocess.run([sys.executable, "-c", script, str(path)], env=os.environ | {"PYTHONPATH": str(ROOT)},
-                          check=False, timeout=60)
-    assert done.returncode == -signal.SIGKILL
-    store = await Store.open(path)
-    film = await store.film("b")
-    assert film
-    assert film.ends_at == 200
-    await store.close()
-    assert rows(path, "SELECT kind FROM event") == [("booked",)]
-
-
-# ---- two at once
-
-
-async def test_a_second_process_reads_and_writes_beside_the_first_and_is_noticed(store: Store, path: Path) -> None:
-    await store.put_booking(booking())
-    before = await store.version_of_data()
-    assert await store.version_of_data() == before
-    await store.put_booking(booking("own"))
-    assert await store.version_of_data() == before  # its own writes are no news
-    beside = await Store.open(path)
-    await beside.put_booking(booking("new"))
-    assert await store.version_of_data() != before
-    assert [one.id for one in await store.bookings()] == ["b", "new", "own"]
-    await beside.close()
-
-
-async def test_writers_wait_for_each_other(store: Store, path: Path) -> None:
-    beside = await Store.open(path)
-    await asyncio.gather(*(one.tell("b", "told") for one in (store, beside) * 20))
-    assert len(await store.events("b")) == 40
-    await beside.close()
-
-
-async def test_a_writer_that_waits_too_long_for_the_other_process_may_try_again(
-        store: Store, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    await store._db.execute("PRAGMA busy_timeout=1")
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(RetryError, match="locked"):
-            await store.tell("b", "refused")
-        other.execute("COMMIT")
-    await store.tell("b", "told")
-    assert [event.kind for event in await store.events("b")] == ["told"]
-
-
-async def test_a_reader_is_not_kept_waiting_by_another_processs_transaction(store: Store, path: Path) -> None:
-    await store.put_booking(booking())
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        other.execute("DELETE FROM booking")
-        assert await store.bookings() == [booking()]
-        other.execute("ROLLBACK")
-
-
-def test_processes_that_create_the_store_in_the_same_moment_all_get_it(path: Path) -> None:
-    script = ("import asyncio, sys; from pathlib import Path; from ezrec.store import Store\n"
-              "while not Path(sys.argv[2]).exists(): pass\n"
-              "async def main():\n"
-              "    store = await Store.open(Path(sys.argv[1]), create=True)\n"
-              "    await store.tell('b', 'here')\n"
-              "    await store.close()\n"
-              "asyncio.run(main())")
-    go = path.with_name("go")
-    started = [subprocess.Popen([sys.executable, "-c", script, str(path), str(go)], stderr=subprocess.PIPE, text=True,
-                                env=os.environ | {"PYTHONPATH": str(ROOT)}) for _ in range(3)]
-    wait_until(lambda: all(one.poll() is None for one in started))
-    go.touch()
-    said = [one.communicate(timeout=60)[1] for one in started]
-    assert [one.returncode for one in started] == [0, 0, 0], said
-    assert rows(path, "SELECT count(*) FROM event") == [(3,)]
-
-
-# ---- versions
-
-
-async def test_a_command_finds_no_store_where_no_recorder_ever_ran(path: Path) -> None:
-    with pytest.raises(StoreMissing, match="ezrec run"):
-        await Store.open(path)
-    assert not path.exists()
-
-
-async def test_a_store_of_a_newer_version_is_refused_and_left_alone(store: Store, path: Path) -> None:
-    await store._do(f"PRAGMA user_version={ezrec.store.VERSION + 1}")
-    with pytest.raises(LeaveError, match="newer"):
-        await Store.open(path, create=True, migrate=True)
-    assert await store.version() == ezrec.store.VERSION + 1
-
-
-async def test_only_the_recorder_brings_an_older_store_up_to_date(
-        store: Store, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    await store.put_booking(booking())
-    monkeypatch.setattr(ezrec.store, "VERSION", ezrec.store.VERSION + 1)
-    monkeypatch.setattr(ezrec.store, "MIGRATIONS", {1: "ALTER TABLE booking ADD COLUMN colour TEXT;"})
-    with pytest.raises(StoreMissing, match="up to date"):
-        await Store.open(path)
-    newer = await Store.open(path, migrate=True)
-    assert await newer.version() == 2
-    assert await newer.bookings() == [booking()]
-    await newer.close()
-
-
-async def test_the_schema_says_its_version_beside_it() -> None:
-    schema = (ROOT / "ezrec" / "store" / "schema.sql").read_text("utf-8")
-    assert f"-- Version {ezrec.store.VERSION}." in schema
-    assert set(ezrec.store.MIGRATIONS) == set(range(1, ezrec.store.VERSION))

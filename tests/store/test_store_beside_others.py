@@ -32,16 +32,18 @@ async def test_commits_wait_for_the_disk(store: Store) -> None:
 
 async def test_a_transaction_whose_caller_is_cancelled_at_any_point_is_whole_or_not_there(store: Store) -> None:
     await film_in(store, Stage.RECORDING)
-    for turns in range(40):
+    turns, done = 0, False
+    while not done:  # cancelled later and later, until it is done before
         caller = asyncio.create_task(store.next_generation("b", "moved"))
         for _ in range(turns):
             await asyncio.sleep(0)
+        turns, done = turns + 1 + turns // 8, caller.done()
         caller.cancel()
         await asyncio.gather(caller, return_exceptions=True)
         film, story = await store.film("b"), await store.events("b")
         assert film
         assert film.generation == 1 + sum(event.kind == "generation" for event in story)
-    assert 1 < film.generation < 40  # it was cancelled early enough and late enough
+        assert turns > 1 or film.generation == 1  # the first one never began
 
 
 async def test_a_caller_that_is_cancelled_while_its_transaction_begins_leaves_none_open(

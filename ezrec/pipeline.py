@@ -23,7 +23,7 @@ from ezrec.store import Store
 log = logs.get("pipeline")
 
 ATTEMPTS = 3  # of a step that fails in an unforeseen way, before the film is parked
-BASE_S, LONGEST_S = 1.0, 300.0  # of the backoff; full jitter: uniformly between 0 and min(LONGEST, BASE * 2^n)
+BASE_S, LONGEST_S = 1.0, 60.0  # of the backoff; full jitter: uniformly between 0 and min(LONGEST, BASE * 2^n)
 
 
 @dataclass
@@ -61,6 +61,14 @@ class Pipeline:
             step.waiting.add(film.booking_id)
             step.queue.put_nowait((film.starts_at, film.booking_id))
 
+    def wake(self) -> None:
+        """The network is back, or so it seems: what rests after a failure is tried now."""
+        for step in self.steps:
+            for handle in step.resting.values():
+                handle.cancel()
+                self.poke_soon()
+            step.resting.clear()
+
     async def run(self) -> None:
         """Queue films as they are poked, for ever; at start every film goes on where it was."""
         while True:
@@ -90,7 +98,8 @@ class Pipeline:
         except Exception as error:  # noqa: BLE001 - whatever a film does, the next one gets its turn
             await self._failed(step, film, error)
             return
-        step.failures.pop(booking_id, None)
+        if step.failures.pop(booking_id, None):  # what failed beside it may work as well now
+            self.wake()
         if film.attempts and not any(booking_id in one.resting for one in self.steps):
             await self._store.update_film(booking_id, attempts=0, retry_at=None)
         if done:
@@ -104,7 +113,7 @@ class Pipeline:
         reason = str(error) if foreseen else f"{type(error).__name__}: {error}"
         if isinstance(error, ParkError) or (not isinstance(error, RetryError) and failures >= ATTEMPTS):
             step.failures.pop(film.booking_id)
-            await self._store.update_film(film.booking_id, "parked", parked_step=step.name, parked_reason=reason)
+            await self._store.park(film.booking_id, step.name, reason)
             log.error("film parked", booking=film.booking_id, step=step.name, reason=reason,
                       exc_info=None if foreseen else error)
             return

@@ -22,6 +22,7 @@ from ezrec.adapters.bookings.local import BookingsFile
 from ezrec.adapters.cameras import Camera
 from ezrec.adapters.publishing.local import LocalPublisher
 from ezrec.adapters.segments import Sealed, SegmentWriter
+from ezrec.adapters.storage import Storage
 from ezrec.adapters.storage.local import LocalStorage
 from ezrec.adapters.workers import RenderPool
 from ezrec.config import Settings
@@ -34,6 +35,7 @@ from ezrec.tasks.bookings import Bookings
 from ezrec.tasks.cleanup import Cleanup
 from ezrec.tasks.film import FilmMaking
 from ezrec.tasks.lane import Lane
+from ezrec.tasks.outbox import Outbox
 from ezrec.tasks.publish import Publish
 from ezrec.tasks.recipe import Recipes
 from ezrec.tasks.recording import Recording
@@ -92,7 +94,7 @@ class Supervisor:
         """Everything that exists while the recorder runs, built in the order of what needs what."""
         settings, clock, data, zone = self.settings, self._clock, self._data, ZoneInfo(self.settings.site.timezone)
         cameras = make_cameras(settings, clock)
-        storage = LocalStorage((settings.paths.library or data / "library").absolute(), data)
+        storage: Storage = LocalStorage(settings.paths.library_folder.absolute(), data)
         pool = RenderPool(settings.film.workers)
 
         pipeline = Pipeline(store, clock)
@@ -101,9 +103,10 @@ class Supervisor:
         recipes = Recipes(settings, data, pool, cameras[0].rate)
         films = FilmMaking(store, data, pool, recipes, recording, settings.film.chunk_s,
                            {camera.name: camera.rate for camera in cameras}, settings.film.workers,
-                           pipeline.poke_soon, storage.abort)
+                           pipeline.poke_soon)
         upload = Upload(store, storage, settings, zone, data, films.growth)
-        publish = Publish(store, LocalPublisher(store), settings.site, zone)
+        outbox = Outbox(store, clock, storage, LocalPublisher(store), None, pipeline.poke_soon)
+        publish = Publish(store, settings.site, zone, outbox.poke)
         cleanup = Cleanup(store, clock, data, settings, lambda: recording.run_id if recording.active else None,
                           films.forget)
         sources = [BookingsFile(settings.bookings.file)] if settings.bookings.file else []
@@ -126,6 +129,7 @@ class Supervisor:
         recorder = asyncio.create_task(self._guard(Task("recording", recording.run, vital=True)), name="recording")
         side = [asyncio.create_task(self._guard(task), name=task.name) for task in (
             Task("bookings", bookings.run),
+            Task("outbox", outbox.run),
             Task("pipeline", pipeline.run),
             *(Task(step.name, partial(pipeline.work, step)) for step in pipeline.steps),
             Task("retention", cleanup.run),
@@ -140,6 +144,7 @@ class Supervisor:
         log.info("stopping", waiting_for="films and uploads under way")
         await _cancel(side)
         await films.close()
+        await storage.close()
         await pool.close()
         log.info("stopping", waiting_for="cameras and their segments")
         await _cancel([recorder])
@@ -176,7 +181,7 @@ class Supervisor:
 
     # ---- start
 
-    async def _recover(self, store: Store, cleanup: Cleanup, storage: LocalStorage, cameras: list[Camera]) -> None:
+    async def _recover(self, store: Store, cleanup: Cleanup, storage: Storage, cameras: list[Camera]) -> None:
         """What a crash left behind: deletions finished, orphan segments adopted, temporary files dropped."""
         await cleanup.finish_deletions()
         known = await store.segment_paths()

@@ -204,8 +204,8 @@ def test_an_empty_text_means_none() -> None:
         ('[site]\ncamera_id = ""', "site.camera_id (config.toml): string should have at least 1 character"),
         ('[site]\ncamera_id = "../x"', "site.camera_id (config.toml): string should match pattern"),
         ('[site]\nuser_id = "a..b"', "site.user_id (config.toml): string should match pattern"),
-        ('[bookings]\nsource = "supabase"', "bookings.source (config.toml): should be 'local'"),
-        ('[storage]\nkind = "s3"', "storage.kind (config.toml): should be 'local'"),
+        ('[bookings]\nsource = "firebase"', "bookings.source (config.toml): should be 'local' or 'supabase'"),
+        ('[storage]\nkind = "ftp"', "storage.kind (config.toml): should be 'local' or 's3'"),
         ('[share]\nbase_url = "https://me:pw@x.example"', "share.base_url (config.toml): string should match pattern"),
         ('[paths]\ndata = ""', "paths.data (config.toml): should name a folder"),
         ("[film]\nlogos = 3", "film.logos (config.toml): should be a valid tuple"),
@@ -324,7 +324,8 @@ def test_every_secret_may_come_from_a_file(name: str, place: str) -> None:
     Path("secret").write_text(SECRET + "\n")
     env = {"SUPABASE_URL": "https://x.example", "AWS_ACCESS_KEY_ID": "i", "EMAIL_HOST_USER": "u",
            f"{name}_FILE": "secret",
-           "EZREC_SUPABASE__KEY": "k", "EZREC_S3__SECRET_ACCESS_KEY": "k", "EZREC_EMAIL__PASSWORD": "k"}
+           "EZREC_SUPABASE__KEY": "k", "EZREC_SUPABASE__DEVICE_TOKEN": "k", "EZREC_S3__SECRET_ACCESS_KEY": "k",
+           "EZREC_EMAIL__PASSWORD": "k"}
     key = OWN.get(name) or next(iter(DOCUMENTS[name](" ")))
     del env["EZREC_" + key.upper().replace(".", "__")]
     if place == "dotenv":
@@ -354,7 +355,7 @@ def test_a_secret_given_twice_in_one_place_is_refused() -> None:
 def test_no_secret_shows_in_any_form_of_the_settings() -> None:
     env = {"SUPABASE_URL": "https://x.example", "AWS_ACCESS_KEY_ID": "i", "EMAIL_HOST_USER": "u"}
     settings = load(env=env | dict.fromkeys(SECRET_DOCUMENTS, SECRET))
-    assert settings.secret_values() == [SECRET] * len(SECRETS)
+    assert settings.secret_values() == [SECRET] * len(SECRET_DOCUMENTS)
     shown = [repr(settings), str(settings), settings.model_dump_json(), str(settings.model_dump()),
              str(settings.describe()), repr(settings.supabase), str(settings.s3)]
     assert not [form for form in shown if SECRET in form]
@@ -405,6 +406,19 @@ def test_folders_follow_the_data_folder_unless_told() -> None:
 def test_every_key_says_what_it_is() -> None:
     assert [key for key, field in KEYS.items() if not field.description] == []
     assert [name for name, field in LogoFile.model_fields.items() if not field.description] == []
+
+
+@pytest.mark.parametrize(
+    ("section", "line", "keys"),
+    [
+        ("bookings", 'source = "supabase"', ["supabase.url", "supabase.key", "site.user_id"]),
+        ("publishing", 'kind = "supabase"', ["supabase.url", "supabase.key", "site.user_id"]),
+        ("storage", 'kind = "s3"', ["s3.bucket", "s3.access_key_id", "s3.secret_access_key"]),
+    ])
+def test_a_cloud_service_names_every_key_that_it_lacks(section: str, line: str, keys: list[str]) -> None:
+    toml(f"[{section}]\n{line}\n")
+    chosen = f"{section}.{line}"
+    assert problems() == [f"{key}: is missing; {chosen} needs it" for key in keys]
 
 
 def test_the_example_is_valid_as_it_is_and_changes_nothing() -> None:

@@ -38,7 +38,7 @@ PROMISES: dict[int, list[str]] = {
     ],
     4: [  # one booking, one object, one row
         "tasks/test_upload.py::test_a_lost_answer_leaves_one_object_and_one_row",
-        "tasks/test_publish.py::test_an_answer_that_is_lost_leaves_one_row_that_never_changes",
+        "tasks/test_outbox_task.py::test_what_fails_is_told_again_after_a_while_and_what_follows_waits_for_it",
         "store/test_store.py::test_a_film_has_one_row_of_a_video_however_often_it_is_put",
         "domain/test_schedule.py::test_a_booking_never_gets_a_second_film",
         "whole/test_kill.py::test_films_survive_a_kill_at_any_moment",

@@ -12,7 +12,7 @@ from ezrec.domain.errors import EzrecError
 from ezrec.domain.film import Film
 from ezrec.domain.stages import Stage
 from ezrec.store import Store
-from ezrec.store.rows import ChunkRow, Event, PartRow
+from ezrec.store.rows import ChunkRow, Event, Message, PartRow
 
 app = typer.Typer(no_args_is_help=True, help="List films, show one, tell its story, send a parked one on its way "
                                              "again. Works while `ezrec run` runs.")
@@ -51,13 +51,15 @@ def show(context: typer.Context, booking_id: BookingId, as_json: JsonOption = Fa
     place: Place = context.obj
     settings = place.load()
 
-    async def read(store: Store) -> tuple[Film, list[ChunkRow], list[PartRow]]:
+    async def read(store: Store) -> tuple[Film, list[ChunkRow], list[PartRow], list[Message]]:
         film = await _film(store, booking_id)
-        return (film, await store.chunks(booking_id, film.generation), await store.parts(booking_id, film.generation))
+        return (film, await store.chunks(booking_id, film.generation), await store.parts(booking_id, film.generation),
+                await store.outbox(booking_id))
 
-    film, chunks, parts = with_store(settings, read)
+    film, chunks, parts, messages = with_store(settings, read)
     if as_json:
-        show_json(plain(film, chunks) | {"parts": len(parts), "certificate": film.certificate})
+        show_json(plain(film, chunks) | {"parts": len(parts), "outbox": [_plain(message) for message in messages],
+                                         "certificate": film.certificate})
         return
     zone, out = zone_of(settings), words.console()
     generation = f", generation {film.generation}" if film.generation > 1 else ""
@@ -68,6 +70,7 @@ def show(context: typer.Context, booking_id: BookingId, as_json: JsonOption = Fa
         ("film   ", f"{film.url} ({_extent(film, chunks)})" if film.url else
          f"{_extent(film, chunks)} made so far, {words.many(len(parts), 'part')} stored"),
         *story.standing(film, zone),
+        *story.waiting(messages, zone),
         *story.certificate_lines(film.certificate, zone)])
 
 
@@ -77,15 +80,16 @@ def explain(context: typer.Context, booking_id: BookingId, as_json: JsonOption =
     place: Place = context.obj
     settings = place.load()
 
-    async def read(store: Store) -> tuple[Film | None, list[Event]]:
+    async def read(store: Store) -> tuple[Film | None, list[Event], list[Message]]:
         events = await store.events(booking_id)
-        return (await store.film(booking_id) if events else await _film(store, booking_id)), events
+        film = await store.film(booking_id) if events else await _film(store, booking_id)
+        return film, events, await store.outbox(booking_id)
 
-    film, events = with_store(settings, read)
+    film, events, messages = with_store(settings, read)
     if as_json:
         show_json([{"at": utc(event.at), "kind": event.kind, "detail": _iso(event.detail)} for event in events])
         return
-    words.sentences(words.console(), story.tell(film, events, zone_of(settings)))
+    words.sentences(words.console(), story.tell(film, events, messages, zone_of(settings)))
 
 
 @app.command()
@@ -99,10 +103,11 @@ def retry(context: typer.Context, booking_id: BookingId) -> None:
             if not await store.has_footage(booking_id):
                 raise EzrecError(f"nothing was recorded for {booking_id!r} before it was cancelled")
             await store.step(booking_id, Stage.RECORDED)
-        elif film.parked_step is None and film.retry_at is None:
+        elif film.parked_step is None and film.retry_at is None and not any(
+                message.parked_reason or message.retry_at for message in await store.outbox(booking_id)):
             raise EzrecError(f"the film of {booking_id!r} is {film.stage} and neither parked nor waiting: "
                              "there is nothing to retry")
-        await store.update_film(booking_id, "retried", parked_step=None, parked_reason=None, attempts=0, retry_at=None)
+        await store.retry(booking_id)
 
     with_store(place.load(), change)
     print(f"on its way again: {booking_id}")
@@ -118,6 +123,12 @@ def plain(film: Film, chunks: list[ChunkRow]) -> dict[str, Any]:
         "attempts": film.attempts, "retry_at": utc(film.retry_at) if film.retry_at else None,
         "parked_step": film.parked_step, "parked_reason": film.parked_reason,
     }
+
+
+def _plain(message: Message) -> dict[str, Any]:
+    """What the cloud must still be told, for machines."""
+    return {"kind": message.kind, "body": message.body, "attempts": message.attempts,
+            "retry_at": utc(message.retry_at) if message.retry_at else None, "parked_reason": message.parked_reason}
 
 
 async def _film(store: Store, booking_id: str) -> Film:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from ezrec.cli.words import clock_time, length, many, window
 from ezrec.domain.film import Film, Rung
 from ezrec.domain.stages import Stage
-from ezrec.store.rows import Event
+from ezrec.store.rows import Event, Message
 
 STAGES = {
     Stage.BOOKED: "The booking stands again.",
@@ -44,16 +44,20 @@ SENTENCES = {  # by the event's kind, filled in from its detail
     "change refused": "The booking was changed to {window} after its window: the film stays as it is.",
     "cancel refused": "The booking is cancelled, but this far along that changes nothing: its film goes on.",
     "parked": "Given up for now while {doing}: {parked_reason}.",
+    "told": "The booking's owner was told: {status}.",
+    "refused": "{doing} was refused for good: {reason}.",
     "retried": "Somebody sent it on its way again.",
 }
 STEPS = {"film": "making the film", "upload": "storing the film", "publish": "publishing the film",
          "cleanup": "cleaning up"}
 
 
-def tell(film: Film | None, events: Sequence[Event], zone: ZoneInfo) -> Iterator[tuple[str, str] | str]:
+def tell(film: Film | None, events: Sequence[Event], messages: Sequence[Message],
+         zone: ZoneInfo) -> Iterator[tuple[str, str] | str]:
     """The film's story, oldest first, each sentence behind its time; then how it stands and what it holds."""
     for event in events:
         yield clock_time(event.at, zone), sentence(event, zone)
+    yield from waiting(messages, zone)
     if film is None:
         return
     yield from standing(film, zone)
@@ -70,6 +74,30 @@ def standing(film: Film, zone: ZoneInfo) -> Iterator[str]:
         yield f"Its next step failed {many(film.attempts, 'time')}{when}."
 
 
+def waiting(messages: Sequence[Message], zone: ZoneInfo) -> Iterator[str]:
+    """What the cloud must still be told of a film."""
+    for message in messages:
+        what = _message(message.kind, message.body)
+        if message.parked_reason:
+            yield (f"{what} was refused for good: {message.parked_reason}. "
+                   f"`ezrec films retry {message.booking_id}` tries it again.")
+        elif message.attempts:
+            when = f"; it is tried again at {clock_time(message.retry_at, zone)}" if message.retry_at else ""
+            yield f"{what} waits: it failed {many(message.attempts, 'time')}{when}."
+        else:
+            yield f"{what} waits for its turn."
+
+
+def _message(kind: str, body: dict[str, Any]) -> str:
+    match kind:
+        case "status":
+            return f"Telling the booking's owner {body['status']!r}"
+        case "video":
+            return "Writing the film's row"
+        case _:
+            return f"Aborting the unfinished upload of {body['key']}"
+
+
 def sentence(event: Event, zone: ZoneInfo) -> str:
     """One event in plain words."""
     detail = dict(event.detail)
@@ -82,6 +110,8 @@ def sentence(event: Event, zone: ZoneInfo) -> str:
         detail["rung"] = RUNGS[Rung(detail["rung"])]
     if "parked_step" in detail:
         detail["doing"] = _doing(detail["parked_step"])
+    if event.kind == "refused":
+        detail["doing"] = _message(detail["what"], detail)
     kind = "cancel refused" if detail.get("cancelled") else event.kind
     if kind not in SENTENCES:
         return f"{kind}: {event.detail}" if event.detail else f"{kind}."

@@ -146,6 +146,7 @@ def _origin(places: list[Place], key: str) -> str:
 def _combinations(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     """What is refused although each key alone is right: the keys it hangs on, and the words."""
     yield from _cameras(settings)
+    yield from _cloud(settings)
     yield from _pairs(settings)
     names = [logo.name for logo in settings.film.logos]
     if len(set(names)) < len(names):
@@ -172,6 +173,17 @@ def _cameras(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     if settings.recorder.segment_s < cameras.keyframe_s:
         yield (("recorder.segment_s", "cameras.keyframe_s"),
                "recorder.segment_s: is shorter than cameras.keyframe_s; footage can only be cut at key frames")
+
+
+def _cloud(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What the cloud's services cannot do without."""
+    project, bucket = ("supabase.url", "supabase.key", "site.user_id"), (
+        "s3.bucket", "s3.access_key_id", "s3.secret_access_key")
+    for chooser, choice, needs in (("bookings.source", "supabase", project), ("publishing.kind", "supabase", project),
+                                   ("storage.kind", "s3", bucket)):
+        if str(settings.value(chooser)) == choice:
+            yield from (((key, chooser), f'{key}: is missing; {chooser} = "{choice}" needs it')
+                        for key in needs if not settings.value(key))
 
 
 def _pairs(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -74,12 +74,14 @@ class Paths(Section):
 class Bookings(Section):
     """Which times are recorded."""
 
-    source: Literal["local"] = text("local", "where bookings come from; local: commands and the JSON file")
+    source: Literal["local", "supabase"] = text(
+        "local", "where bookings come from; local (commands and the JSON file) or supabase (and those as well)")
     file: MaybePath = text(None, "JSON file of bookings, read again when it changes; empty: none")
     poll_s: float = number(5, 0.1, 3600, "s", "how often bookings are looked at")
     pre_roll_s: float = number(0, 0, 900, "s", "how long before a booking recording starts")
     post_roll_s: float = number(0, 0, 900, "s", "how long after a booking recording ends")
     longest_h: float = number(6, 0.1, 24, "h", "bookings longer than this are refused as mistakes")
+    days_ahead: int = number(30, 1, 365, "days", "how far ahead Supabase is asked for bookings")
     ignore_statuses: Words = text(
         ("cancelled", "canceled", "rejected", "no_show"),
         "status words that mean: do not record; a list of words of at most 64 characters",
@@ -173,7 +175,7 @@ class Film(Section):
 class Storage(Section):
     """Where finished films are put."""
 
-    kind: Literal["local"] = text("local", "kind of storage; local: the library folder")
+    kind: Literal["local", "s3"] = text("local", "kind of storage; local (the library folder) or s3")
     part_mb: int = number(8, 5, 5120, "MiB", "size of the parts a film is put there in")
     key: KeyTemplate = text(
         "{date}/{booking_id}", "name of a film without its ending; at most 500 characters; may hold {date} {year} "
@@ -183,7 +185,8 @@ class Storage(Section):
 class Publishing(Section):
     """Who is told about finished films."""
 
-    kind: Literal["local"] = text("local", "where films are announced; local: the table of films on this device")
+    kind: Literal["local", "supabase"] = text(
+        "local", "where films are announced; local (the table of films on this device) or supabase")
 
 
 class Disk(Section):
@@ -205,7 +208,14 @@ class Supabase(Section):
     """The venue's Supabase project."""
 
     url: Url = text("", "the project's URL, https://...; empty: none")
-    key: Secret = text(Secret(""), "the service role's key; secret; empty: none", max_length=4096)
+    key: Secret = text(
+        Secret(""), "the service role's key, or with device_token the publishable one; secret; empty: none",
+        max_length=4096)
+    device_token: Secret = text(
+        Secret(""), "this device's own JWT, held to its own rows (see `ezrec tables`); secret; empty: none",
+        max_length=4096)
+    limit_s: float = number(10, 1, 120, "s", "a call that takes longer is given up and made again")
+    heartbeat_s: float = number(3, 1, 3600, "s", "how often this device reports itself in system_status")
 
 
 class S3(Section):
@@ -217,6 +227,13 @@ class S3(Section):
     bucket: str = text("", "bucket for films; empty: none", max_length=63)
     media_bucket: str = text("", "bucket of the owner's logos and intro; empty: none", max_length=63)
     endpoint: Url = text("", "URL of another S3 service, https://...; empty: Amazon's")
+    addressing: Literal["auto", "path", "virtual"] = text(
+        "auto", "where the bucket's name stands; path (in the path), virtual (in the host) or auto")
+    public_url: Url = text("", "URL below which players find the bucket's objects; empty: the endpoint's own")
+    parts_in_flight: int = number(3, 1, 8, "", "parts that go up at the same time; each takes its size in memory")
+    rate_kbit: int = number(0, 0, 10_000_000, "kbit/s", "most that uploads may take of the network; 0: no limit")
+    recording_rate_kbit: int = number(0, 0, 10_000_000, "kbit/s", "the same while recording; 0: no other limit")
+    min_rate_kbit: int = number(256, 8, 1_000_000, "kbit/s", "an upload slower than this counts as stuck")
 
 
 class Email(Section):
@@ -276,14 +293,15 @@ class Settings(BaseSettings):
 
     def describe(self) -> list[tuple[str, str, str]]:
         """Every key as (section.key, value as text with secrets masked, place it came from or "default")."""
-        return [(key, _words(self._value(key)), self._origins.get(key, "default")) for key in KEYS]
+        return [(key, _words(self.value(key)), self._origins.get(key, "default")) for key in KEYS]
 
     def secret_values(self) -> list[str]:
         """The secrets in the clear, for the log's mask and nobody else."""
-        values = (self._value(key) for key in SECRETS)
+        values = (self.value(key) for key in SECRETS)
         return [value.get_secret_value() for value in values if isinstance(value, Secret) and value.get_secret_value()]
 
-    def _value(self, key: str) -> object:
+    def value(self, key: str) -> object:
+        """The value of `section.key`."""
         value: object = self
         for name in key.split("."):
             value = getattr(value, name)

@@ -21,6 +21,14 @@ class RetryError(EzrecError):
     """What failed may work later: it is tried again with growing, jittered delays, for ever."""
 
 
+class CredentialError(RetryError):
+    """A service refuses the credential, or this machine's clock is wrong; tried again, since both may be put right."""
+
+
+class UploadGone(RetryError):
+    """The storage no longer knows the unfinished upload: its object is complete, or it is begun again."""
+
+
 class ParkError(EzrecError):
     """What failed cannot succeed by itself: the film waits, with this reason, for `films retry`."""
 

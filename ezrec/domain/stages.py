@@ -37,12 +37,16 @@ STEPS: dict[Stage, frozenset[Stage]] = {
 CHANGEABLE = frozenset({Stage.BOOKED, Stage.RECORDING})
 """While a film is here its booking may still be moved, extended, shortened or cancelled."""
 
+UPLOADING = frozenset({Stage.RECORDING, Stage.RECORDED, Stage.RENDERED})
+"""While a film is here its parts go up."""
+
+FAILED = "failed"
 STATUS_WORDS: dict[Stage, str] = {
     Stage.RECORDING: "recording",
     Stage.RECORDED: "completed",
     Stage.RENDERED: "video_processed",
     Stage.PUBLISHED: "video_uploaded",
-    Stage.MISSED: "failed",
+    Stage.MISSED: FAILED,
 }
 """What the booking's owner is told when a film reaches a stage; a parked film is `failed` with its reason."""
 

@@ -4,150 +4,43 @@ One connection, one transaction at a time, every commit durable (WAL, synchronou
 values of the domain. Commands that run beside the recorder open the same file; they never migrate it.
 """
 
-import asyncio
 import json
-import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
-from importlib.resources import files
-from pathlib import Path
-from typing import Any, Self, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import aiosqlite
 
 from ezrec.domain import stages
 from ezrec.domain.booking import Booking
-from ezrec.domain.clock import Clock, SystemClock
-from ezrec.domain.errors import EzrecError, IllegalStep, LeaveError, RetryError
+from ezrec.domain.errors import IllegalStep
 from ezrec.domain.film import ChunkReport, Film, Rung
 from ezrec.domain.planning import Chunk
-from ezrec.domain.stages import Stage
+from ezrec.domain.stages import FAILED, STATUS_WORDS, UPLOADING, Stage
 from ezrec.domain.timeline import HOLD_US, Offset, Segment, Span
-from ezrec.store.rows import ChunkRow, Event, PartRow, Row, booking_of, chunk_of, event_of, film_of, part_of, segment_of
+from ezrec.store.database import VERSION, StoreMissing
+from ezrec.store.outbox import Outbox
+from ezrec.store.rows import (
+    Backlog,
+    ChunkRow,
+    Event,
+    Message,
+    PartRow,
+    booking_of,
+    chunk_of,
+    event_of,
+    film_of,
+    part_of,
+    segment_of,
+)
 
-_T = TypeVar("_T")
-
-VERSION = 1
-MIGRATIONS: dict[int, str] = {}
-"""SQL that takes the store from version N to N + 1, by N. Version 1 is schema.sql's first form."""
-
-MANY = 200  # rows
-BUSY_MS = 10_000  # how long a writer waits for another process's transaction
+__all__ = ["VERSION", "Store", "StoreMissing"]
 
 FILM_COLUMNS = frozenset({"generation", "starts_at", "ends_at", "recipe", "object_key", "upload_id", "url", "bytes",
                           "sha256", "attempts", "retry_at", "parked_step", "parked_reason", "certificate"})
 
 
-class StoreMissing(EzrecError):
-    """A command looked for the store of a recorder that has never run here."""
-
-
-@contextmanager
-def _disk_errors() -> Iterator[None]:
-    """A full or failing disk, or a lock held too long, is something to try again."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        raise RetryError(f"the store: {error}") from error
-
-
-class Store:
+class Store(Outbox):
     """All durable state. Made with `Store.open`."""
-
-    def __init__(self, db: aiosqlite.Connection, clock: Clock) -> None:
-        self._db = db
-        self._clock = clock
-        self._turn = asyncio.Lock()
-
-    @classmethod
-    async def open(cls, path: Path, *, clock: Clock | None = None, create: bool = False, migrate: bool = False) -> Self:
-        """Open the store at `path`.
-
-        `create` makes it if it is not there; only the recorder itself may `migrate` an older one to this version.
-
-        Raises:
-            StoreMissing: it is not there, or of an older version, and this caller may not change that.
-            LeaveError: the file was written by a newer version of EZREC.
-        """
-        if not create and not await asyncio.to_thread(path.exists):
-            raise StoreMissing(f"no store at {path}: start `ezrec run` once, or name its folder (--data, paths.data)")
-        db = await aiosqlite.connect(path, isolation_level=None, timeout=BUSY_MS / 1000)
-        store = cls(db, clock or SystemClock())
-        try:
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_MS}"):
-                await db.execute(f"PRAGMA {pragma}")
-            await store._migrate(migrate)
-        except BaseException:
-            await db.close()
-            raise
-        return store
-
-    async def close(self) -> None:
-        """Close the connection once the transaction under way has ended."""
-        async with self._turn:
-            await self._db.close()
-
-    async def _migrate(self, allowed: bool) -> None:
-        version = await self.version()
-        if version == 0:
-            schema = (files("ezrec.store") / "schema.sql").read_text("utf-8")
-            try:
-                await self._db.executescript(f"BEGIN IMMEDIATE;\n{schema}\nPRAGMA user_version={VERSION};\nCOMMIT;")
-            except sqlite3.OperationalError:
-                await self._db.rollback()
-                if await self.version() == 0:  # otherwise another process made it in the same moment
-                    raise
-            version = await self.version()
-        if version > VERSION:
-            raise LeaveError(f"the store is of version {version}, this EZREC knows {VERSION}: install the newer EZREC")
-        if version < VERSION and not allowed:
-            raise StoreMissing(f"the store is of version {version}, not {VERSION}: `ezrec run` brings it up to date")
-        for step in range(version, VERSION):
-            await self._db.executescript(
-                f"BEGIN IMMEDIATE;\n{MIGRATIONS[step]}\nPRAGMA user_version={step + 1};\nCOMMIT;")
-
-    async def version(self) -> int:
-        """The version of the schema in the file; 0 if there is none yet."""
-        return int((await self._all("PRAGMA user_version"))[0][0])
-
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[aiosqlite.Connection]:
-        """One durable transaction; a cancelled caller rolls back or has committed, never half."""
-        async with self._turn:
-            try:
-                with _disk_errors():
-                    await self._db.execute("BEGIN IMMEDIATE")  # a caller cancelled here leaves it begun all the same
-                    yield self._db
-                    await asyncio.shield(self._db.execute("COMMIT"))
-            except BaseException:
-                with suppress(sqlite3.OperationalError):  # there is none, or the commit was under way
-                    await asyncio.shield(self._db.execute("ROLLBACK"))
-                raise
-
-    async def _all(self, sql: str, *values: object) -> list[sqlite3.Row]:
-        async with self._db.execute(sql, values) as cursor:
-            return list(await cursor.fetchall())
-
-    async def _read(self, sql: str, *values: object) -> list[sqlite3.Row]:
-        """Rows as the last transaction left them: nobody acts on what is not durable yet."""
-        async with self._turn:
-            with _disk_errors():
-                return await self._all(sql, *values)
-
-    async def _values(self, make: Callable[[Row], _T], sql: str, *values: object) -> list[_T]:
-        """Rows made into values; thousands of them in a thread, because they would hold the event loop."""
-        rows = await self._read(sql, *values)
-        if len(rows) <= MANY:
-            return [make(row) for row in rows]
-        return await asyncio.to_thread(lambda: [make(row) for row in rows])
-
-    async def _do(self, sql: str, *values: object) -> None:
-        async with self._transaction() as db:
-            await db.execute(sql, values)
-
-    async def version_of_data(self) -> int:
-        """A number that changes when another process has written to the store."""
-        return int((await self._read("PRAGMA data_version"))[0][0])
 
     # ---- bookings
 
@@ -180,6 +73,18 @@ class Store:
         marks = ",".join("?" * len(wanted))
         where = f"WHERE stage IN ({marks})" if wanted else ""
         return await self._values(film_of, f"SELECT * FROM film {where} ORDER BY starts_at, booking_id", *wanted)
+
+    async def backlog(self) -> Backlog:
+        """How much is left to do; one look through the films' stages, cheap enough for every few seconds."""
+        found = {what: rest for what, *rest in await self._read(
+            "SELECT stage, count(*), count(parked_step), max(parked_reason) FROM film WHERE stage NOT IN (?,?,?)"
+            " GROUP BY stage UNION ALL"
+            " SELECT '', count(*), count(parked_reason), max(parked_reason) FROM outbox",
+            Stage.CLEANED, Stage.CANCELLED, Stage.MISSED)}
+        messages, refused, why_refused = found.pop("")
+        why = next((why for _, _, why in found.values() if why), why_refused)
+        return Backlog({Stage(stage): count for stage, (count, _, _) in found.items()},
+                       sum(parked for _, parked, _ in found.values()), messages, refused, why)
 
     async def film(self, booking_id: str) -> Film | None:
         """The film of a booking."""
@@ -217,13 +122,24 @@ class Store:
             film = await self._film_in(booking_id)
             changed = as_read is not None and (film.stage, film.starts_at, film.ends_at) != (
                 as_read.stage, as_read.starts_at, as_read.ends_at)
-            if film.stage is not to and not changed:
-                stages.step(film.stage, to)
-                await self._set(db, booking_id, {"attempts": 0, "retry_at": None} | columns)
-                await db.execute("UPDATE film SET stage = ?, changed_at = ? WHERE booking_id = ?",
-                                 (to, self._clock.wall_us(), booking_id))
-                await self._tell(db, booking_id, "stage", {"from": film.stage, "to": to})
+            if not changed:
+                await self._step(db, film, to, columns)
             return await self._film_in(booking_id)
+
+    async def _step(self, db: aiosqlite.Connection, film: Film, to: Stage, columns: dict[str, Any]) -> None:
+        """Take a step with all that goes with it; a step that was already taken is confirmed."""
+        if film.stage is to:
+            return
+        stages.step(film.stage, to)
+        await self._set(db, film.booking_id, {"attempts": 0, "retry_at": None} | columns)
+        await db.execute("UPDATE film SET stage = ?, changed_at = ? WHERE booking_id = ?",
+                         (to, self._clock.wall_us(), film.booking_id))
+        await self._tell(db, film.booking_id, "stage", {"from": film.stage, "to": to})
+        if to in STATUS_WORDS and not film.parked_step:  # one that is parked is `failed` until it is published
+            reason = "nothing was recorded in the window" if to is Stage.MISSED else None
+            await self._post_status(db, film.booking_id, STATUS_WORDS[to], reason)
+        if to is Stage.CANCELLED:
+            await self._forget_upload(db, film)
 
     async def update_film(self, booking_id: str, event: str | None = None, **columns: object) -> Film:
         """Set columns of a film that are not its stage; with `event`, tell of it in the film's story."""
@@ -233,6 +149,25 @@ class Store:
                 told = {key: value for key, value in columns.items() if key not in ("recipe", "certificate")}
                 await self._tell(db, booking_id, event, told)
             return await self._film_in(booking_id)
+
+    async def park(self, booking_id: str, step: str, reason: str) -> None:
+        """Stop trying one step of a film until a person says so; its booking's owner is told."""
+        async with self._transaction() as db:
+            await self._park(db, booking_id, step, reason)
+
+    async def _park(self, db: aiosqlite.Connection, booking_id: str, step: str, reason: str) -> None:
+        await self._set(db, booking_id, {"parked_step": step, "parked_reason": reason})
+        await self._tell(db, booking_id, "parked", {"parked_step": step, "parked_reason": reason})
+        await self._post_status(db, booking_id, FAILED, reason)
+
+    async def retry(self, booking_id: str) -> None:
+        """Send a film, and whatever could not be told of it, on its way again."""
+        async with self._transaction() as db:
+            await self._set(db, booking_id, {"parked_step": None, "parked_reason": None, "attempts": 0,
+                                             "retry_at": None})
+            await db.execute("UPDATE outbox SET attempts = 0, retry_at = NULL, parked_reason = NULL"
+                             " WHERE booking_id = ?", (booking_id,))
+            await self._tell(db, booking_id, "retried", {})
 
     async def move_film(self, booking_id: str, starts_at: int, ends_at: int) -> bool:
         """Move the window of a film that may still change; False (and nothing changed) if it may not."""
@@ -244,25 +179,74 @@ class Store:
             await self._tell(db, booking_id, "moved", window)
             return True
 
-    async def name_upload(self, booking_id: str, generation: int, **columns: str) -> bool:
-        """Store a generation's object key or upload; False (and nothing changed) if the film was begun again since."""
+    async def name_upload(self, booking_id: str, generation: int, key: str, upload_id: str | None = None) -> bool:
+        """Store a generation's object key, and its upload once it is open.
+
+        False, and the upload is aborted sooner or later, if the film was begun again or called off since.
+        """
         async with self._transaction() as db:
-            if (await self._film_in(booking_id)).generation != generation:
+            film = await self._film_in(booking_id)
+            if film.generation != generation or film.stage not in UPLOADING:
+                if upload_id:
+                    await self._post_abort(db, booking_id, key, upload_id)
                 return False
-            await self._set(db, booking_id, columns)
+            await self._set(db, booking_id, {"object_key": key, "upload_id": upload_id})
+            return True
+
+    async def forget_upload(self, booking_id: str, generation: int) -> bool:
+        """The storage no longer knows a generation's upload: it and its parts are forgotten, the key stays.
+
+        False (and nothing changed) if the film was begun again since.
+        """
+        async with self._transaction() as db:
+            film = await self._film_in(booking_id)
+            if film.generation != generation:
+                return False
+            await db.execute("DELETE FROM part WHERE film = ?", (booking_id,))
+            await self._set(db, booking_id, {"upload_id": None})
             return True
 
     async def next_generation(self, booking_id: str, reason: str, **columns: object) -> Film:
-        """Begin the film's next generation: parts, key and upload of the old one are forgotten, chunks are kept."""
+        """Begin the film's next generation: parts, key and upload of the old one are forgotten, chunks are kept.
+
+        The old generation's upload is aborted sooner or later.
+        """
         async with self._transaction() as db:
             film = await self._film_in(booking_id)
             if film.stage not in (Stage.RECORDING, Stage.RECORDED):
                 raise IllegalStep(f"a film that is {film.stage} is not made again")
-            await db.execute("DELETE FROM part WHERE film = ?", (booking_id,))
-            await self._set(db, booking_id, {"generation": film.generation + 1, "object_key": None,
-                                             "upload_id": None} | columns)
+            await self._forget_upload(db, film)
+            await self._set(db, booking_id, {"generation": film.generation + 1, "object_key": None} | columns)
             await self._tell(db, booking_id, "generation", {"generation": film.generation + 1, "reason": reason})
             return await self._film_in(booking_id)
+
+    async def _forget_upload(self, db: aiosqlite.Connection, film: Film) -> None:
+        """Have an unfinished upload aborted; it may be open even if the answer with its id was lost."""
+        if film.object_key:
+            await self._post_abort(db, film.booking_id, film.object_key, film.upload_id)
+        await db.execute("DELETE FROM part WHERE film = ?", (film.booking_id,))
+        await self._set(db, film.booking_id, {"upload_id": None})
+
+    # ---- what was told
+
+    async def told(self, message: Message) -> None:
+        """A message has arrived; a film whose row is in is published."""
+        async with self._transaction() as db:
+            await self._drop_message(db, message)
+            if message.kind == "status":
+                await self._tell(db, message.booking_id, "told", {"status": message.body["status"]})
+            if message.kind == "video":
+                await self._step(db, await self._film_in(message.booking_id), Stage.PUBLISHED, {})
+
+    async def message_refused(self, message: Message, reason: str) -> None:
+        """A message was refused for good; a film whose row is refused is parked."""
+        async with self._transaction() as db:
+            await db.execute("UPDATE outbox SET parked_reason = ? WHERE id = ?", (reason, message.id))
+            if message.kind == "video":
+                await self._park(db, message.booking_id, "publish", reason)
+            else:
+                await self._tell(db, message.booking_id, "refused", {"what": message.kind, "reason": reason}
+                                 | {key: message.body[key] for key in ("status", "key") if key in message.body})
 
     async def _film_in(self, booking_id: str) -> Film:
         rows = await self._all("SELECT * FROM film WHERE booking_id = ?", booking_id)
@@ -343,6 +327,7 @@ class Store:
                 await db.execute("UPDATE film SET stage = ?, changed_at = ? WHERE booking_id = ?",
                                  (Stage.RECORDING, self._clock.wall_us(), booking_id))
                 await self._tell(db, booking_id, "stage", {"from": Stage.BOOKED, "to": Stage.RECORDING})
+                await self._post_status(db, booking_id, STATUS_WORDS[Stage.RECORDING], None)
             return begun
 
     async def segments(self, run: int, from_us: int, to_us: int) -> list[Segment]:

@@ -46,6 +46,30 @@ class PartRow:
 
 
 @dataclass(frozen=True)
+class Message:
+    """Something that the cloud must still be told."""
+
+    id: int
+    booking_id: str
+    kind: str  # status: {status, reason}; video: the row; abort: {key, upload_id} of an unfinished upload
+    body: dict[str, Any]
+    attempts: int
+    retry_at: int | None  # UTC µs
+    parked_reason: str | None
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """How much is left to do."""
+
+    films: dict[Stage, int]  # by stage, those that are not at their end
+    parked: int  # of these, films that wait for a person
+    outbox: int  # messages
+    refused: int  # of these, messages that wait for a person
+    reason: str | None  # why one of the films or messages waits
+
+
+@dataclass(frozen=True)
 class Event:
     """One sentence of a film's story."""
 
@@ -90,3 +114,8 @@ def part_of(row: Row) -> PartRow:
 def event_of(row: Row) -> Event:
     """An event from its columns at, kind, detail."""
     return Event(row[0], row[1], json.loads(row[2]))
+
+
+def message_of(row: Row) -> Message:
+    """A message from all its columns, in the schema's order."""
+    return Message(row[0], row[1], row[2], json.loads(row[3]), row[4], row[5], row[6])

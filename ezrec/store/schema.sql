@@ -1,6 +1,6 @@
 -- EZREC's memory. Instants in columns that end in _at are UTC µs, in _us run-monotonic µs. Paths are relative to the
 -- data folder. A row that names a file is written after the file is closed and fsynced; see docs/design.md, "Promises".
--- Version 1. Every later version adds its step to MIGRATIONS in store/__init__.py.
+-- Version 2. Every later version adds its step to MIGRATIONS in store/database.py.
 
 CREATE TABLE booking (                      -- what the sources ask for, validated
     id         TEXT PRIMARY KEY,
@@ -106,6 +106,16 @@ CREATE TABLE video (                        -- the local `videos` table: one row
     row          TEXT NOT NULL              -- JSON
 ) STRICT;
 
+CREATE TABLE outbox (                       -- what the cloud must still be told; a booking's in the order of their ids
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    booking_id    TEXT NOT NULL,
+    kind          TEXT NOT NULL CHECK (kind IN ('status', 'video', 'abort')),
+    body          TEXT NOT NULL,            -- JSON
+    attempts      INTEGER NOT NULL DEFAULT 0,
+    retry_at      INTEGER,
+    parked_reason TEXT                      -- refused for good: waits for a person, what follows it goes on
+) STRICT;
+
 CREATE TABLE event (                        -- a film's story for people; never read to decide
     id         INTEGER PRIMARY KEY,
     at         INTEGER NOT NULL,
@@ -115,4 +125,5 @@ CREATE TABLE event (                        -- a film's story for people; never 
 ) STRICT;
 
 CREATE INDEX event_of_booking ON event (booking_id, id);
+CREATE INDEX outbox_of_booking ON outbox (booking_id, id);
 CREATE INDEX segment_by_time ON segment (run, end_us);

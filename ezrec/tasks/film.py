@@ -8,7 +8,7 @@ from its chunks.
 import asyncio
 import json
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -23,7 +23,7 @@ from ezrec.adapters.workers import RenderPool, WorkerDied
 from ezrec.domain import planning
 from ezrec.domain.certificate import Evidence, Rendered, certify
 from ezrec.domain.clock import SECOND
-from ezrec.domain.errors import BadMedia, EzrecError, IndexOutgrown, ParkError
+from ezrec.domain.errors import BadMedia, IndexOutgrown, ParkError
 from ezrec.domain.film import ChunkJob, ChunkReport, Film, Recipe, Rung, tick_us
 from ezrec.domain.planning import Chunk
 from ezrec.domain.stages import Stage
@@ -93,8 +93,8 @@ class FilmMaking:
     """The film task. `grown` is called whenever a film's file grew or closed."""
 
     def __init__(self, store: Store, data: Path, pool: RenderPool, recipes: Recipes, recorder: Recorder,
-                 chunk_s: float, camera_rates: dict[str, Fraction], workers: int, grown: Callable[[], None],
-                 abort_upload: Callable[[str, str], Awaitable[None]]) -> None:
+                 chunk_s: float, camera_rates: dict[str, Fraction], workers: int,
+                 grown: Callable[[], None]) -> None:
         self._store = store
         self._data = data
         self._pool = pool
@@ -104,7 +104,6 @@ class FilmMaking:
         self._rates = camera_rates
         self._workers = workers
         self._grown = grown
-        self._abort_upload = abort_upload
         self._files: dict[str, _Open] = {}
         self._known = KnownFootage(store, data, recorder.known_to_us)
         self._plans: dict[str, _Plan] = {}
@@ -240,15 +239,9 @@ class FilmMaking:
 
     async def _next_generation(self, film: Film, reason: str, **columns: str) -> Film:
         log.warning("film begun again", booking=film.booking_id, reason=reason, generation=film.generation + 1)
-        old = await self._store.film(film.booking_id)  # its upload may have begun since the film was read
         new = await self._store.next_generation(film.booking_id, reason, **columns)
         await self._drop_file(film.booking_id)
         await asyncio.to_thread(files.remove, self._film_path(film))
-        if old and old.object_key and old.upload_id:
-            try:
-                await self._abort_upload(old.object_key, old.upload_id)
-            except EzrecError as error:  # a storage that is away must not keep films from being made
-                log.warning("unfinished upload left behind", booking=film.booking_id, error=str(error))
         return new
 
     async def _plan(self, film: Film, footage: FilmFootage) -> _Plan:

@@ -1,44 +1,32 @@
-"""Publishing: the `videos` row of a film whose object is complete and verified, exactly once."""
+"""Publishing: the `videos` row of a film whose object is complete and verified goes into the outbox, exactly once."""
 
+from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from zoneinfo import ZoneInfo
 
-from ezrec import logs
-from ezrec.adapters.publishing import Publisher, Video
+from ezrec.adapters.publishing import Video
 from ezrec.config.sections import Site as SiteSettings
 from ezrec.domain.clock import SECOND
 from ezrec.domain.film import Film
-from ezrec.domain.stages import Stage
 from ezrec.store import Store
-
-log = logs.get("publish")
 
 
 class Publish:
-    """The publish task."""
+    """The publish task. `posted` is called when a row has been put into the outbox."""
 
-    def __init__(self, store: Store, publisher: Publisher, site: SiteSettings, zone: ZoneInfo) -> None:
+    def __init__(self, store: Store, site: SiteSettings, zone: ZoneInfo, posted: Callable[[], None]) -> None:
         self._store = store
-        self._publisher = publisher
         self._site = site
         self._zone = zone
+        self._posted = posted
 
     async def work(self, film: Film) -> bool:
-        """Write the film's row and confirm it; True once it is in.
-
-        Raises:
-            RetryError: the publisher may work later.
-            ParkError: it refuses the row.
-        """
-        log.debug("writing row", booking=film.booking_id)
-        await self._publisher.publish(self._video(film))
-        log.debug("row written", booking=film.booking_id)
-        log.debug("taking step", booking=film.booking_id, to=Stage.PUBLISHED)
-        await self._store.step(film.booking_id, Stage.PUBLISHED)
-        log.debug("step taken", booking=film.booking_id, to=Stage.PUBLISHED)
-        log.info("film published", booking=film.booking_id, url=film.url)
-        return True
+        """Have the film's row written. Never finished here: the film is published once the row is confirmed."""
+        await self._store.post_video(film.booking_id, asdict(self._video(film)))
+        self._posted()
+        return False
 
     def _video(self, film: Film) -> Video:
         certificate = film.certificate or {}

@@ -73,16 +73,16 @@ class Upload:
         """The film with its key and its upload; the key is stored before anything is uploaded."""
         key = film.object_key or object_key(self._template, film, self._camera_id, self._zone)
         if film.object_key is None:
-            await self._name(film, object_key=key)
+            await self._name(film, key)
         upload_id = film.upload_id
         if upload_id is None:
             upload_id = await self._storage.begin(key)
-            await self._name(film, upload_id=upload_id)
+            await self._name(film, key, upload_id)
         return replace(film, object_key=key, upload_id=upload_id)
 
-    async def _name(self, film: Film, **columns: str) -> None:
-        if not await self._store.name_upload(film.booking_id, film.generation, **columns):
-            raise RetryError("the film has just been begun again")
+    async def _name(self, film: Film, key: str, upload_id: str | None = None) -> None:
+        if not await self._store.name_upload(film.booking_id, film.generation, key, upload_id):
+            raise RetryError("the film has just been begun again or called off")
 
     async def _confirmed(self, film: Film, growth: Growth, due: Collection[Range]) -> list[PartRow]:
         """The parts that need not go again: put since the start, or held by the storage with the bytes of now."""

@@ -39,7 +39,8 @@ class Desk:
         await self.store.add_film(booking_id, f"rec-{booking_id}", *window)
         ways: dict[Stage, tuple[Stage, ...]] = {Stage.BOOKED: ()}
         while stage not in ways:
-            ways = {to: (*way, to) for now_at, way in ways.items() for to in STEPS[now_at] if to not in ways} | ways
+            ways = {to: (*way, to) for at, way in ways.items() if at not in (Stage.CANCELLED, Stage.MISSED)
+                    for to in STEPS[at] if to not in ways} | ways
         for to in ways[stage]:
             await self.store.step(booking_id, to)
         return await self.store.update_film(booking_id, **columns)

@@ -38,11 +38,12 @@ def span(run: int = 1, start_us: int = 100, end_us: int = 200, **more: int) -> S
 
 
 async def film_in(store: Store, stage: Stage, booking_id: str = "b") -> Film:
-    """A film that has come to `stage` by legal steps."""
+    """A film that has come to `stage` by the usual steps."""
     await store.add_film(booking_id, f"r-{booking_id}", 100, 200)
     ways = {Stage.BOOKED: ()}
     while stage not in ways:
-        ways |= {to: (*way, to) for now, way in ways.items() for to in STEPS[now] if to not in ways}
+        ways |= {to: (*way, to) for now, way in ways.items() if now not in (Stage.CANCELLED, Stage.MISSED)
+                 for to in STEPS[now] if to not in ways}
     for to in ways[stage]:
         await store.step(booking_id, to)
     film = await store.film(booking_id)

@@ -5,13 +5,12 @@ from pathlib import Path
 
 import pytest
 
-import ezrec.store
 from ezrec.domain.errors import IllegalStep
 from ezrec.domain.film import CameraShare, Canvas, ChunkReport, Encoder, Film, Recipe, Rung, View
 from ezrec.domain.planning import Chunk
 from ezrec.domain.stages import STEPS, Stage
 from ezrec.domain.timeline import Offset, Segment
-from ezrec.store import Store
+from ezrec.store import Store, database
 from ezrec.store.rows import ChunkRow, PartRow
 from tests.fakes.records import booking, film_in, rows, segment, span
 
@@ -142,7 +141,7 @@ async def test_columns_are_set_and_told_but_no_others(store: Store) -> None:
 
 async def test_the_next_generation_forgets_key_upload_and_parts_but_not_the_chunks(store: Store) -> None:
     await film_in(store, Stage.RECORDED)
-    await store.name_upload("b", 1, object_key="k", upload_id="u")
+    await store.name_upload("b", 1, "k", "u")
     await store.plan_chunk("b", 1, Chunk(1, 1, 0, 60), 100, "c1")
     await store.put_part("b", 1, PartRow(1, 0, 5, "m", "s"))
     film = await store.next_generation("b", "moved", recipe=RECIPE.dumps())
@@ -164,8 +163,8 @@ async def test_a_film_that_is_closed_or_not_begun_has_no_next_generation(store: 
 async def test_an_upload_is_named_for_its_own_generation_only(store: Store) -> None:
     await film_in(store, Stage.RECORDING)
     await store.next_generation("b", "moved")
-    assert not await store.name_upload("b", 1, object_key="of generation 1")
-    assert await store.name_upload("b", 2, object_key="of generation 2")
+    assert not await store.name_upload("b", 1, "of generation 1")
+    assert await store.name_upload("b", 2, "of generation 2")
     film = await store.film("b")
     assert film
     assert film.object_key == "of generation 2"
@@ -227,7 +226,7 @@ async def test_a_segment_is_kept_once_and_found_by_time(store: Store) -> None:
 
 async def test_thousands_of_rows_come_back_like_a_few(store: Store) -> None:
     await store.begin_run("boot", 0, 0)
-    made = [segment(10 * index, 10 * index + 10) for index in range(ezrec.store.MANY + 50)]
+    made = [segment(10 * index, 10 * index + 10) for index in range(database.MANY + 50)]
     for one in made:
         await store.add_segment(one)
     assert await store.segments(1, 0, 1 << 40) == made

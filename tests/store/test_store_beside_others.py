@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pytest
 
-import ezrec.store
 from ezrec.domain.errors import LeaveError, RetryError
 from ezrec.domain.stages import Stage
-from ezrec.store import Store, StoreMissing
+from ezrec.store import VERSION, Store, StoreMissing, database
 from tests.fakes.records import booking, film_in, rows
 from tests.fakes.waiting import eventually, wait_until
 
@@ -24,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 async def test_commits_wait_for_the_disk(store: Store) -> None:
     assert [value for pragma in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
-            for (value,) in await store._read(f"PRAGMA {pragma}")] == ["wal", 2, 1, ezrec.store.BUSY_MS]
+            for (value,) in await store._read(f"PRAGMA {pragma}")] == ["wal", 2, 1, database.BUSY_MS]
 
 
 # ---- whole or not at all
@@ -170,26 +169,44 @@ async def test_a_command_finds_no_store_where_no_recorder_ever_ran(path: Path) -
 
 
 async def test_a_store_of_a_newer_version_is_refused_and_left_alone(store: Store, path: Path) -> None:
-    await store._do(f"PRAGMA user_version={ezrec.store.VERSION + 1}")
+    await store._do(f"PRAGMA user_version={VERSION + 1}")
     with pytest.raises(LeaveError, match="newer"):
         await Store.open(path, create=True, migrate=True)
-    assert await store.version() == ezrec.store.VERSION + 1
+    assert await store.version() == VERSION + 1
 
 
 async def test_only_the_recorder_brings_an_older_store_up_to_date(
         store: Store, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     await store.put_booking(booking())
-    monkeypatch.setattr(ezrec.store, "VERSION", ezrec.store.VERSION + 1)
-    monkeypatch.setattr(ezrec.store, "MIGRATIONS", {1: "ALTER TABLE booking ADD COLUMN colour TEXT;"})
+    monkeypatch.setattr(database, "VERSION", VERSION + 1)
+    monkeypatch.setattr(database, "MIGRATIONS", {VERSION: "ALTER TABLE booking ADD COLUMN colour TEXT;"})
     with pytest.raises(StoreMissing, match="up to date"):
         await Store.open(path)
     newer = await Store.open(path, migrate=True)
-    assert await newer.version() == 2
+    assert await newer.version() == VERSION + 1
     assert await newer.bookings() == [booking()]
     await newer.close()
 
 
 async def test_the_schema_says_its_version_beside_it() -> None:
     schema = (ROOT / "ezrec" / "store" / "schema.sql").read_text("utf-8")
-    assert f"-- Version {ezrec.store.VERSION}." in schema
-    assert set(ezrec.store.MIGRATIONS) == set(range(1, ezrec.store.VERSION))
+    assert f"-- Version {VERSION}." in schema
+    assert set(database.MIGRATIONS) == set(range(1, VERSION))
+
+
+async def test_every_older_version_is_brought_to_the_same_tables_as_a_new_one(store: Store, tmp_path: Path) -> None:
+    for old in range(1, VERSION):
+        path = tmp_path / f"{old}.db"
+        with closing(sqlite3.connect(path)) as db:
+            db.executescript((Path(__file__).parent / "old" / f"{old}.sql").read_text("utf-8"))
+            db.execute(f"PRAGMA user_version = {old}")
+        brought = await Store.open(path, migrate=True)
+        assert await _shape(brought) == await _shape(store)
+        await brought.close()
+
+
+async def _shape(store: Store) -> dict[str, list[tuple[object, ...]]]:
+    """All tables and indices with their columns, but not the words of their SQL."""
+    return {name: [tuple(column) for pragma in ("table_xinfo", "index_info")
+                   for column in await store._read(f"PRAGMA {pragma}({name})")]
+            for (name,) in await store._read("SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'")}

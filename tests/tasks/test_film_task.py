@@ -112,24 +112,17 @@ class Studio:
         self.desk = desk
         self.pool, self.recipes = Pool(), Recipes()
         self.known_s = 0.0
-        self.aborted: list[tuple[str, str]] = []
-        self.abort_fails: Exception | None = None
         self.restart()
 
     def restart(self) -> None:
         self.films = FilmMaking(self.desk.store, self.desk.data, self.pool, self.recipes, self,  # type: ignore[arg-type]
-                                2.0, {"left": Fraction(30), "right": Fraction(30)}, 1, lambda: None, self._abort)
+                                2.0, {"left": Fraction(30), "right": Fraction(30)}, 1, lambda: None)
 
     def known_to_us(self, _: int) -> int:
         return round((MONO_S + self.known_s) * S)
 
     def delivering(self) -> dict[str, tuple[int, int]]:
         return {}
-
-    async def _abort(self, key: str, upload_id: str) -> None:
-        self.aborted.append((key, upload_id))
-        if self.abort_fails:
-            raise self.abort_fails
 
     async def record(self, to_s: int, cameras: tuple[str, ...] = ("left", "right"), from_s: int = -1) -> None:
         """Segments of 1 s from `from_s`, known up to `to_s`."""
@@ -292,11 +285,13 @@ async def first_span(studio: Studio) -> Any:
 async def test_a_start_that_is_moved_begins_the_film_again_with_the_chunks_that_still_hold(studio: Studio) -> None:
     await studio.record(9)
     await studio.work()
-    await studio.desk.store.name_upload("match", 1, object_key="key-1", upload_id="up-1")
+    await studio.desk.store.name_upload("match", 1, "key-1", "up-1")
     await move(studio, 1, 12)
     await studio.work()
     film = await studio.desk.now()
-    assert (film.generation, film.object_key, studio.aborted) == (2, None, [("key-1", "up-1")])
+    assert (film.generation, film.object_key, film.upload_id) == (2, None, None)
+    assert [(message.kind, message.body) for message in await studio.desk.store.outbox("match")] == [
+        ("abort", {"key": "key-1", "upload_id": "up-1"})]
     assert await studio.ticks() == [(30, 30), (60, 60), (120, 60), (180, 60)]
     assert studio.pool.rendered() == [0, 60, 120, 180, 30]
     assert await studio.text() == film_text((30, 30), (60, 60), (120, 60), (180, 60))
@@ -323,17 +318,6 @@ async def test_an_end_that_is_extended_begins_nothing_again(studio: Studio) -> N
     assert await studio.work()
     assert (await studio.desk.now()).generation == 1
     assert await studio.text() == film_text(*WHOLE, (360, 60), (420, 30))
-
-
-async def test_a_storage_that_is_away_does_not_keep_a_film_from_being_begun_again(studio: Studio) -> None:
-    await studio.record(9)
-    await studio.work()
-    await studio.desk.store.name_upload("match", 1, object_key="key-1", upload_id="up-1")
-    studio.abort_fails = RetryError("no network")
-    await move(studio, 1, 12)
-    await studio.work()
-    assert (await studio.desk.now()).generation == 2
-    assert len(await studio.ticks()) == 4
 
 
 async def test_an_index_that_outgrows_its_reserve_gets_twice_the_room_in_a_new_generation(studio: Studio) -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ezrec.adapters.publishing import Video
 from ezrec.adapters.publishing.local import LocalPublisher
 from ezrec.adapters.storage import Part, Stored, composite_etag
 from ezrec.adapters.storage.local import LocalStorage
@@ -225,9 +226,13 @@ async def test_a_lost_answer_leaves_one_object_and_one_row(scene: Scene, call: s
     assert await scene.put_home() == 2
     assert scene.storage.objects().keys() == {"2027-01-15/match.mp4", "2027-01-15/match.jpg"}
     assert scene.storage.objects()["2027-01-15/match.mp4"] == CONTENT
-    publish = Publish(scene.desk.store, LocalPublisher(scene.desk.store), scene.desk.settings().site, BERLIN)
+    publish = Publish(scene.desk.store, scene.desk.settings().site, BERLIN, lambda: None)
     for _ in range(2):
-        await publish.work(replace(await scene.desk.now(), stage=Stage.UPLOADED))
+        await publish.work(await scene.desk.now())
+    (message,) = await scene.desk.store.outbox()
+    publisher = LocalPublisher(scene.desk.store)
+    for _ in range(2):
+        await publisher.publish(Video(**message.body))
     assert len(await scene.desk.store.videos()) == 1
     assert not list((scene.storage.library / ".uploads").iterdir())
 

@@ -161,11 +161,8 @@ async def court(data: Path, clock: MadeUpClock) -> AsyncIterator[Court]:
     bookings = Bookings(store, clock, [], settings.bookings, ZoneInfo("Europe/Berlin"), lambda: None)
     pool: Any = HereAndNow()
 
-    async def no_upload(_key: str, _upload: str) -> None:
-        """Nothing is uploaded here."""
-
     films = FilmMaking(store, data, pool, Recipes(settings, data, pool, RATE), recording, 2.0,
-                       {camera.name: RATE for camera in cameras}, 1, lambda: None, no_upload)
+                       {camera.name: RATE for camera in cameras}, 1, lambda: None)
     await recording.begin()
     tasks = [asyncio.create_task(lane.run()) for lane in recording.lanes.values()]
     tasks.append(asyncio.create_task(recording._write_rows()))

@@ -20,3 +20,18 @@ class BookingSource(Protocol):
             RetryError: no answer, or none that can be believed; what is known stays.
             ParkError: the source refuses, and asking again will not change that.
         """
+
+
+class StatusBoard(Protocol):
+    """A source whose bookings' owners want to know what becomes of them."""
+
+    async def tell_status(self, booking_id: str, status: str, reason: str | None) -> None:
+        """Set a booking's status word (`domain/stages.py`), with a reason if it is `failed`; may be repeated.
+
+        Words only move forward, except out of `failed`, and never replace a cancellation: what comes too late changes
+        nothing. A booking that is gone needs no word.
+
+        Raises:
+            RetryError: no confirmation; it may be set or not.
+            ParkError: it is refused, and asking again will not change that.
+        """

@@ -10,6 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ezrec.domain.errors import ParkError
+
+LONGEST_NAME = 200  # bytes between slashes; file systems take 255, and a temporary name must fit as well
+LONGEST_KEY = 1024  # bytes; what S3 takes
+
 
 @dataclass(frozen=True)
 class Part:
@@ -40,17 +45,57 @@ def composite_etag(parts: Sequence[Part]) -> str:
     return f"{hashlib.md5(joined, usedforsecurity=False).hexdigest()}-{len(parts)}"
 
 
+def check_key(key: str) -> list[str]:
+    """The names between a key's slashes. No key can mean another object elsewhere, or lead out of a folder.
+
+    Raises:
+        ParkError: it cannot be an object's key.
+    """
+    names = key.split("/")
+    for name in names:
+        # A surrogate is not printable, so `encode` cannot fail.
+        if not name or name[0] == "." or not name.isprintable() or len(name.encode()) > LONGEST_NAME:
+            raise ParkError(f"{key[:LONGEST_NAME]!r} cannot be an object's key: names between slashes must not be "
+                            f"empty, begin with a dot, hold control characters, or be over {LONGEST_NAME} bytes")
+    if len(key.encode()) > LONGEST_KEY:
+        raise ParkError(f"{key[:LONGEST_NAME]!r}… cannot be an object's key: it is over {LONGEST_KEY} bytes")
+    return names
+
+
+def object_length(key: str, parts: Sequence[Part]) -> int:
+    """The length in bytes of the object that `parts` make up.
+
+    They must lie end to end, all but the last equally long (some object stores insist, so every one does).
+
+    Raises:
+        ParkError: they do not.
+    """
+    ordered = sorted(parts, key=lambda part: part.number)
+    if not ordered:
+        raise ParkError(f"{key} has no parts")
+    at = 0
+    for number, part in enumerate(ordered, 1):
+        fits = part.bytes == ordered[0].bytes or (number == len(ordered) and 0 < part.bytes < ordered[0].bytes)
+        if part.number != number or part.offset != at or not fits:
+            raise ParkError(f"part {part.number} of {key} does not follow the one before it: {part}")
+        at += part.bytes
+    return at
+
+
 class Storage(Protocol):
     """An object store. Every call may be repeated after a lost answer without harm.
 
-    Raises (all calls): RetryError where waiting may help, ParkError where it cannot.
+    Raises (all calls): RetryError where waiting may help, ParkError where it cannot; where an upload is named:
+    UploadGone if the store does not know it (any more) and cannot begin it again by itself.
     """
 
-    async def begin(self, key: str) -> str:
-        """Open an upload for `key`; returns its id."""
+    in_flight: int  # parts that may be put at the same time
 
-    async def parts(self, key: str, upload_id: str) -> dict[int, Part]:
-        """The parts that are already there, verified by their MD5, by number."""
+    async def begin(self, key: str) -> str:
+        """Open an upload for `key`, or take over one that was opened for exactly this key before; returns its id."""
+
+    async def parts(self, key: str, upload_id: str) -> dict[int, str]:
+        """The parts that are already there: number → MD5 (hex) of the bytes that lie there."""
 
     async def put_part(self, key: str, upload_id: str, part: Part, film: Path) -> None:
         """Store `part`, read from its range of the file `film`."""
@@ -62,15 +107,23 @@ class Storage(Protocol):
             ParkError: another object lies at `key`; it is left alone.
         """
 
-    async def verify(self, key: str, parts: Sequence[Part]) -> Stored | None:
-        """The object at `key` if it has the length and the ETag of `parts`; None if there is no object.
+    async def verify(self, key: str, parts: Sequence[Part], film: Path) -> Stored | None:
+        """The object at `key` if it has the length and the checksum of `parts`; None if there is no object.
+
+        `film` is only read where the store's own checksum is one of the whole file; it may be gone otherwise.
 
         Raises:
             ParkError: the object's bytes are others.
         """
 
     async def abort(self, key: str, upload_id: str) -> None:
-        """Forget an unfinished upload and its parts; harmless if there is none."""
+        """Forget an unfinished upload and its parts; harmless if there is none.
+
+        Without an `upload_id`: all unfinished uploads for exactly this key.
+        """
 
     async def put_file(self, key: str, file: Path) -> str:
         """Store a small file (a poster) whole, replacing what lies at `key`; returns its URL."""
+
+    async def close(self) -> None:
+        """Let go of connections; no call may follow."""

@@ -26,12 +26,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from ezrec.adapters.files import TEMPORARY, fsync_file, fsync_folder, make_folders, os_errors, remove, write_atomically
-from ezrec.adapters.storage import Part, Stored, composite_etag
+from ezrec.adapters.storage import Part, Stored, check_key, composite_etag, object_length
 from ezrec.domain.errors import ParkError, RetryError
 
 _UPLOADS = ".uploads"
 _BLOCK = 1 << 20  # bytes read or written at a time
-_LONGEST_NAME = 200  # bytes; file systems take 255, and a temporary name must fit as well
 _REMEMBERED = 16  # films whose link is remembered: more than can be between complete and verify at a time
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
 _HEX32 = re.compile(r"[0-9a-f]{32}")  # an upload's id, and an MD5
@@ -47,6 +46,8 @@ class LocalStorage:
     before the first call; `data` must then.
     """
 
+    in_flight = 1  # parts of an upload share one file and one journal
+
     def __init__(self, library: Path, data: Path, link: bool | None = None) -> None:
         self._library = library.absolute()
         self._uploads = self._library / _UPLOADS
@@ -59,8 +60,8 @@ class LocalStorage:
         """Open an upload for `key`; returns its id, new each time."""
         return await _in_thread(f"store {key}", lambda: self._begin(key))
 
-    async def parts(self, key: str, upload_id: str) -> dict[int, Part]:
-        """The parts that are there, read back and compared with their MD5, by number.
+    async def parts(self, key: str, upload_id: str) -> dict[int, str]:
+        """The parts that are there, read back and compared with their MD5: number → MD5.
 
         Empty in link mode, where putting a part again costs nothing, and for an upload that is not known.
         """
@@ -86,7 +87,7 @@ class LocalStorage:
         """
         return await _in_thread(f"complete {key}", lambda: self._complete(key, upload_id, parts, film))
 
-    async def verify(self, key: str, parts: Sequence[Part]) -> Stored | None:
+    async def verify(self, key: str, parts: Sequence[Part], film: Path) -> Stored | None:  # noqa: ARG002 -- S3's
         """The object at `key` if its bytes are those of `parts`; None if there is none.
 
         The whole object is read, unless this storage itself has just put it there and the file is still that one
@@ -98,8 +99,9 @@ class LocalStorage:
         return await _in_thread(f"verify {key}", lambda: self._verify(key, parts))
 
     async def abort(self, key: str, upload_id: str) -> None:
-        """Forget an unfinished upload and its parts; harmless if there is none."""
-        await _in_thread(f"abort the upload of {key}", lambda: self._forget(upload_id))
+        """Forget an unfinished upload and its parts; harmless if there is none, or if its id never came."""
+        if upload_id:
+            await _in_thread(f"abort the upload of {key}", lambda: self._forget(upload_id))
 
     async def put_file(self, key: str, file: Path) -> str:
         """Store a small file whole, replacing what lies at `key`; returns its URL."""
@@ -109,6 +111,9 @@ class LocalStorage:
         """At start, before any upload: remove what uploads other than `known` left behind; returns how many files."""
         return await _in_thread("clean up unfinished uploads", lambda: self._sweep(known))
 
+    async def close(self) -> None:
+        """Nothing is held open."""
+
     # What follows blocks and runs in threads.
 
     def _begin(self, key: str) -> str:
@@ -116,14 +121,14 @@ class LocalStorage:
         self._by_link()  # a library that cannot be written to is found out now, not after the match
         return secrets.token_hex(16)
 
-    def _parts(self, key: str, upload_id: str) -> dict[int, Part]:
+    def _parts(self, key: str, upload_id: str) -> dict[int, str]:
         self._path(key)
         copy, journal = self._upload(upload_id)
         if self._by_link() or not journal.exists() or not copy.exists():
             return {}
         there = {part.number: part for part in _read_journal(journal) if _is_there(copy, part)}
-        self._checked[upload_id] = dict(there)
-        return there
+        self._checked[upload_id] = there
+        return {number: part.md5 for number, part in there.items()}
 
     def _put_part(self, key: str, upload_id: str, part: Part, film: Path) -> None:
         self._path(key)
@@ -144,7 +149,7 @@ class LocalStorage:
         self._checked.setdefault(upload_id, {})[part.number] = part
 
     def _complete(self, key: str, upload_id: str, parts: Sequence[Part], film: Path) -> Stored:
-        target, length, etag = self._path(key), _length(key, parts), composite_etag(parts)
+        target, length, etag = self._path(key), object_length(key, parts), composite_etag(parts)
         copy, _ = self._upload(upload_id)
         if self._by_link():
             self._place_link(key, film, target, length, etag)
@@ -216,7 +221,7 @@ class LocalStorage:
             self._placed.pop(next(iter(self._placed)))
 
     def _verify(self, key: str, parts: Sequence[Part]) -> Stored | None:
-        target, length, etag = self._path(key), _length(key, parts), composite_etag(parts)
+        target, length, etag = self._path(key), object_length(key, parts), composite_etag(parts)
         try:
             status = target.stat()
         except FileNotFoundError:
@@ -271,13 +276,7 @@ class LocalStorage:
 
     def _path(self, key: str) -> Path:
         """Where an object lies. Nothing that a key can say leads out of the library or into its unfinished uploads."""
-        names = key.split("/")
-        for name in names:
-            # A surrogate is not printable, so `encode` cannot fail.
-            if not name or name[0] == "." or not name.isprintable() or len(name.encode()) > _LONGEST_NAME:
-                raise ParkError(f"{key[:_LONGEST_NAME]!r} cannot be an object's key: names between slashes must not be "
-                                f"empty, begin with a dot, hold control characters, or be over {_LONGEST_NAME} bytes")
-        return self._library.joinpath(*names)
+        return self._library.joinpath(*check_key(key))
 
     def _upload(self, upload_id: str) -> tuple[Path, Path]:
         """An upload's growing copy, and the journal of its parts."""
@@ -296,22 +295,6 @@ async def _in_thread(doing: str, work: Callable[[], _R]) -> _R:
 
 def _identity(status: os.stat_result) -> _Identity:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def _length(key: str, parts: Sequence[Part]) -> int:
-    """The length in bytes of the object that `parts` make up; they must lie end to end, all but the last equally long
-    (some object stores insist, so every one does).
-    """
-    ordered = sorted(parts, key=lambda part: part.number)
-    if not ordered:
-        raise ParkError(f"{key} has no parts")
-    at = 0
-    for number, part in enumerate(ordered, 1):
-        fits = part.bytes == ordered[0].bytes or (number == len(ordered) and 0 < part.bytes < ordered[0].bytes)
-        if part.number != number or part.offset != at or not fits:
-            raise ParkError(f"part {part.number} of {key} does not follow the one before it: {part}")
-        at += part.bytes
-    return at
 
 
 def _copy(film: Path, part: Part, copy: Path) -> str:

@@ -1,0 +1,152 @@
+"""The connection to the SQLite file: opening, migrating, one transaction at a time, every commit durable.
+
+Limits: knows no table; those are the Store's.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from importlib.resources import files
+from pathlib import Path
+from typing import Self, TypeVar
+
+import aiosqlite
+
+from ezrec.domain.clock import Clock, SystemClock
+from ezrec.domain.errors import EzrecError, LeaveError, RetryError
+from ezrec.store.rows import Row
+
+_T = TypeVar("_T")
+
+VERSION = 2
+MIGRATIONS: dict[int, str] = {
+    1: """
+CREATE TABLE outbox (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    booking_id    TEXT NOT NULL,
+    kind          TEXT NOT NULL CHECK (kind IN ('status', 'video', 'abort')),
+    body          TEXT NOT NULL,
+    attempts      INTEGER NOT NULL DEFAULT 0,
+    retry_at      INTEGER,
+    parked_reason TEXT
+) STRICT;
+CREATE INDEX outbox_of_booking ON outbox (booking_id, id);
+""",
+}
+"""SQL that takes the store from version N to N + 1, by N. schema.sql holds the newest version."""
+
+MANY = 200  # rows
+BUSY_MS = 10_000  # how long a writer waits for another process's transaction
+
+
+class StoreMissing(EzrecError):
+    """A command looked for the store of a recorder that has never run here."""
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    """A full or failing disk, or a lock held too long, is something to try again."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise RetryError(f"the store: {error}") from error
+
+
+class Database:
+    """An open store file. Made with `open`."""
+
+    def __init__(self, db: aiosqlite.Connection, clock: Clock) -> None:
+        self._db = db
+        self._clock = clock
+        self._turn = asyncio.Lock()
+
+    @classmethod
+    async def open(cls, path: Path, *, clock: Clock | None = None, create: bool = False, migrate: bool = False) -> Self:
+        """Open the store at `path`.
+
+        `create` makes it if it is not there; only the recorder itself may `migrate` an older one to this version.
+
+        Raises:
+            StoreMissing: it is not there, or of an older version, and this caller may not change that.
+            LeaveError: the file was written by a newer version of EZREC.
+        """
+        if not create and not await asyncio.to_thread(path.exists):
+            raise StoreMissing(f"no store at {path}: start `ezrec run` once, or name its folder (--data, paths.data)")
+        db = await aiosqlite.connect(path, isolation_level=None, timeout=BUSY_MS / 1000)
+        store = cls(db, clock or SystemClock())
+        try:
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_MS}"):
+                await db.execute(f"PRAGMA {pragma}")
+            await store._migrate(migrate)
+        except BaseException:
+            await db.close()
+            raise
+        return store
+
+    async def close(self) -> None:
+        """Close the connection once the transaction under way has ended."""
+        async with self._turn:
+            await self._db.close()
+
+    async def _migrate(self, allowed: bool) -> None:
+        version = await self.version()
+        if version == 0:
+            schema = (files("ezrec.store") / "schema.sql").read_text("utf-8")
+            try:
+                await self._db.executescript(f"BEGIN IMMEDIATE;\n{schema}\nPRAGMA user_version={VERSION};\nCOMMIT;")
+            except sqlite3.OperationalError:
+                await self._db.rollback()
+                if await self.version() == 0:  # otherwise another process made it in the same moment
+                    raise
+            version = await self.version()
+        if version > VERSION:
+            raise LeaveError(f"the store is of version {version}, this EZREC knows {VERSION}: install the newer EZREC")
+        if version < VERSION and not allowed:
+            raise StoreMissing(f"the store is of version {version}, not {VERSION}: `ezrec run` brings it up to date")
+        for step in range(version, VERSION):
+            await self._db.executescript(
+                f"BEGIN IMMEDIATE;\n{MIGRATIONS[step]}\nPRAGMA user_version={step + 1};\nCOMMIT;")
+
+    async def version(self) -> int:
+        """The version of the schema in the file; 0 if there is none yet."""
+        return int((await self._all("PRAGMA user_version"))[0][0])
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[aiosqlite.Connection]:
+        """One durable transaction; a cancelled caller rolls back or has committed, never half."""
+        async with self._turn:
+            try:
+                with _disk_errors():
+                    await self._db.execute("BEGIN IMMEDIATE")  # a caller cancelled here leaves it begun all the same
+                    yield self._db
+                    await asyncio.shield(self._db.execute("COMMIT"))
+            except BaseException:
+                with suppress(sqlite3.OperationalError):  # there is none, or the commit was under way
+                    await asyncio.shield(self._db.execute("ROLLBACK"))
+                raise
+
+    async def _all(self, sql: str, *values: object) -> list[sqlite3.Row]:
+        async with self._db.execute(sql, values) as cursor:
+            return list(await cursor.fetchall())
+
+    async def _read(self, sql: str, *values: object) -> list[sqlite3.Row]:
+        """Rows as the last transaction left them: nobody acts on what is not durable yet."""
+        async with self._turn:
+            with _disk_errors():
+                return await self._all(sql, *values)
+
+    async def _values(self, make: Callable[[Row], _T], sql: str, *values: object) -> list[_T]:
+        """Rows made into values; thousands of them in a thread, because they would hold the event loop."""
+        rows = await self._read(sql, *values)
+        if len(rows) <= MANY:
+            return [make(row) for row in rows]
+        return await asyncio.to_thread(lambda: [make(row) for row in rows])
+
+    async def _do(self, sql: str, *values: object) -> None:
+        async with self._transaction() as db:
+            await db.execute(sql, values)
+
+    async def version_of_data(self) -> int:
+        """A number that changes when another process has written to the store."""
+        return int((await self._read("PRAGMA data_version"))[0][0])

@@ -1,0 +1,69 @@
+"""The outbox: what the cloud must still be told, written in the transaction of the fact that it tells of.
+
+A booking's messages are told in the order of their ids. One that was refused for good steps aside, parked with its
+reason, and waits for a person; what a later status makes pointless is dropped.
+"""
+
+import json
+from collections.abc import Collection
+from typing import Any
+
+import aiosqlite
+
+from ezrec.domain.booking import TOLD_SOURCES
+from ezrec.store.database import Database
+from ezrec.store.rows import Message, message_of
+
+_COLUMNS = "id, booking_id, kind, body, attempts, retry_at, parked_reason"
+
+
+class Outbox(Database):
+    """The outbox of an open store."""
+
+    async def outbox(self, booking_id: str | None = None) -> list[Message]:
+        """All messages, or a booking's, oldest first."""
+        where, values = ("WHERE booking_id = ?", (booking_id,)) if booking_id else ("", ())
+        return await self._values(message_of, f"SELECT {_COLUMNS} FROM outbox {where} ORDER BY id", *values)
+
+    async def outbox_heads(self, apart: Collection[str] = ()) -> list[Message]:
+        """The message that each booking would have told next, oldest first.
+
+        Kinds that stand `apart` go elsewhere than the others: they wait only for their own kind.
+        """
+        kinds = sorted(apart)
+        marks = ",".join("?" * len(kinds))
+        return await self._values(
+            message_of, f"SELECT {_COLUMNS} FROM outbox WHERE id IN (SELECT min(id) FROM outbox"
+            f" WHERE parked_reason IS NULL GROUP BY booking_id, CASE WHEN kind IN ({marks}) THEN kind END)"
+            " ORDER BY id", *kinds)
+
+    async def message_failed(self, message: Message, attempts: int, retry_at: int) -> None:
+        """A message could not be told: so often by now, and when it will be tried again (UTC µs)."""
+        await self._do("UPDATE outbox SET attempts = ?, retry_at = ? WHERE id = ?", attempts, retry_at, message.id)
+
+    async def post_video(self, booking_id: str, video: dict[str, object]) -> None:
+        """Have a film's row written; harmless if that waits already."""
+        async with self._transaction() as db:
+            if not await self._all("SELECT 1 FROM outbox WHERE booking_id = ? AND kind = 'video'", booking_id):
+                await self._post(db, booking_id, "video", video)
+
+    async def _post(self, db: aiosqlite.Connection, booking_id: str, kind: str, body: dict[str, Any]) -> None:
+        await db.execute("INSERT INTO outbox (booking_id, kind, body) VALUES (?,?,?)",
+                         (booking_id, kind, json.dumps(body, sort_keys=True)))
+
+    async def _post_status(self, db: aiosqlite.Connection, booking_id: str, status: str, reason: str | None) -> None:
+        """Tell a booking's owner, if the booking came from a source that wants to be told."""
+        source = await self._all("SELECT source FROM booking WHERE id = ?", booking_id)
+        if source and source[0][0] in TOLD_SOURCES:
+            await self._post(db, booking_id, "status", {"status": status, "reason": reason})
+
+    async def _post_abort(self, db: aiosqlite.Connection, booking_id: str, key: str, upload_id: str | None) -> None:
+        """Have an unfinished upload forgotten; without an id, whatever is unfinished at exactly that key."""
+        await self._post(db, booking_id, "abort", {"key": key, "upload_id": upload_id or ""})
+
+    async def _drop_message(self, db: aiosqlite.Connection, message: Message) -> None:
+        """A message was told; older parked statuses of its booking have nothing more to say."""
+        await db.execute("DELETE FROM outbox WHERE id = ?", (message.id,))
+        if message.kind == "status":
+            await db.execute("DELETE FROM outbox WHERE booking_id = ? AND kind = 'status' AND id < ?",
+                             (message.booking_id, message.id))

@@ -1,0 +1,144 @@
+"""The outbox: tells the cloud what it must still be told, each booking's messages in order, exactly once in effect.
+
+A message is written with the fact that it tells of (store/outbox.py) and dropped when it was confirmed, so that a lost
+answer or a crash only has it told again; whoever is told takes a repeated message as the same one. What fails is tried
+again with full-jitter backoff; what is refused for good is parked with its reason.
+"""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from ezrec import logs
+from ezrec.adapters.bookings import StatusBoard
+from ezrec.adapters.publishing import Publisher, Video
+from ezrec.adapters.storage import Storage
+from ezrec.domain.clock import SECOND, Clock
+from ezrec.domain.errors import ParkError, RetryError
+from ezrec.store import Store
+from ezrec.store.rows import Message
+
+log = logs.get("outbox")
+
+LOOK_S = 1.0  # how often new messages are looked for; those of this process are announced by `poke`
+ATTEMPTS = 3  # of a message that fails in an unforeseen way, before it is parked
+BASE_S, LONGEST_S = 1.0, 60.0  # of the backoff; full jitter: uniformly between 0 and min(LONGEST, BASE * 2^n)
+
+
+class Outbox:
+    """The outbox task. `told` is called after each message that arrived.
+
+    Without a `board` (no source of bookings that wants to be told) statuses wait. Kinds of messages that stand `apart`
+    go elsewhere than the others and do not wait for them.
+    """
+
+    def __init__(self, store: Store, clock: Clock, storage: Storage, publisher: Publisher, board: StatusBoard | None,
+                 told: Callable[[], None], apart: frozenset[str] = frozenset({"abort"})) -> None:
+        self._store = store
+        self._clock = clock
+        self._storage = storage
+        self._publisher = publisher
+        self._apart = apart
+        self._told = told
+        self._news = asyncio.Event()
+        self._unforeseen: Counter[int] = Counter()  # message → failures that nobody foresaw
+        self._rests: dict[int, int] = {}  # message → monotonic µs before which it is not tried again
+        self._ways: dict[str, Callable[[Message], Awaitable[None]]] = {"video": self._publish, "abort": self._abort}
+        if board:
+            self._ways["status"] = partial(self._tell_status, board)
+
+    def poke(self) -> None:
+        """There is something new to tell."""
+        self._news.set()
+
+    def wake(self) -> None:
+        """The network is back: try everything now."""
+        self._rests.clear()
+        self._news.set()
+
+    async def run(self) -> None:
+        """Tell what there is to tell, for ever."""
+        while True:
+            self._news.clear()
+            while await self.run_once():
+                pass
+            try:
+                async with asyncio.timeout(LOOK_S):
+                    await self._news.wait()
+            except TimeoutError:
+                pass
+
+    async def run_once(self) -> bool:
+        """Try the first message of every booking once, if it is due; whether any of them is out of the way now."""
+        moved = False
+        for message in await self._store.outbox_heads(self._apart):
+            rested = message.retry_at is None or self._clock.mono_us() >= self._rests.get(message.id, 0)
+            if rested and message.kind in self._ways:
+                moved |= await self._try(message)
+        return moved
+
+    async def _try(self, message: Message) -> bool:
+        try:
+            await self._ways[message.kind](message)
+        except RetryError as error:
+            await self._failed(message, str(error))
+            return False
+        except ParkError as error:
+            await self._refused(message, str(error))
+            return True
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            self._unforeseen[message.id] += 1
+            log.exception("message failed in an unforeseen way", booking=message.booking_id, kind=message.kind)
+            if self._unforeseen[message.id] < ATTEMPTS:
+                await self._failed(message, reason)
+            else:
+                await self._refused(message, reason)
+            return False
+        had_failed = self._rests.pop(message.id, None) is not None
+        await self._store.told(message)
+        if message.kind == "video":
+            log.info("film published", booking=message.booking_id, url=message.body["video_url"])
+        if had_failed:  # what failed beside it may work as well now
+            self._rests.clear()
+        self._told()
+        return True
+
+    async def _refused(self, message: Message, reason: str) -> None:
+        self._rests.pop(message.id, None)
+        self._unforeseen.pop(message.id, None)
+        await self._store.message_refused(message, reason)
+        log.error("message refused", booking=message.booking_id, kind=message.kind, reason=reason)
+
+    async def _failed(self, message: Message, reason: str) -> None:
+        attempts = message.attempts + 1
+        rest_us = round(random.uniform(0, min(LONGEST_S, BASE_S * 2 ** min(attempts, 16))) * SECOND)
+        self._rests[message.id] = self._clock.mono_us() + rest_us
+        await self._store.message_failed(message, attempts, self._clock.wall_us() + rest_us)
+        say = log.warning if attempts in (1, 10, 100) else log.debug  # a week without network is said a few times
+        say("message not told, trying again", booking=message.booking_id, kind=message.kind, attempt=attempts,
+            retry_s=round(rest_us / SECOND, 1), error=reason)
+
+    # ---- the ways
+
+    async def _tell_status(self, board: StatusBoard, message: Message) -> None:
+        status = message.body["status"]
+        log.debug("writing status", booking=message.booking_id, status=status)
+        await board.tell_status(message.booking_id, status, message.body["reason"])
+        log.debug("status written", booking=message.booking_id, status=status)
+
+    async def _publish(self, message: Message) -> None:
+        log.debug("writing row", booking=message.booking_id)
+        await self._publisher.publish(Video(**message.body))
+        log.debug("row written", booking=message.booking_id)
+
+    async def _abort(self, message: Message) -> None:
+        key, upload_id = message.body["key"], message.body["upload_id"]
+        film = await self._store.film(message.booking_id)
+        if not upload_id and film and film.object_key == key and film.upload_id:
+            return  # it stands again, and its upload has taken over what was open
+        log.debug("aborting upload", booking=message.booking_id, key=key)
+        await self._storage.abort(key, upload_id)
+        log.debug("upload aborted", booking=message.booking_id, key=key)

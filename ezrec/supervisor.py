@@ -12,19 +12,22 @@ import signal
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from ezrec import logs
 from ezrec.adapters import files, system
 from ezrec.adapters.adoption import adopt, set_aside
+from ezrec.adapters.bookings import BookingSource
 from ezrec.adapters.bookings.local import BookingsFile
 from ezrec.adapters.cameras import Camera
+from ezrec.adapters.metrics import Meter
 from ezrec.adapters.publishing.local import LocalPublisher
 from ezrec.adapters.segments import Sealed, SegmentWriter
+from ezrec.adapters.status import StatusTable
 from ezrec.adapters.storage import Storage
 from ezrec.adapters.storage.local import LocalStorage
 from ezrec.adapters.workers import RenderPool
+from ezrec.choices import make_cameras, make_cloud, make_storage
 from ezrec.config import Settings
 from ezrec.domain.clock import SECOND, Clock, SystemClock
 from ezrec.domain.errors import LeaveError
@@ -34,6 +37,7 @@ from ezrec.store import Store
 from ezrec.tasks.bookings import Bookings
 from ezrec.tasks.cleanup import Cleanup
 from ezrec.tasks.film import FilmMaking
+from ezrec.tasks.heartbeat import Heartbeat
 from ezrec.tasks.lane import Lane
 from ezrec.tasks.outbox import Outbox
 from ezrec.tasks.publish import Publish
@@ -44,6 +48,7 @@ from ezrec.tasks.upload import Upload
 log = logs.get("supervisor")
 
 RESTART_S, LONGEST_RESTART_S = 1.0, 60.0  # delay before a side task is started again, doubled each time
+FIRST_ANSWER_S = 1.5  # what the bookings' sources get at start before the cameras do; they are asked again at once
 SEEN_ALIVE_S = 10.0  # the watchdog is fed while the recorder has looked at its windows within this time
 
 
@@ -66,6 +71,7 @@ class Supervisor:
         self._data = settings.paths.data.absolute()
         self._leaving = asyncio.Event()
         self._error: BaseException | None = None
+        self._ended_us: dict[str, int] = {}  # when a side task last ended, monotonic µs
 
     async def run(self) -> int:
         """Run until a signal, `stop` or an error that the process must leave for; returns the exit status.
@@ -94,7 +100,6 @@ class Supervisor:
         """Everything that exists while the recorder runs, built in the order of what needs what."""
         settings, clock, data, zone = self.settings, self._clock, self._data, ZoneInfo(self.settings.site.timezone)
         cameras = make_cameras(settings, clock)
-        storage: Storage = LocalStorage(settings.paths.library_folder.absolute(), data)
         pool = RenderPool(settings.film.workers)
 
         pipeline = Pipeline(store, clock)
@@ -104,12 +109,17 @@ class Supervisor:
         films = FilmMaking(store, data, pool, recipes, recording, settings.film.chunk_s,
                            {camera.name: camera.rate for camera in cameras}, settings.film.workers,
                            pipeline.poke_soon)
+        storage = make_storage(settings, data, lambda: recording.active)
         upload = Upload(store, storage, settings, zone, data, films.growth)
-        outbox = Outbox(store, clock, storage, LocalPublisher(store), None, pipeline.poke_soon)
+        cloud = make_cloud(settings, clock)
+        outbox = Outbox(store, clock, storage, cloud.publisher or LocalPublisher(store), cloud.bookings,
+                        pipeline.poke_soon, frozenset({"abort"} if cloud.publisher else {"abort", "video"}))
         publish = Publish(store, settings.site, zone, outbox.poke)
         cleanup = Cleanup(store, clock, data, settings, lambda: recording.run_id if recording.active else None,
                           films.forget)
-        sources = [BookingsFile(settings.bookings.file)] if settings.bookings.file else []
+        sources: list[BookingSource] = [cloud.bookings] if cloud.bookings else []
+        if settings.bookings.file:
+            sources.append(BookingsFile(settings.bookings.file))
 
         def changed() -> None:
             recording.look()
@@ -124,7 +134,9 @@ class Supervisor:
         )
 
         await self._recover(store, cleanup, storage, cameras)
-        await bookings.run_once()
+        with contextlib.suppress(TimeoutError):  # no network keeps the cameras waiting: what is known is recorded
+            async with asyncio.timeout(FIRST_ANSWER_S):
+                await bookings.run_once()
         await recording.begin()
         recorder = asyncio.create_task(self._guard(Task("recording", recording.run, vital=True)), name="recording")
         side = [asyncio.create_task(self._guard(task), name=task.name) for task in (
@@ -133,6 +145,8 @@ class Supervisor:
             Task("pipeline", pipeline.run),
             *(Task(step.name, partial(pipeline.work, step)) for step in pipeline.steps),
             Task("retention", cleanup.run),
+            *([Task("heartbeat", self._heartbeat(store, recording, cloud.status, pipeline, outbox).run)]
+              if cloud.status else []),
             Task("watchdog", partial(self._feed_watchdog, recording)),
         )]
         log.info("ready", data=str(data), cameras=[camera.name for camera in cameras], run=recording.run_id)
@@ -145,6 +159,7 @@ class Supervisor:
         await _cancel(side)
         await films.close()
         await storage.close()
+        await cloud.close()
         await pool.close()
         log.info("stopping", waiting_for="cameras and their segments")
         await _cancel([recorder])
@@ -168,6 +183,7 @@ class Supervisor:
             if self._clock.mono_us() - started_us > LONGEST_RESTART_S * SECOND:
                 delay_s = RESTART_S
             log.error("task ended, starting it again", ended=task.name, in_s=delay_s, exc_info=error)
+            self._ended_us[task.name] = self._clock.mono_us()
             await asyncio.sleep(delay_s)
             delay_s = min(2 * delay_s, LONGEST_RESTART_S)
 
@@ -178,6 +194,20 @@ class Supervisor:
             if self._clock.mono_us() - recording.looked_us < SEEN_ALIVE_S * SECOND:
                 system.notify("WATCHDOG=1")
             await asyncio.sleep(interval_s / 3)
+
+    def _degraded(self) -> list[str]:
+        """The side tasks that ended lately."""
+        now = self._clock.mono_us()
+        return [name for name, ended in self._ended_us.items() if now - ended < LONGEST_RESTART_S * SECOND]
+
+    def _heartbeat(self, store: Store, recording: Recording, status: StatusTable, pipeline: Pipeline,
+                   outbox: Outbox) -> Heartbeat:
+        def healed() -> None:
+            pipeline.wake()
+            outbox.wake()
+
+        return Heartbeat(store, self._clock, recording, status, Meter(self._data, self._clock), self.settings.site,
+                         self.settings.supabase.heartbeat_s, self._degraded, healed)
 
     # ---- start
 
@@ -199,7 +229,8 @@ class Supervisor:
                 await store.add_segment(sealed.row(self._data))
                 log.info("orphan adopted", camera=sealed.camera, run=sealed.run, frames=sealed.frames)
         await asyncio.to_thread(self._drop_temporary_files)
-        await storage.sweep({film.upload_id for film in await store.films() if film.upload_id})
+        if isinstance(storage, LocalStorage):
+            await storage.sweep({film.upload_id for film in await store.films() if film.upload_id})
 
     def _drop_temporary_files(self) -> None:
         files.remove(*(path for pattern in (".*.tmp", "films/*/.*", "media/.*") for path in self._data.glob(pattern)))
@@ -235,23 +266,6 @@ class Supervisor:
         finally:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
-
-
-def make_cameras(settings: Settings, clock: Clock) -> list[Camera]:
-    """The cameras that the settings ask for, left before right. Each kind is imported only where it is wanted."""
-    cameras = settings.cameras
-    names = ["left", "right"] if cameras.dual else ["left"]
-    if cameras.source == "replay":
-        from ezrec.adapters.cameras.replay import ReplayCamera  # noqa: PLC0415
-
-        films = {"left": cameras.replay.left, "right": cameras.replay.right}
-        return [ReplayCamera(name, Path(films[name] or ""), bitrate=cameras.bitrate, keyframe_s=cameras.keyframe_s,
-                             clock=clock) for name in names]
-    from ezrec.adapters.cameras.simulated import SimulatedCamera  # noqa: PLC0415
-
-    return [SimulatedCamera(name, size=(cameras.width, cameras.height), rate=cameras.fps, bitrate=cameras.bitrate,
-                            keyframe_s=cameras.keyframe_s, overlap=cameras.simulated.overlap, clock=clock,
-                            faults=cameras.simulated.faults) for name in names]
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

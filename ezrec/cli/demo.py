@@ -102,7 +102,8 @@ def _overrides(logos: dict[str, Path], intro: Path, left: Path | None, right: Pa
         cameras["simulated"] = {"overlap": overlap}
     return {"cameras": cameras, "film": film, "disk": {"min_free_mb": 200}, "paths": {"library": "", "logs": ""},
             "bookings": {"source": "local", "file": "", "poll_s": 1, "pre_roll_s": 0, "post_roll_s": 0},
-            "storage": {"kind": "local"}, "publishing": {"kind": "local"}}
+            "storage": {"kind": "local"}, "publishing": {"kind": "local"},
+            "supabase": {"url": "", "key": "", "device_token": ""}}
 
 
 async def _play(settings: Any, seconds: int, console: Console) -> Run:

@@ -38,37 +38,55 @@ class Bookings:
         self._changed = changed
         self._said: set[object] = set()  # malformed rows and refused changes already logged
         self._data_version = -1
+        self._turn = asyncio.Lock()  # one look at a time makes the films follow
 
     async def run(self) -> None:
-        """Poll for ever."""
+        """Ask every source in its own time, and watch what commands write, for ever."""
+        async with asyncio.TaskGroup() as group:
+            for source in self._sources:
+                group.create_task(self._poll(source))
+            group.create_task(self._watch())
+
+    async def _poll(self, source: BookingSource) -> None:
+        while True:
+            await self._ask(source)
+            await self.follow()
+            await asyncio.sleep(self._pause_s())
+
+    async def _watch(self) -> None:
+        """Let the films follow when a command wrote to the store, and now and then because time goes on."""
         due = 0.0
         while True:
             now = asyncio.get_running_loop().time()
-            if now >= due:
-                await self.run_once()
-                due = now + self._settings.poll_s * random.uniform(1 - JITTER, 1 + JITTER)
-            if (version := await self._store.version_of_data()) != self._data_version:
-                self._data_version = version
+            if (version := await self._store.version_of_data()) != self._data_version or now >= due:
                 await self.follow()
+                due = now + self._pause_s()
+            if version != self._data_version:
+                self._data_version = version
                 self._changed()
-            await asyncio.sleep(min(LOOK_S, max(0.0, due - now)))
+            await asyncio.sleep(LOOK_S)
+
+    def _pause_s(self) -> float:
+        return self._settings.poll_s * random.uniform(1 - JITTER, 1 + JITTER)
 
     async def run_once(self) -> None:
         """Ask every source once, then let the films follow."""
         for source in self._sources:
-            try:
-                rows = await source.fetch()
-            except RetryError as error:
-                self._say_once((source.name, str(error)), "bookings not read, keeping the last good answer",
-                               source=source.name, error=str(error))
-                continue
-            except ParkError as error:
-                self._say_once((source.name, str(error)), "bookings refused by their source", source=source.name,
-                               error=str(error))
-                continue
+            await self._ask(source)
+        await self.follow()
+
+    async def _ask(self, source: BookingSource) -> None:
+        try:
+            rows = await source.fetch()
+        except RetryError as error:
+            self._say_once((source.name, str(error)), "bookings not read, keeping the last good answer",
+                           source=source.name, error=str(error))
+        except ParkError as error:
+            self._say_once((source.name, str(error)), "bookings refused by their source", source=source.name,
+                           error=str(error))
+        else:
             if rows is not None:
                 await self._take(source.name, rows)
-        await self.follow()
 
     async def _take(self, source: str, rows: list[object]) -> None:
         """Make a source's complete answer ours; malformed rows are said once and skipped."""
@@ -96,10 +114,11 @@ class Bookings:
 
     async def follow(self) -> None:
         """Make the films follow the bookings as they are known now."""
-        known = {one.id: one for one in await self._store.bookings()}
-        actions = schedule.reconcile(known, await self._store.films(), self._clock.wall_us(), window=self._window,
-                                     called_off=frozenset(self._settings.ignore_statuses))
-        acted = [await self._act(action) for action in actions]
+        async with self._turn:
+            known = {one.id: one for one in await self._store.bookings()}
+            actions = schedule.reconcile(known, await self._store.films(), self._clock.wall_us(), window=self._window,
+                                         called_off=frozenset(self._settings.ignore_statuses))
+            acted = [await self._act(action) for action in actions]
         if any(acted):
             self._changed()
 

@@ -19,6 +19,7 @@ import select
 import sys
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Protocol, cast
@@ -45,12 +46,14 @@ LOGGER = "logger"  # of lines from other people's code
 
 FILE_NAME = "ezrec.log"
 ROOT = "ezrec"  # everything of ours logs below it; others are heard from "info" upwards only
+CHATTY = ("httpx",)  # heard from "warning" upwards: a line for each request, which is one every few seconds
 MASK = "********"
 SHORTEST_SECRET = 4  # characters; masking shorter ones would make the log unreadable
 DEEPEST = 6  # levels of nested values that are written out
 QUEUED = 10_000  # lines waiting for the log file before lines are dropped
 ATOMIC = 4096  # bytes: what a pipe that polls as writable takes without blocking (PIPE_BUF, pipe(7))
 GOODBYE_S = 2.0  # how long the last lines may take to reach the log file
+LONGEST_ERROR = 500  # characters of the last error that are remembered
 
 PATTERNS = (
     r"eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?"  # JSON Web Token, RFC 7519
@@ -275,11 +278,43 @@ class _File:
         self._thread.join(GOODBYE_S)
 
 
+@dataclass(frozen=True)
+class LastError:
+    """The newest line of level error or worse, in words, with its secrets masked."""
+
+    text: str
+    at: datetime  # UTC
+
+
+class _Errors(logging.Handler):
+    """Remembers the last error logged."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.setFormatter(_formatter(_in_words))
+        self.last: LastError | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Remember one line; never raises."""
+        with contextlib.suppress(Exception):  # a line that cannot be made is nothing to remember
+            self.last = LastError(self.format(record)[:LONGEST_ERROR], datetime.fromtimestamp(record.created, UTC))
+
+
+def _in_words(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    """`task: event (key=value, …): what was raised`, on one line."""
+    front = [str(event[key]) for key in (TASK, LOGGER) if event.get(key)]
+    data = ", ".join(f"{key}={value}" for key, value in event.items()
+                     if key not in (AT, LEVEL, TASK, LOGGER, EVENT, "exception", "stack") and value is not None)
+    raised = str(event.get("exception") or "").strip().splitlines()[-1:]
+    return " ".join(": ".join([*front, f"{event.get(EVENT)}{f' ({data})' if data else ''}", *raised]).split())
+
+
 class _State:
     """What `set_up` put in place, for `shut_down`."""
 
     handlers: tuple[logging.Handler, ...] = ()
     file: _File | None = None
+    errors: _Errors | None = None
 
 
 def set_up(
@@ -308,6 +343,8 @@ def set_up(
     if folder is not None:
         _State.file = _File(folder, file_bytes, files)
         handlers.append(_State.file.entrance)
+    _State.errors = _Errors()
+    handlers.append(_State.errors)
     _State.handlers = tuple(handlers)
     number = logging.getLevelNamesMapping()[level.upper()]
     root = logging.getLogger()
@@ -315,6 +352,8 @@ def set_up(
         root.addHandler(handler)
     root.setLevel(max(number, logging.INFO))
     logging.getLogger(ROOT).setLevel(number)
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(max(number, logging.WARNING))
     logging.captureWarnings(capture=True)
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -322,6 +361,11 @@ def set_up(
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
+
+
+def last_error() -> LastError | None:
+    """The last error that was logged since `set_up`; None if there was none."""
+    return _State.errors.last if _State.errors else None
 
 
 def _for_people() -> Processor:
@@ -340,4 +384,4 @@ def shut_down() -> None:
     if _State.handlers:
         logging.captureWarnings(capture=False)
         structlog.reset_defaults()
-    _State.handlers, _State.file = (), None
+    _State.handlers, _State.file, _State.errors = (), None, None

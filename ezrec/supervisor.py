@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from zoneinfo import ZoneInfo
@@ -48,6 +49,7 @@ from ezrec.tasks.upload import Upload
 log = logs.get("supervisor")
 
 RESTART_S, LONGEST_RESTART_S = 1.0, 60.0  # delay before a side task is started again, doubled each time
+THREADS = 64  # made as needed; a dead name server holds one for 20 s for each call that is given up meanwhile
 FIRST_ANSWER_S = 1.5  # what the bookings' sources get at start before the cameras do; they are asked again at once
 SEEN_ALIVE_S = 10.0  # the watchdog is fed while the recorder has looked at its windows within this time
 
@@ -79,6 +81,7 @@ class Supervisor:
         Raises:
             AlreadyRunning: another recorder owns the data folder.
         """
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "loop"))
         files.make_folders(self._data)
         with system.DataLock(self._data), self._signals():
             store = await Store.open(self._data / "ezrec.db", clock=self._clock, create=True, migrate=True)

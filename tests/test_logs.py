@@ -197,6 +197,13 @@ def test_what_is_no_secret_stays_readable(out: TextIO) -> None:
     assert {key: line[key] for key in kept} == kept
 
 
+def test_a_library_that_logs_each_request_is_heard_only_when_something_is_wrong(out: TextIO) -> None:
+    logs.set_up("debug", None, stream=out)
+    logging.getLogger("httpx").info("HTTP Request: GET …")
+    logging.getLogger("httpx").warning("odd")
+    assert [line["event"] for line in lines(out)] == ["odd"]
+
+
 def test_a_presigned_url_loses_its_signature(out: TextIO) -> None:
     logs.set_up("info", None, stream=out)
     logs.get("film").info("get", url="https://b.s3/x?X-Amz-Date=1&X-Amz-Signature=0123abcd&X-Amz-Security-Token=t%2Fk&z=1")
@@ -218,7 +225,7 @@ def test_no_value_can_break_a_line(out: TextIO) -> None:
     odd = {"a": Unprintable(), "b": float("nan"), "c": endless, "d": "\ud800", "e": {1: object},
            "f": b"\xff", "g": {"x"}}
     logs.get("film").info("odd", **odd)
-    (console,) = logs._State.handlers  # pytest's own handler would raise
+    console, _ = logs._State.handlers  # pytest's own handler would raise
     console.handle(logging.makeLogRecord({"msg": "text %d", "args": ("no number",)}))
     logs.get("film").info("next")
     first, second, third = lines(out)
@@ -344,7 +351,7 @@ def test_shut_down_gives_everything_back(out: TextIO) -> None:
     before = list(logging.getLogger().handlers)
     logs.set_up("info", None, stream=out)
     logs.set_up("info", None, stream=out)
-    assert len(logging.getLogger().handlers) == len(before) + 1
+    assert len(logging.getLogger().handlers) == len(before) + 2
     logs.shut_down()
     logs.shut_down()
     assert logging.getLogger().handlers == before

@@ -1,6 +1,7 @@
 """`ezrec run`: the recorder."""
 
 import asyncio
+import os
 import sys
 
 import typer
@@ -24,6 +25,11 @@ def run(context: typer.Context) -> None:
     logs.register_secrets(settings)
     logs.set_up(settings.logs.level, settings.paths.logs or data / "logs", file_bytes=settings.logs.file_mb << 20,
                 files=settings.logs.files)
-    status = asyncio.run(Supervisor(settings).run())
-    logs.shut_down()
-    sys.exit(status)
+
+    async def serve() -> None:
+        status = await Supervisor(settings).run()
+        logs.shut_down()
+        sys.stdout.flush()
+        os._exit(status)  # a thread that hangs in a name lookup must not keep systemd from starting us again
+
+    asyncio.run(serve())

@@ -32,6 +32,7 @@ CREATE TABLE outbox (
     parked_reason TEXT
 ) STRICT;
 CREATE INDEX outbox_of_booking ON outbox (booking_id, id);
+CREATE INDEX film_by_stage ON film (stage);
 """,
 }
 """SQL that takes the store from version N to N + 1, by N. schema.sql holds the newest version."""

@@ -125,5 +125,6 @@ CREATE TABLE event (                        -- a film's story for people; never 
 ) STRICT;
 
 CREATE INDEX event_of_booking ON event (booking_id, id);
+CREATE INDEX film_by_stage ON film (stage);  -- the recorder asks for the few that have work left, twice a second
 CREATE INDEX outbox_of_booking ON outbox (booking_id, id);
 CREATE INDEX segment_by_time ON segment (run, end_us);

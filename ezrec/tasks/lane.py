@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from ezrec import logs
@@ -77,6 +78,18 @@ class Thread:
             future.set_exception(error)
 
 
+@dataclass(frozen=True)
+class LaneHealth:
+    """How a lane is doing; frames are counted since the run began."""
+
+    state: str  # off, starting, streaming, or lost (silent for longer than the stall limit, or never there)
+    frames: int  # written to segments
+    dropped: int  # missing in sealed segments, as the sensor times tell
+    queue_bytes: int  # waiting to be written
+    last_frame_ms: int | None  # age of the newest frame; None if none came yet
+    restarts: int
+
+
 class Lane:
     """One camera and its writer. `sealed` is called in the loop with every closed, fsynced segment."""
 
@@ -117,6 +130,20 @@ class Lane:
     def last_frame_us(self) -> int:
         """Sensor time of the newest frame, run-monotonic µs; 0 if none came yet."""
         return self._newest_us
+
+    def health(self) -> LaneHealth:
+        """How the lane is doing now; quick, for the heartbeat and for people."""
+        so_far, newest_us = self._writer.counters, self._newest_us
+        age_ms = max(0, self._clock.mono_us() - newest_us) // 1000 if newest_us else None
+        return LaneHealth(self._state(), so_far.frames, so_far.dropped, so_far.queue_bytes, age_ms, self.restarts)
+
+    def _state(self) -> str:
+        if not self._active:
+            return "off"
+        if self.streaming:
+            return "streaming"
+        silent_us = self._clock.mono_us() - max(self._alive_us, self._newest_us)
+        return "lost" if silent_us >= self._settings.stall_s * SECOND else "starting"
 
     def want(self, wanted: bool) -> None:
         """Turn the lane on or off; it gets there by itself."""

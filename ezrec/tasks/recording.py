@@ -19,7 +19,7 @@ from ezrec.domain.film import Film
 from ezrec.domain.stages import CHANGEABLE, Stage
 from ezrec.domain.timeline import HOLD_US, Offset, Span, begin_span, lay
 from ezrec.store import Store
-from ezrec.tasks.lane import Lane
+from ezrec.tasks.lane import Lane, LaneHealth
 
 log = logs.get("recording")
 
@@ -53,6 +53,7 @@ class Recording:
         self._known_us = 0
         self._cut_us = 0  # where segments were last asked to end
         self._disk_said = False
+        self._windows: list[tuple[int, int, str]] = []  # start, end (run-monotonic µs) and booking, oldest first
         self.run_id = 0
         self.lanes: Mapping[str, Lane] = {}
         self.looked_us = 0  # monotonic time of the last look: the watchdog's proof of life
@@ -75,6 +76,15 @@ class Recording:
     def active(self) -> bool:
         """Whether any camera is on."""
         return not all(lane.idle for lane in self.lanes.values())
+
+    def health(self) -> dict[str, LaneHealth]:
+        """How each camera is doing, by its name."""
+        return {name: lane.health() for name, lane in self.lanes.items()}
+
+    def current_booking(self) -> str | None:
+        """The booking whose window is open now, whether its cameras deliver or not; of several the oldest."""
+        now = self._clock.mono_us()
+        return next((booking_id for start, end, booking_id in self._windows if start <= now < end), None)
 
     async def begin(self) -> None:
         """Begin a run: its row, its first offset, its lanes. Afterwards `run` may be started."""
@@ -115,7 +125,7 @@ class Recording:
         """One look: clock, windows, lanes, films that are over."""
         self.looked_us = now = self._clock.mono_us()
         await self._follow_clock(now)
-        wanted, ends = False, []
+        wanted, ends, windows = False, [], []
         films = await self._store.films(*CHANGEABLE, Stage.RECORDED)
         spans = await self._store.spans_in(*CHANGEABLE)
         for film in films:
@@ -127,6 +137,8 @@ class Recording:
             elif span:
                 wanted = wanted or span.start_us - self._lead_us <= now < self._until(span)
                 ends.append(self._next_cut(span, now))
+                windows.append((span.start_us, span.end_us, film.booking_id))
+        self._windows = windows
         for lane in self.lanes.values():
             lane.want(wanted)
         if ends and min(ends) != self._cut_us:

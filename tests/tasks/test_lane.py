@@ -15,7 +15,7 @@ from ezrec.config.sections import Recorder as RecorderSettings
 from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import LeaveError
 from ezrec.tasks import lane as lane_module
-from ezrec.tasks.lane import Lane, Thread
+from ezrec.tasks.lane import Lane, LaneHealth, Thread
 from tests.fakes.clocks import MadeUpClock
 from tests.fakes.waiting import eventually
 
@@ -297,6 +297,31 @@ async def test_a_camera_streams_while_frames_come_within_the_stall_limit(rig: Ri
     assert (rig.lane.streaming, rig.lane.last_frame_us()) == (True, 1000 * S)
     rig.clock.forward(2 * S)
     assert not rig.lane.streaming
+
+
+async def test_a_lane_says_how_it_is_doing(rig: Rig) -> None:
+    rig.writer.counters = Counters(frames=900, dropped=3, queue_bytes=4096)
+    assert rig.lane.health() == LaneHealth("off", 900, 3, 4096, None, 0)
+    rig.lane.want(True)
+    assert rig.lane.health().state == "starting"
+    rig.clock.forward(2 * S)  # the stall limit
+    assert (rig.lane.health().state, rig.lane.health().last_frame_ms) == ("lost", None)  # it never came
+    rig.sees(rig.now)
+    rig.clock.forward(S // 4)
+    assert (rig.lane.health().state, rig.lane.health().last_frame_ms) == ("streaming", 250)
+    rig.clock.forward(2 * S)
+    assert (rig.lane.health().state, rig.lane.health().last_frame_ms) == ("lost", 2250)
+
+
+async def test_a_camera_that_is_tried_again_is_lost_and_its_restarts_are_counted(rig: Rig) -> None:
+    def lost() -> None:
+        raise CameraLost("not there")
+
+    rig.camera.fails["open"] = lost
+    rig.lane.want(True)
+    await rig.until(lambda: rig.lane.restarts >= 4)
+    assert rig.lane.health().state == "lost"
+    assert rig.lane.health().restarts == rig.lane.restarts
 
 
 async def test_a_lane_that_is_stopped_gives_the_device_back_and_ends_its_writer(rig: Rig) -> None:

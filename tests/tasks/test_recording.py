@@ -47,6 +47,9 @@ class Lane:
     def last_frame_us(self) -> int:
         return self.last
 
+    def health(self) -> Any:
+        return f"{self.name} is well"
+
     def cut_after(self, us: int) -> None:
         self.cuts.append(us)
 
@@ -136,6 +139,39 @@ async def test_cameras_run_for_a_window_with_its_lead_and_not_otherwise(studio: 
     studio.left.last = studio.right.last = (MONO_S + 20) * S
     assert await studio.look(3) is False
     assert studio.recording.active is False
+
+
+async def test_the_current_booking_is_the_one_whose_window_is_open_whether_its_cameras_deliver_or_not(
+        studio: Studio) -> None:
+    await book(studio, 10, 20)
+    await book(studio, 15, 30, "next")
+    said = []
+    for second in range(0, 35, 5):
+        await studio.look(5 if second else 0)
+        said.append(studio.recording.current_booking())
+    assert said == [None, None, "match", "match", "next", "next", None]
+    assert not studio.recording.delivering()
+
+
+async def test_the_current_booking_ends_with_its_window_and_not_with_the_next_look(studio: Studio) -> None:
+    await book(studio, 0, 10)
+    await studio.look()
+    assert studio.recording.current_booking() == "match"
+    studio.desk.clock.forward(10 * S - 1)
+    assert studio.recording.current_booking() == "match"
+    studio.desk.clock.forward(1)
+    assert studio.recording.current_booking() is None
+
+
+async def test_a_booking_for_which_there_is_no_room_is_not_current(studio: Studio) -> None:
+    studio.free = 0
+    await book(studio, 0, 10)
+    await studio.look()
+    assert studio.recording.current_booking() is None
+
+
+async def test_each_camera_s_health_is_told_by_its_name(studio: Studio) -> None:
+    assert studio.recording.health() == {"left": "left is well", "right": "right is well"}
 
 
 async def test_cameras_run_through_windows_that_touch_or_overlap(studio: Studio) -> None:

@@ -4,13 +4,14 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
+LITE := tests/fakes/cloud/node_modules/.package-lock.json
 N ?= 100
 ARGS ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench torture run
+.PHONY: help demo test check cloud bench torture run
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +21,8 @@ demo: $(READY)  ## record a made-up match with two simulated cameras and show th
 
 test: $(READY)  ## run all tests (ARGS="tests/test_config.py" for some)
 	$(PY) -m pytest -n 3 $(ARGS)
+
+cloud: $(LITE)  ## install the stand-in for Supabase, without which `make test` skips its tests (needs npm and Node 20)
 
 check: $(READY)  ## ruff, mypy and the import rules
 	$(PY) -m ruff check .
@@ -35,10 +38,16 @@ torture: $(READY)  ## kill the real program at N moments (N=100) and look at wha
 run: $(READY)  ## run the recorder with ./config.toml, or the defaults
 	$(PY) -m ezrec run $(ARGS)
 
-$(READY): requirements/lock.txt pyproject.toml
+$(LITE): tests/fakes/cloud/package-lock.json
+	@command -v npm >/dev/null || { echo "npm not found: install Node 20 or newer (https://nodejs.org)" >&2; exit 1; }
+	npm ci --prefix tests/fakes/cloud --no-audit --no-fund
+	@touch $(LITE)
+
+$(READY): requirements/lock.txt requirements/servers.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "EZREC needs Python 3.11 or newer, %s is %d.%d: name another one: make PYTHON=/path/to/python3" % (sys.executable, sys.version_info[0], sys.version_info[1]))'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(PY) -m pip install --quiet --requirement requirements/lock.txt
+	$(PY) -m pip install --quiet --no-deps --requirement requirements/servers.txt
 	$(PY) -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $(READY)

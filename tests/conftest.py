@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+from tests.fakes.cloud.fixtures import *  # noqa: F403  pytest finds fixtures by their names here
+
 
 def _skipped(config: pytest.Config) -> int:
     reporter = config.pluginmanager.get_plugin("terminalreporter")

@@ -7,6 +7,7 @@ there however the venue's files change. What cannot be used is left out and said
 import asyncio
 import hashlib
 import json
+import math
 import stat
 from dataclasses import asdict, replace
 from fractions import Fraction
@@ -27,6 +28,8 @@ from ezrec.media.join import index_reserve
 log = logs.get("film")
 
 MAX_MEDIA_BYTES = 1 << 30  # of a logo or an intro; more is a mistake
+MOST_PARTS = 10_000  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+ROOM = 1.1  # over what the encoder's limit allows, for index and container
 UNUSABLE = (BadMedia, WorkerDied, MemoryError)  # a file that kills its worker is left out like one that is broken
 
 
@@ -43,7 +46,7 @@ class Recipes:
         """The recipe of a film whose cameras deliver pictures of these sizes (width and height in pixels)."""
         wanted = self._settings.film
         plain = Recipe(self.rate, self.canvas(sizes), self._encoder(wanted),
-                       part_size=self._settings.storage.part_mb << 20)
+                       part_size=self._part_size())
         skipped: list[str] = []
         logos = []
         for one in wanted.logos:
@@ -87,6 +90,13 @@ class Recipes:
     def _encoder(self, wanted: FilmSettings) -> Encoder:
         return Encoder(wanted.preset, wanted.crf, wanted.maxrate, wanted.bufsize, keyint=max(1, int(2 * self.rate)),
                        threads=wanted.threads)
+
+    def _part_size(self) -> int:
+        """The size of parts, in bytes: as set, but not so small that the longest film could not be stored."""
+        bookings, film = self._settings.bookings, self._settings.film
+        longest_s = bookings.longest_h * 3600 + bookings.pre_roll_s + bookings.post_roll_s + film.intro_max_s
+        most_mb = film.maxrate / 8 * longest_s * ROOM / (1 << 20)
+        return max(self._settings.storage.part_mb, math.ceil(most_mb / MOST_PARTS)) << 20
 
     def _reserve(self, film: Film, recipe: Recipe) -> int:
         if self._settings.film.index_reserve_kb:

@@ -9,6 +9,8 @@ from typing import Any
 Say = Callable[[str], None]
 """Shows on the terminal what is being done now."""
 
+LEFT_OUT = "left out"
+
 
 @dataclass(frozen=True)
 class Row:
@@ -34,11 +36,19 @@ class Plan:
     long_s: int
     frames_s: int  # the booking at full size
     idle_s: int
+    s3_bytes: int  # of the film that goes up through a slow S3 service
+    s3_s: int  # how long that takes
 
     @classmethod
     def of(cls, folder: Path, *, quick: bool) -> "Plan":
         """The full bench, or the quick one."""
-        return cls(True, folder, 8, 2, 12, 40, 60, 15) if quick else cls(False, folder, 20, 3, 60, 600, 600, 60)
+        return cls(True, folder, 8, 2, 12, 40, 60, 10, 256 << 20, 10) if quick else cls(
+            False, folder, 20, 3, 60, 600, 600, 60, 2 << 30, 60)
+
+
+def left_out(what: str, reason: str) -> Row:
+    """A line that says what could not be measured here, and why."""
+    return Row(what, "", LEFT_OUT, None, reason)
 
 
 def spread(values: Sequence[float]) -> str:

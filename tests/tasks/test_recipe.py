@@ -63,9 +63,15 @@ async def test_a_recipe_freezes_what_the_settings_say_now(tmp_path: Path, pool: 
     assert (recipe.rate, recipe.encoder.crf, recipe.encoder.threads, recipe.encoder.preset) == (25, 19, 1, "fast")
     assert recipe.encoder.keyint == 50  # 2 s
     assert (recipe.canvas.width, recipe.canvas.height) == (640, 180)
-    assert recipe.part_size == 8 << 20
+    assert recipe.part_size == 5 << 20
     assert recipe.index_reserve > 600 * 25 * 12
     assert Recipe.loads(recipe.dumps()) == recipe
+
+
+async def test_parts_are_so_large_that_the_longest_booking_fits_into_ten_thousand(tmp_path: Path, pool: Pool) -> None:
+    recipe = await recipes(tmp_path, pool, maxrate=50_000_000, bufsize=100_000_000).freeze(FILM, SIZES)
+    assert 10_000 * recipe.part_size > 6 * 3600 * 50e6 / 8 > 10_000 * (5 << 20)
+    assert recipe.part_size % (1 << 20) == 0
 
 
 async def test_a_film_has_its_cameras_rate_unless_told_otherwise(tmp_path: Path, pool: Pool) -> None:

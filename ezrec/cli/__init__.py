@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ezrec import __version__
-from ezrec.cli import bookings, demo, films, run
+from ezrec.cli import bookings, demo, films, run, tables
 from ezrec.cli.settings import Place
 from ezrec.domain.errors import EzrecError, SettingsError
 
@@ -46,6 +46,7 @@ app.command("run")(run.run)
 app.command("demo")(demo.demo)
 app.add_typer(bookings.app, name="bookings")
 app.add_typer(films.app, name="films")
+app.command("tables")(tables.tables)
 
 
 def main() -> None:

@@ -176,7 +176,7 @@ class Storage(Section):
     """Where finished films are put."""
 
     kind: Literal["local", "s3"] = text("local", "kind of storage; local (the library folder) or s3")
-    part_mb: int = number(5, 5, 5120, "MiB", "size of the parts a film is put there in; the last go up after it is over")
+    part_mb: int = number(5, 5, 5120, "MiB", "size of the parts a film is put there in; the last go after it is over")
     key: KeyTemplate = text(
         "{date}/{booking_id}", "name of a film without its ending; at most 500 characters; may hold {date} {year} "
         "{month} {day} {time} {booking_id} {camera_id} {recording_id}")

@@ -11,6 +11,7 @@ from typing import Any
 import aiosqlite
 
 from ezrec.domain.booking import TOLD_SOURCES
+from ezrec.domain.stages import Stage
 from ezrec.store.database import Database
 from ezrec.store.rows import Message, message_of
 
@@ -42,9 +43,11 @@ class Outbox(Database):
         await self._do("UPDATE outbox SET attempts = ?, retry_at = ? WHERE id = ?", attempts, retry_at, message.id)
 
     async def post_video(self, booking_id: str, video: dict[str, object]) -> None:
-        """Have a film's row written; harmless if that waits already."""
+        """Have a film's row written; harmless if that waits already, or has just been confirmed."""
         async with self._transaction() as db:
-            if not await self._all("SELECT 1 FROM outbox WHERE booking_id = ? AND kind = 'video'", booking_id):
+            if not await self._all("SELECT 1 FROM outbox WHERE booking_id = ? AND kind = 'video' UNION ALL"
+                                   " SELECT 1 FROM film WHERE booking_id = ? AND stage IN (?, ?)",
+                                   booking_id, booking_id, Stage.PUBLISHED, Stage.CLEANED):
                 await self._post(db, booking_id, "video", video)
 
     async def _post(self, db: aiosqlite.Connection, booking_id: str, kind: str, body: dict[str, Any]) -> None:

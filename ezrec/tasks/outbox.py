@@ -17,6 +17,7 @@ from ezrec.adapters.publishing import Publisher, Video
 from ezrec.adapters.storage import Storage
 from ezrec.domain.clock import SECOND, Clock
 from ezrec.domain.errors import ParkError, RetryError
+from ezrec.domain.stages import Stage
 from ezrec.store import Store
 from ezrec.store.rows import Message
 
@@ -98,8 +99,12 @@ class Outbox:
                 await self._refused(message, reason)
             return False
         had_failed = self._rests.pop(message.id, None) is not None
+        publishes = message.kind == "video"
+        if publishes:
+            log.debug("taking step", booking=message.booking_id, to=Stage.PUBLISHED)
         await self._store.told(message)
-        if message.kind == "video":
+        if publishes:
+            log.debug("step taken", booking=message.booking_id, to=Stage.PUBLISHED)
             log.info("film published", booking=message.booking_id, url=message.body["video_url"])
         if had_failed:  # what failed beside it may work as well now
             self._rests.clear()

@@ -1,7 +1,7 @@
 """A court for tests of the whole program: a folder with settings, the real `python -m ezrec run`, and what it leaves.
 
 Small pictures and short windows keep it quick. Everything is looked at from outside: the log, the store's file, the
-library, the commands.
+library, the commands. `tests.fakes.cloud_site` has one whose bookings, films and rows are in a cloud.
 """
 
 import json

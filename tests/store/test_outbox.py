@@ -42,6 +42,14 @@ async def test_each_step_that_has_a_word_is_told_and_the_row_before_the_last_wor
         "recording", "completed", "video_processed", "video_uploaded"]
 
 
+@pytest.mark.parametrize("stage", [Stage.PUBLISHED, Stage.CLEANED])
+async def test_a_row_that_has_just_been_confirmed_is_not_written_again(store: Store, stage: Stage) -> None:
+    """The publish task looked at the film before that, and comes too late: the message would never go away."""
+    await film_in(store, stage)
+    await store.post_video("b", VIDEO)
+    assert await store.outbox("b") == []
+
+
 async def test_the_first_footage_of_a_window_is_told(store: Store) -> None:
     await store.put_booking(booking(source="supabase"))
     await store.add_film("b", "r-b", 100, 200)

@@ -1,4 +1,4 @@
-"""Where bookings come from: one small protocol, and an implementation for each kind of source."""
+"""Where bookings come from, and who is told what became of them: small protocols, an implementation for each place."""
 
 from typing import Protocol
 

@@ -1,0 +1,171 @@
+"""Bookings from the table `bookings` of the venue's Supabase project, and its words for what became of them.
+
+Asked are only this court's rows, of them only the columns and the days that matter, in pages by key, so that no limit
+of a server's can shorten an answer unseen: a row that is missing from it is a booking that is dropped. Tables differ:
+times are instants, or local times beside a `date`, and the columns have one of two pairs of names. The first answer
+shows which.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from ezrec import logs
+from ezrec.adapters.supabase import Refused, Row, Supabase
+from ezrec.config.sections import Site
+from ezrec.domain.clock import SECOND, Clock
+from ezrec.domain.errors import ParkError, RetryError
+from ezrec.domain.stages import STATUS_WORDS, Stage
+
+log = logs.get("bookings")
+
+TABLE = "bookings"
+PAGE = 500  # rows in one answer; PostgREST's own limit is 1000 as Supabase sets it
+OLDEST_DAYS = 3  # a booking may last a day, is looked at for a day after it, and its date is a local one
+NEWEST_DAYS = 2  # beyond days_ahead: whole days, of a date that is a local one
+AGAIN_S = 600.0  # an answer that stays the same is handed on again after this time
+TRIES = 3  # to change a status that somebody else changes at the same time
+
+FAILED = STATUS_WORDS[Stage.MISSED]
+FORWARD = tuple(STATUS_WORDS[stage] for stage in (Stage.RECORDING, Stage.RECORDED, Stage.RENDERED, Stage.PUBLISHED))
+
+_OTHER_SHAPE = frozenset({"42703", "22007", "22008", "22P02", "42883", "42804"})
+"""Refusals that a table of another shape gives: no such column, or times of a type that is not compared with a day."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How a table says when: the columns that are read, and those whose text begins with a day."""
+
+    columns: tuple[str, ...]
+    days: tuple[str, ...]
+
+
+SHAPES = (
+    Shape(("start_time", "end_time", "date"), ("start_time", "date")),
+    Shape(("start_time", "end_time", "date"), ("date",)),  # `start_time` is of type time
+    Shape(("start_time", "end_time"), ("start_time",)),
+    Shape(("starts_at", "ends_at", "date"), ("starts_at", "date")),
+    Shape(("starts_at", "ends_at", "date"), ("date",)),
+    Shape(("starts_at", "ends_at"), ("starts_at",)),
+)
+
+
+def may_tell(now: str | None, word: str, called_off: Collection[str]) -> bool:
+    """Whether a booking's status may go from `now` to the device's `word`.
+
+    Only forward in `FORWARD`, out of `failed` to anywhere, to `failed` from all but the last; never away from a word
+    of the owner's that means cancelled (`called_off`, lower case). Owners' other words come before all of ours.
+    """
+    told = (now or "").strip().lower()
+    if told in called_off:
+        return False
+    if told in FORWARD:
+        return told != FORWARD[-1] if word == FAILED else FORWARD.index(word) > FORWARD.index(told)
+    return True
+
+
+class SupabaseBookings:
+    """A `BookingSource` and a `StatusBoard` over the table `bookings`."""
+
+    name = "supabase"
+
+    def __init__(self, supabase: Supabase, site: Site, clock: Clock, days_ahead: int, called_off: Collection[str],
+                 page: int = PAGE) -> None:
+        """For the court of `site`; `called_off` are the words that mean cancelled, in lower case."""
+        self._supabase = supabase
+        self._site = site
+        self._clock = clock
+        self._days_ahead = days_ahead
+        self._called_off = frozenset(word.lower() for word in called_off)
+        self._page = page
+        self._shape: Shape | None = None
+        self._last: list[Row] | None = None
+        self._last_us = 0
+        self._gone: set[str] = set()  # bookings of which it was said that their row is gone
+
+    async def fetch(self) -> list[object] | None:
+        """All rows that matter now: not over for more than a day, beginning within days_ahead; some more at the edges.
+
+        None if they are what they were at the last call; now and then they are handed on again all the same.
+
+        Raises:
+            RetryError: no answer, or none that can be believed.
+            ParkError: the project refuses.
+        """
+        rows = await self._rows()
+        now = self._clock.mono_us()
+        if rows == self._last and now - self._last_us < AGAIN_S * SECOND:
+            return None
+        self._last, self._last_us = rows, now
+        return list(rows)
+
+    async def tell_status(self, booking_id: str, status: str, reason: str | None) -> None:
+        """Make the booking's row say `status` (a word of ours), and why it failed, if it may (`may_tell`).
+
+        May be repeated. A row that is gone is done with.
+
+        Raises:
+            RetryError: no confirmation.
+            ParkError: the project refuses.
+        """
+        row = {"id": booking_id, "user_id": self._site.user_id, "camera_id": self._site.camera_id}
+        for _ in range(TRIES):
+            found = await self._supabase.rows(
+                "read a status", lambda client: client.table(TABLE).select("status").match(row))
+            if not found:
+                if booking_id not in self._gone:
+                    self._gone.add(booking_id)
+                    log.info("booking's row is gone, its status is not told", booking=booking_id, status=status)
+                return
+            now = found[0].get("status")
+            if not may_tell(now if isinstance(now, str) else None, status, self._called_off):
+                return
+            if await self._supabase.patch(TABLE, {"status": status, "status_reason": reason}, row | {"status": now}):
+                return
+        raise RetryError(f"the status of booking {booking_id} is being changed by somebody else")
+
+    async def _rows(self) -> list[Row]:
+        """All rows that matter, by a shape that the table has."""
+        refused: list[str] = []
+        for shape in dict.fromkeys((self._shape or SHAPES[0], *SHAPES)):
+            try:
+                rows = await self._all_pages(shape)
+            except Refused as error:
+                if error.code not in _OTHER_SHAPE:
+                    raise
+                refused.append(str(error))
+                continue
+            if shape != self._shape and shape != SHAPES[0]:
+                log.info("bookings table is an older one", columns=shape.columns, days=shape.days)
+            self._shape = shape
+            return rows
+        self._shape = None
+        raise ParkError("; ".join(dict.fromkeys(refused)))
+
+    async def _all_pages(self, shape: Shape) -> list[Row]:
+        rows: list[Row] = []
+        while True:
+            more, count = await self._supabase.page("read bookings", self._request(shape, rows), expected=_OTHER_SHAPE)
+            rows += more
+            if not more or count == len(more):
+                return rows
+            if not isinstance(rows[-1].get("id"), str | int):
+                raise RetryError("a booking without an id, behind which the next page cannot be asked for")
+
+    def _request(self, shape: Shape, before: list[Row]) -> Any:
+        """Build the request for the rows after those `before`."""
+        today = datetime.fromtimestamp(self._clock.wall_us() / SECOND, UTC).date()
+        first = today - timedelta(days=OLDEST_DAYS)
+        end = today + timedelta(days=self._days_ahead + NEWEST_DAYS)
+
+        def build(client: Any) -> Any:
+            query = (client.table(TABLE).select("id", "status", *shape.columns, count="exact")
+                     .eq("user_id", self._site.user_id).eq("camera_id", self._site.camera_id)
+                     .or_(",".join(f"and({column}.gte.{first},{column}.lt.{end})" for column in shape.days)))
+            if before:
+                query = query.gt("id", before[-1]["id"])
+            return query.order("id").limit(self._page)
+
+        return build

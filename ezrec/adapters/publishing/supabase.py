@@ -1,0 +1,74 @@
+"""Publishing into the table `videos` of the venue's Supabase project.
+
+The SQL function `publish_video` (tables.sql) puts the row in and moves the booking's status, both or neither, so that a
+repeated call after a lost answer changes nothing. Projects without it get the row alone; the status is told by whoever
+tells the others. A booking has one row: a second recording of it (the data folder was lost, or two devices have one
+identity) is refused rather than put in the first one's place, which players may have the link of.
+"""
+
+from collections.abc import Collection
+from dataclasses import asdict
+
+from ezrec import logs
+from ezrec.adapters.publishing import Video
+from ezrec.adapters.supabase import Refused, Supabase
+from ezrec.domain.errors import ParkError, RetryError
+
+log = logs.get("publish")
+
+TABLE = "videos"
+DOUBLE = "23505"  # unique_violation: the row's own key is dealt with, so it is the booking's
+NO_FUNCTION = frozenset({"PGRST202", "42883"})
+
+
+class SupabasePublisher:
+    """A `Publisher` into `supabase`."""
+
+    def __init__(self, supabase: Supabase, called_off: Collection[str]) -> None:
+        """`called_off`: words that mean cancelled, in lower case; a booking's status that is one of them stays."""
+        self._supabase = supabase
+        self._called_off = sorted(word.lower() for word in called_off)
+        self._said = False
+
+    async def publish(self, video: Video) -> None:
+        """Put the film's row in and confirm it; may be repeated.
+
+        Raises:
+            RetryError: no confirmation; it may be there or not.
+            ParkError: the row is refused, as that of another recording of the same booking.
+        """
+        row = asdict(video)
+        try:
+            confirmed = await self._supabase.rows(
+                "publish a video", lambda client: client.rpc(
+                    "publish_video", {"video": row, "keep_statuses": self._called_off}),
+                expected=NO_FUNCTION)
+        except Refused as error:
+            if error.code == DOUBLE:
+                raise self._double(video) from error
+            if error.code not in NO_FUNCTION:
+                raise
+            self._say_older()
+            return await self._put(video)
+        if [one.get("recording_id") for one in confirmed] != [video.recording_id]:
+            raise RetryError(f"the row of {video.recording_id} in videos was not confirmed")
+        return None
+
+    async def _put(self, video: Video) -> None:
+        """The row alone, into a table that may not even keep its bookings apart."""
+        others = await self._supabase.rows(
+            "read a video", lambda client: client.table(TABLE).select("recording_id").limit(1)
+            .eq("booking_id", video.booking_id).neq("recording_id", video.recording_id))
+        if others:
+            raise self._double(video)
+        await self._supabase.upsert(TABLE, asdict(video), "recording_id")
+
+    def _double(self, video: Video) -> ParkError:
+        return ParkError(f"videos has a film of booking {video.booking_id} already, from another recording; if "
+                         f"{video.recording_id} is to take its place, delete that row")
+
+    def _say_older(self) -> None:
+        if not self._said:
+            self._said = True
+            log.warning("the project lacks the function publish_video, the row is written without it",
+                        hint="`ezrec tables` prints the SQL that makes it")

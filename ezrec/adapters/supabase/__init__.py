@@ -1,0 +1,10 @@
+"""The venue's Supabase project: its credential, its connections, what its answers mean, and the SQL of its tables.
+
+Importing this costs a part of a second and tens of MB (supabase-py): only where the settings ask for it, and before
+anything is recorded.
+"""
+
+from ezrec.adapters.supabase.answers import Refused
+from ezrec.adapters.supabase.client import Row, Supabase
+
+__all__ = ["Refused", "Row", "Supabase"]

@@ -152,7 +152,8 @@ class Supervisor:
               if cloud.status else []),
             Task("watchdog", partial(self._feed_watchdog, recording)),
         )]
-        log.info("ready", data=str(data), cameras=[camera.name for camera in cameras], run=recording.run_id)
+        log.info("ready", data=str(data), cameras=[camera.name for camera in cameras], run=recording.run_id,
+                 bookings=settings.bookings.source, storage=settings.storage.kind, publishing=settings.publishing.kind)
         system.notify("READY=1")
         self.ready.set()
 

@@ -61,9 +61,9 @@ class Pipeline:
             step.waiting.add(film.booking_id)
             step.queue.put_nowait((film.starts_at, film.booking_id))
 
-    def wake(self) -> None:
-        """The network is back, or so it seems: what rests after a failure is tried now."""
-        for step in self.steps:
+    def wake(self, *steps: Step) -> None:
+        """The network is back, or so it seems: what rests after a failure (at these steps; at all) is tried now."""
+        for step in steps or self.steps:
             for handle in step.resting.values():
                 handle.cancel()
                 self.poke_soon()
@@ -100,6 +100,8 @@ class Pipeline:
             return
         if step.failures.pop(booking_id, None):  # what failed beside it may work as well now
             self.wake()
+        elif done:  # older films that rest must not wait while younger ones go through
+            self.wake(step)
         if film.attempts and not any(booking_id in one.resting for one in self.steps):
             await self._store.update_film(booking_id, attempts=0, retry_at=None)
         if done:

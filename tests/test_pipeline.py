@@ -133,6 +133,24 @@ async def test_one_steps_success_does_not_end_the_rest_of_another(desk: Desk, ti
     assert (list(upload.resting), upload.waiting) == (["match"], set())
 
 
+async def test_a_film_that_goes_through_has_those_tried_now_that_rest_at_the_same_step(
+        desk: Desk, timers: Timers) -> None:
+    async def work(film: Film) -> bool:
+        if film.booking_id == "old":
+            raise RetryError("no network")
+        return True
+
+    made, (film_step, upload) = line(desk, Fails(RetryError("no room")), work)
+    await desk.film(Stage.RECORDING, "old")
+    await desk.film(Stage.RECORDING, "young")
+    for step in (film_step, upload):
+        await made.work_once(step, "old")
+    await made.work_once(upload, "young")
+    assert (list(film_step.resting), list(upload.resting)) == (["old"], [])
+    made.poke(upload, await desk.now("old"))
+    assert upload.waiting == {"old"}
+
+
 @pytest.mark.parametrize("error", [ValueError("a bug"), BadMedia("broken"), IllegalStep("not from here")])
 async def test_what_fails_unforeseen_is_parked_after_the_third_time(
         desk: Desk, timers: Timers, error: Exception) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -387,8 +388,17 @@ def _sync(condition: Callable[[], bool]) -> Callable[[], Any]:
     return ask
 
 
-async def test_no_call_holds_the_event_loop(storage: S3Storage, tmp_path: Path) -> None:
-    """Not even the first, for which the client is made. Promise 7."""
+async def test_no_call_holds_the_event_loop(
+        storage: S3Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even the first, for which the client is made, in a thread. Promise 7."""
+    threads: list[int] = []
+    make_client = storage._make_client
+
+    async def watched() -> Any:
+        threads.append(threading.get_ident())
+        return await make_client()
+
+    monkeypatch.setattr(storage, "_make_client", watched)
     film = tmp_path / "film.mp4"
     film.write_bytes(os.urandom(8 << 20))
     parts = cut(film, 8 << 20)
@@ -398,6 +408,8 @@ async def test_no_call_holds_the_event_loop(storage: S3Storage, tmp_path: Path) 
         await storage.put_part(KEY, upload_id, parts[0], film)
         await storage.complete(KEY, upload_id, parts, film)
     assert holding.longest_s < 0.1, holding.what
+    assert len(threads) == 1
+    assert threads[0] != threading.get_ident()
 
 
 @pytest.mark.parametrize(("rate", "while_recording", "recording", "kbit_s"), [

@@ -1,26 +1,36 @@
 """A film plays in a browser, and seeking shows the frame of the time that was asked for."""
 
+import asyncio
+import hashlib
 import json
 import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from queue import Queue
 from typing import Any
 
+import numpy as np
 import pytest
 
+from ezrec.adapters.storage import Part
+from ezrec.adapters.storage.s3 import S3Storage
+from ezrec.config import sections
 from ezrec.domain.film import ChunkJob, Recipe
 from ezrec.media.chunk import render
 from ezrec.media.join import Joiner
+from tests.fakes.cloud.chaos import ChaosProxy
+from tests.fakes.cloud.s3 import S3
+from tests.fakes.waiting import eventually
 
+KEY = "2026-11-20/match.mp4"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
-PAGE = """<!doctype html><video id=v muted preload=auto></video><script>
+PAGE = """<!doctype html><meta charset=utf-8><video id=v muted preload=auto></video><script>
 const v = document.getElementById('v'), found = {seen: []};
 const event = name => new Promise((done, failed) => {
   v.addEventListener(name, done, {once: true});
@@ -38,10 +48,10 @@ const counter = () => {
 (async () => {
   try {
     const ready = event('loadeddata');
-    v.src = 'film.mp4';
+    v.src = 'FILM';
     await ready;
     Object.assign(found, {width: v.videoWidth, height: v.videoHeight, duration: v.duration});
-    for (const tick of [30, 7, 75, 0, 89]) {
+    for (const tick of TICKS) {
       const sought = event('seeked');
       v.currentTime = (tick + 0.5) / 30;
       await sought;
@@ -56,9 +66,32 @@ const counter = () => {
     await over;
     found.ended = v.currentTime;
   } catch (error) { found.error = String(error); }
-  fetch('found', {method: 'POST', body: JSON.stringify(found)});
+  fetch('REPORT/found', {method: 'POST', mode: 'no-cors', body: JSON.stringify(found)});
 })();
 </script>"""
+
+
+def page(film: str, report: str, ticks: Sequence[int]) -> str:
+    """A page that plays the film at a URL, seeks to the ticks and reports what it saw."""
+    return PAGE.replace("FILM", film).replace("REPORT", report).replace("TICKS", str(list(ticks)))
+
+
+def shown(url: str, profile: Path) -> Any:
+    """What Chromium finds on that page."""
+    command = [
+        str(CHROMIUM),
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--autoplay-policy=no-user-gesture-required",
+        f"--user-data-dir={profile}",
+        url,
+    ]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as browser:
+        try:
+            return Ranged.found.get(timeout=60)
+        finally:
+            browser.terminate()
 
 
 class Ranged(SimpleHTTPRequestHandler):
@@ -94,6 +127,30 @@ class Ranged(SimpleHTTPRequestHandler):
         """Say nothing."""
 
 
+def noisy(drawn: Callable[..., Any], counter: int, *size: int) -> Any:
+    """A picture that takes so many bytes that a browser asks for its film in ranges, as it does for a long one."""
+    frame = drawn(counter, *size)
+    plane = np.frombuffer(frame.planes[0], np.uint8).reshape(-1, frame.planes[0].line_size)
+    noise = np.random.default_rng(counter).integers(0, 60, plane.shape, np.uint8)
+    plane[:70] += noise[:70]
+    plane[110:] += noise[110:]  # the counter stands between them
+    return frame
+
+
+async def store(film: Path, server: S3, bucket: str) -> None:
+    """Put the film into the bucket as the program does."""
+    settings = sections.S3(endpoint=server.endpoint, bucket=bucket, access_key_id=server.key,
+                           secret_access_key=sections.Secret(server.secret))
+    storage, data, size = S3Storage(settings, lambda: False), film.read_bytes(), 1 << 20
+    parts = [Part(number, at, len(data[at : at + size]), hashlib.md5(data[at : at + size]).hexdigest())
+             for number, at in enumerate(range(0, len(data), size), 1)]
+    upload_id = await storage.begin(KEY)
+    for part in [*parts[1:], parts[0]]:
+        await storage.put_part(KEY, upload_id, part, film)
+    await storage.complete(KEY, upload_id, parts, film)
+    await storage.close()
+
+
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[str]:
     folder = tmp_path / "site"
@@ -117,22 +174,46 @@ def test_a_film_plays_and_seeks_in_chromium(
         render(made)
         joiner.add(made.out, 30)
     joiner.close()
-    (tmp_path / "site" / "index.html").write_text(PAGE)
-    command = [
-        str(CHROMIUM),
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--autoplay-policy=no-user-gesture-required",
-        f"--user-data-dir={tmp_path / 'profile'}",
-        f"{served}/index.html",
-    ]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as browser:
-        try:
-            found = Ranged.found.get(timeout=60)
-        finally:
-            browser.terminate()
+    (tmp_path / "site" / "index.html").write_text(page("film.mp4", served, [30, 7, 75, 0, 89]))
+    found = shown(f"{served}/index.html", tmp_path / "profile")
     assert "error" not in found, found
     assert (found["width"], found["height"], round(found["duration"], 2)) == (608, 180, 3.0)
     assert [counter for _, counter in found["seen"]] == [tick for tick, _ in found["seen"]]
+    assert found["ended"] == pytest.approx(3.0, abs=0.05)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine to play the film with")
+async def test_a_film_in_a_bucket_plays_from_a_presigned_url_and_seeks_before_it_is_loaded(
+    tmp_path: Path, served: str, recipe: Recipe, job: Callable[..., ChunkJob], footage: Any, tools: Any,
+    ministack: S3, bucket: str, s3_net: ChaosProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(tools.write_segment.__globals__, "drawn", partial(noisy, tools.drawn))
+    left, right = footage("l", tools.shots(100)), footage("r", tools.shots(100))
+    film = tmp_path / "film.mp4"
+    joiner = Joiner(film, recipe)
+    for first in (0, 30, 60):
+        made = job(left, right, first=first)
+        render(made)
+        joiner.add(made.out, 30)
+    joiner.close()
+    await store(film, ministack, bucket)
+    assert ministack.sha256(bucket, KEY) == hashlib.sha256(film.read_bytes()).hexdigest()
+
+    s3_net.slow(film.stat().st_size // 30)  # all of it would take half a minute
+    url = ministack.presigned(bucket, KEY, endpoint=s3_net.url)
+    with ministack.client() as s3:
+        s3.put_object(Bucket=bucket, Key="index.html", ContentType="text/html", Body=page(url, served, [80, 20]))
+    start = ministack.presigned(bucket, "index.html", endpoint=s3_net.url)
+    watching = asyncio.create_task(asyncio.to_thread(shown, start, tmp_path / "profile"))
+
+    async def sought() -> bool:
+        return watching.done() or s3_net.count("GET", KEY) > 1
+
+    await eventually(sought, 60, "the seek")
+    loaded = s3_net.seen("GET", KEY)[0].down
+    s3_net.heal()
+    found = await watching
+    assert "error" not in found, found
+    assert loaded < film.stat().st_size
+    assert [counter for _, counter in found["seen"]] == [80, 20]
     assert found["ended"] == pytest.approx(3.0, abs=0.05)

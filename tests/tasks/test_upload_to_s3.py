@@ -161,7 +161,8 @@ async def test_an_upload_that_the_service_has_dropped_is_begun_again(scene: Scen
     await scene.assert_home()
 
 
-async def test_a_process_that_ends_between_completing_and_the_step_leaves_one_object(scene: Scene) -> None:
+async def test_a_process_that_ends_between_completing_and_the_step_leaves_one_object(
+        scene: Scene, s3_net: ChaosProxy) -> None:
     film = await scene.desk.now()
     steps = scene.desk.store.step
 
@@ -174,8 +175,10 @@ async def test_a_process_that_ends_between_completing_and_the_step_leaves_one_ob
     scene.desk.store.step = steps  # type: ignore[method-assign]
     assert (await scene.desk.now()).stage is film.stage
     assert scene.server.objects(scene.bucket) == {KEY: len(CONTENT)}
+    puts = s3_net.count("PUT")
     scene.restart()
     assert await scene.work()
+    assert s3_net.count("PUT") == puts  # nothing goes up twice
     await scene.assert_home()
 
 

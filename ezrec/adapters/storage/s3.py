@@ -415,7 +415,22 @@ class _Http(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore brings no type
         self._connector_args: dict[str, Any] = {**self._connector_args, "socket_factory": _socket}
 
     async def _get_session(self, proxy_url: str | None) -> Any:
-        return _Direct(await super()._get_session(proxy_url))
+        session = await super()._get_session(proxy_url)
+        session._request_class = _Request  # noqa: SLF001 -- aiobotocore hands no class on to aiohttp
+        return _Direct(session)
+
+
+class _Request(aiohttp.ClientRequest):
+    """A request whose connection may be lost before its first byte.
+
+    Whoever waits for the answer hears of that. aiohttp raises it once more, in a task that nobody looks at, and it
+    would be logged as an error.
+    """
+
+    async def write_bytes(self, *args: Any, **kwargs: Any) -> None:
+        """Send the body."""
+        with suppress(ConnectionError):
+            await super().write_bytes(*args, **kwargs)
 
 
 class _Direct:

@@ -35,13 +35,19 @@ PROMISES: dict[int, list[str]] = {
     ],
     3: [  # local files stay until the object is verified and the row is in
         "tasks/test_cleanup.py::test_nothing_is_deleted_before_the_object_is_verified_and_the_row_is_in",
+        "whole/test_cloud_main.py::test_a_restart_without_network_records_what_was_booked_and_tells_it_later",
     ],
     4: [  # one booking, one object, one row
         "tasks/test_upload.py::test_a_lost_answer_leaves_one_object_and_one_row",
         "tasks/test_outbox_task.py::test_what_fails_is_told_again_after_a_while_and_what_follows_waits_for_it",
         "store/test_store.py::test_a_film_has_one_row_of_a_video_however_often_it_is_put",
         "domain/test_schedule.py::test_a_booking_never_gets_a_second_film",
+        "store/test_outbox.py::test_a_row_that_has_just_been_confirmed_is_not_written_again",
         "whole/test_kill.py::test_films_survive_a_kill_at_any_moment",
+        "whole/test_cloud_kill.py::test_a_kill_around_any_step_in_the_cloud_leaves_one_object_and_one_row",
+        "whole/test_cloud_kill.py::test_answers_that_are_lost_one_after_the_other_change_nothing",
+        "whole/test_cloud_kill.py::test_kills_while_an_answer_is_awaited_that_never_comes_change_nothing",
+        "whole/test_cloud_change.py::test_a_film_begun_again_leaves_no_second_object_or_row_and_nothing_open",
     ],
     5: [  # what a kill may cost, and that it is stated
         "domain/test_certificate.py::test_gaps_and_what_is_shown_make_up_the_window",

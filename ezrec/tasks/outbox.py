@@ -24,6 +24,8 @@ from ezrec.store.rows import Message
 log = logs.get("outbox")
 
 LOOK_S = 1.0  # how often new messages are looked for; those of this process are announced by `poke`
+LINES = frozenset({"abort"}), frozenset({"status", "video"})  # kinds of messages, by where they go
+EVERY = frozenset[str]().union(*LINES)
 ATTEMPTS = 3  # of a message that fails in an unforeseen way, before it is parked
 BASE_S, LONGEST_S = 1.0, 60.0  # of the backoff; full jitter: uniformly between 0 and min(LONGEST, BASE * 2^n)
 
@@ -60,10 +62,15 @@ class Outbox:
         self._news.set()
 
     async def run(self) -> None:
-        """Tell what there is to tell, for ever."""
+        """Tell what there is to tell, for ever; a storage that hangs holds up nobody else."""
+        async with asyncio.TaskGroup() as group:
+            for line in LINES:
+                group.create_task(self._run(line), name="outbox")
+
+    async def _run(self, kinds: frozenset[str]) -> None:
         while True:
             self._news.clear()
-            while await self.run_once():
+            while await self.run_once(kinds):
                 pass
             try:
                 async with asyncio.timeout(LOOK_S):
@@ -71,14 +78,16 @@ class Outbox:
             except TimeoutError:
                 pass
 
-    async def run_once(self) -> bool:
-        """Try the first message of every booking once, if it is due; whether any of them is out of the way now."""
-        moved = False
+    async def run_once(self, kinds: frozenset[str] = EVERY) -> bool:
+        """Try what each booking would have told next, if it is due, oldest first, until one is out of the way.
+
+        Returns whether one is: what then is the oldest comes first again, so that a backlog drains in its order.
+        """
         for message in await self._store.outbox_heads(self._apart):
             rested = message.retry_at is None or self._clock.mono_us() >= self._rests.get(message.id, 0)
-            if rested and message.kind in self._ways:
-                moved |= await self._try(message)
-        return moved
+            if rested and message.kind in kinds & self._ways.keys() and await self._try(message):
+                return True
+        return False
 
     async def _try(self, message: Message) -> bool:
         try:
@@ -142,7 +151,7 @@ class Outbox:
     async def _abort(self, message: Message) -> None:
         key, upload_id = message.body["key"], message.body["upload_id"]
         film = await self._store.film(message.booking_id)
-        if not upload_id and film and film.object_key == key and film.upload_id:
+        if film and film.upload_id and film.object_key == key and upload_id in ("", film.upload_id):
             return  # it stands again, and its upload has taken over what was open
         log.debug("aborting upload", booking=message.booking_id, key=key)
         await self._storage.abort(key, upload_id)

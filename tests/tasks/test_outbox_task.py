@@ -1,5 +1,6 @@
 """The outbox: everything arrives in its order, whatever fails in between, and nothing is told twice in effect."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
 from dataclasses import asdict
@@ -15,6 +16,7 @@ from ezrec.domain.errors import CredentialError, ParkError, RetryError
 from ezrec.domain.stages import Stage
 from ezrec.tasks.outbox import Outbox
 from tests.fakes.desk import Desk, a_desk
+from tests.fakes.waiting import eventually
 
 VIDEO = asdict(Video("match", "rec-match", "u", "c", "k", "url", None, 1.0, 2, "f.mp4", "2027-01-15", "now"))
 
@@ -108,6 +110,19 @@ async def test_once_the_network_is_back_everything_that_rests_is_told_at_once_ol
     assert [name for name, _ in cloud.done] == ["one", "two", "three"]
 
 
+async def test_a_backlog_is_told_in_its_order_even_if_the_network_comes_back_half_way_through_it(desk: Desk) -> None:
+    for name in ("one", "two", "three"):
+        await film(desk, Stage.RECORDED, name)
+    cloud = Cloud()
+    cloud.errors = [RetryError("no network")] * 2
+    task = outbox(desk, cloud)
+    assert await task.run_once()
+    task.wake()
+    await drain(task)
+    assert cloud.done == [("three", "recording"), ("one", "recording"), ("one", "completed"), ("two", "recording"),
+                          ("two", "completed"), ("three", "completed")]
+
+
 async def test_a_success_after_failures_has_the_others_tried_at_once(desk: Desk) -> None:
     for name in ("one", "two"):
         await film(desk, Stage.RECORDING, name)
@@ -180,5 +195,33 @@ async def test_an_upload_of_unknown_id_is_left_alone_once_its_film_has_taken_it_
     await drain(outbox(desk, cloud))
     assert [what for what in cloud.done if what[0] == "abort"] == []
     await desk.store.step("match", Stage.CANCELLED)
+    await desk.store.step("match", Stage.RECORDING)
+    await desk.store.name_upload("match", 1, "k", "u")
+    await drain(outbox(desk, cloud))
+    assert [what for what in cloud.done if what[0] == "abort"] == []
+    await desk.store.step("match", Stage.CANCELLED)
     await drain(outbox(desk, cloud))
     assert cloud.done[-1] == ("abort", "k", "u")
+
+
+async def test_a_storage_that_hangs_does_not_keep_statuses_waiting(desk: Desk) -> None:
+    await film(desk, Stage.RECORDING)
+    await desk.store.name_upload("match", 1, "k", "u")
+    await desk.store.step("match", Stage.CANCELLED)
+    cloud, reached = Cloud(), asyncio.Event()
+
+    async def hang(_key: str, _upload_id: str) -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    cloud.abort = hang  # type: ignore[method-assign]
+    running = asyncio.create_task(outbox(desk, cloud).run())
+    await reached.wait()
+    await film(desk, Stage.RECORDING, "other")
+
+    async def told() -> bool:
+        return ("other", "recording") in cloud.done
+
+    await eventually(told)
+    running.cancel()
+    await asyncio.wait({running})

@@ -28,7 +28,7 @@ def end(site: CloudSite, booking_id: str) -> None:
     assert [line for line in site.lines if line.get("level") in ("error", "critical")] == []
 
 
-def test_a_film_that_is_begun_again_leaves_no_second_object_no_second_row_and_nothing_open(
+def test_a_film_begun_again_leaves_no_second_object_or_row_and_nothing_open(
         new_cloud_site: MakeSite) -> None:
     site = new_cloud_site()
     match, starts = start(site, 60)
@@ -42,7 +42,7 @@ def test_a_film_that_is_begun_again_leaves_no_second_object_no_second_row_and_no
     end(site, match)
 
 
-def test_a_film_that_is_begun_again_while_the_storage_is_away_has_its_first_upload_aborted_later(
+def test_a_film_begun_again_while_the_storage_is_away_has_its_first_upload_aborted_later(
         new_cloud_site: MakeSite) -> None:
     site = new_cloud_site()
     match, starts = start(site, 60)
@@ -60,7 +60,7 @@ def test_a_film_that_is_begun_again_while_the_storage_is_away_has_its_first_uplo
     end(site, match)
 
 
-def test_a_film_that_is_begun_again_before_its_upload_is_known_to_be_open_leaves_nothing_open(
+def test_a_film_begun_again_before_its_upload_is_known_to_be_open_leaves_nothing_open(
         new_cloud_site: MakeSite) -> None:
     """The server has opened it; the answer with its id is lost."""
     site = new_cloud_site()
@@ -76,7 +76,7 @@ def test_a_film_that_is_begun_again_before_its_upload_is_known_to_be_open_leaves
     end(site, match)
 
 
-def test_a_booking_that_is_cancelled_while_the_storage_is_away_has_its_upload_aborted_later_and_can_still_be_published(
+def test_a_booking_cancelled_while_the_storage_is_away_leaves_nothing_and_may_be_published_later(
         new_cloud_site: MakeSite) -> None:
     site = new_cloud_site()
     match, _ = start(site, 20)
@@ -99,7 +99,7 @@ def test_a_booking_that_is_cancelled_while_the_storage_is_away_has_its_upload_ab
     end(site, match)
 
 
-def test_a_booking_that_is_cancelled_and_put_right_again_while_the_storage_is_away_has_its_film(
+def test_a_booking_cancelled_and_put_right_while_the_storage_is_away_has_its_film(
         new_cloud_site: MakeSite) -> None:
     site = new_cloud_site()
     match, starts = start(site, 60)

@@ -42,6 +42,7 @@ MOMENTS: dict[str, tuple[Moment, ...]] = {
         *around("writing status", "status written", status="video_processed"),
         *around("writing row", "row written"),
         *around("taking step", "step taken", to="published"),
+        *around("writing status", "status written", status="video_uploaded"),
     ),
 }
 
@@ -81,7 +82,7 @@ def finish(site: CloudSite, booking_id: str) -> None:
 
 
 @pytest.mark.parametrize("when", MOMENTS)
-def test_kills_around_every_durable_step_in_the_cloud_leave_one_object_one_row_and_the_last_word(
+def test_a_kill_around_any_step_in_the_cloud_leaves_one_object_and_one_row(
         new_cloud_site: MakeSite, when: str) -> None:
     site = new_cloud_site()
     first, *others = MOMENTS[when]
@@ -139,7 +140,7 @@ def test_kills_while_an_answer_is_awaited_that_never_comes_change_nothing(new_cl
     finish(site, match)
 
 
-def test_kills_around_the_end_of_an_upload_that_is_not_wanted_any_more_leave_nothing_at_the_server(
+def test_a_kill_around_the_end_of_an_unwanted_upload_leaves_nothing_at_the_server(
         new_cloud_site: MakeSite) -> None:
     site = new_cloud_site()
     first, then = around("aborting upload", "upload aborted")
@@ -175,3 +176,20 @@ def test_kills_around_telling_that_nothing_was_recorded_have_it_told_once(new_cl
     assert site.booking(missed)["status_reason"] == "nothing was recorded in the window"
     assert (site.objects(), site.videos()) == ({}, [])
     assert site.stop() == 0
+
+
+def test_a_recorder_that_is_told_to_stop_while_both_clouds_hang_stops_in_order_and_goes_on_later(
+        new_cloud_site: MakeSite) -> None:
+    site = new_cloud_site()
+    site.start()
+    match = book(site, 5)
+    site.wait_said("booking known")
+    site.s3_net.hang()
+    site.supabase_net.hang()
+    site.wait_said("writing status")
+    site.wait_said("opening upload")
+    assert site.stop() == 0
+    assert site.objects() == {}
+    site.heal()
+    site.start()
+    finish(site, match)

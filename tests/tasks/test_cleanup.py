@@ -19,6 +19,7 @@ from ezrec.domain.stages import Stage
 from ezrec.store import Store
 from ezrec.tasks.cleanup import SPARE_US, Cleanup
 from ezrec.tasks.film import Growth
+from ezrec.tasks.outbox import Outbox
 from ezrec.tasks.publish import Publish
 from ezrec.tasks.upload import Upload
 from tests.fakes.desk import HOUR, RECIPE, Desk, a_desk
@@ -136,7 +137,9 @@ async def test_nothing_is_deleted_before_the_object_is_verified_and_the_row_is_i
     upload = Upload(desk.store, storage, desk.settings(), zone, desk.data, lambda _: Growth(path, 4, closed=True))
     assert await upload.work(await desk.now())
     did = [word for word in did if word != "delete segments"]  # the unfinished upload's own files
-    assert await Publish(desk.store, LocalPublisher(desk.store), desk.settings().site, zone).work(await desk.now())
+    await Publish(desk.store, desk.settings().site, zone, lambda: None).work(await desk.now())
+    told = Outbox(desk.store, desk.clock, storage, LocalPublisher(desk.store), None, lambda: None)
+    assert await told.run_once()
     assert path.exists()
     assert await cleanup(desk).work(await desk.now())
     assert did == ["verify", "row", "delete film", "delete segments"]

@@ -43,11 +43,12 @@ $(LITE): tests/fakes/cloud/package-lock.json
 	npm ci --prefix tests/fakes/cloud --no-audit --no-fund
 	@touch $(LITE)
 
-$(READY): requirements/lock.txt requirements/servers.txt pyproject.toml
+$(READY): requirements/lock.txt requirements/servers.txt requirements/picamera2.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "EZREC needs Python 3.11 or newer, %s is %d.%d: name another one: make PYTHON=/path/to/python3" % (sys.executable, sys.version_info[0], sys.version_info[1]))'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(PY) -m pip install --quiet --requirement requirements/lock.txt
 	$(PY) -m pip install --quiet --no-deps --requirement requirements/servers.txt
+	$(PY) -m pip install --quiet --no-deps --requirement requirements/picamera2.txt
 	$(PY) -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $(READY)

@@ -1,0 +1,110 @@
+"""Which camera is left and which is right: bound by what stays put, never by the luck of enumeration. Pure.
+
+libcamera tells no serial number. What stays is the id, which is the place in the device tree that the cable goes to.
+A setting may hold the whole id, its end (what older settings call a serial), a model that only one camera has, or the
+camera's place in the list.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ezrec.adapters.cameras import CameraLost
+
+
+@dataclass(frozen=True)
+class Found:
+    """One camera that libcamera lists."""
+
+    id: str
+    model: str
+    number: int  # libcamera's own; told for people only
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        return f"{self.model} at {self.id}"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the settings say of one side; both empty: any camera that no other side asks for."""
+
+    id: str = ""
+    model: str = ""
+
+
+def bind(found: Sequence[Found], wanted: Mapping[str, Wanted]) -> dict[str, int]:
+    """The place in `found` of each side's camera; sides whose camera is missing are left out.
+
+    `Picamera2(n)` takes this place, not `Found.number`. Sides that ask for nothing share the cameras that nobody asked
+    for, in the order of the list; a side that asks and gets nothing leaves no room for others.
+
+    Raises:
+        CameraLost: the settings cannot be meant like this: two sides mean one camera, an id or model fits several, or
+            two cameras are swapped. Says what was found and which lines to write.
+    """
+    bound: dict[str, int] = {}
+    for side, one in wanted.items():
+        if not one.id and not one.model:
+            continue
+        places = _matches(found, one)
+        if len(places) > 1:
+            raise CameraLost(f"cameras.{side} fits {len(places)} cameras. {advice(found, wanted)}")
+        if places:
+            bound[side] = places[0]
+    if len(set(bound.values())) < len(bound):
+        raise CameraLost(f"{' and '.join(bound)} are set to the same camera. {advice(found, wanted)}")
+    _not_swapped(found, wanted, bound)
+    free = iter([place for place in range(len(found)) if place not in bound.values()])
+    for side, one in wanted.items():
+        if not one.id and not one.model and (place := next(free, None)) is not None:
+            bound[side] = place
+    return bound
+
+
+def missing(found: Sequence[Found], wanted: Mapping[str, Wanted], side: str) -> str:
+    """Why a side has no camera, for people: what is asked for, what is there, and what to write."""
+    one = wanted[side]
+    asked = " ".join(filter(None, (one.model and f"model {one.model!r}", one.id and f"id {one.id!r}"))) or "any"
+    return f"camera {side} ({asked}) is not there. {advice(found, wanted)}"
+
+
+def advice(found: Sequence[Found], wanted: Mapping[str, Wanted]) -> str:
+    """What was found, and the lines to put into the settings."""
+    if not found:
+        return "No camera was found: look at the ribbon cables, and whether `rpicam-hello --list-cameras` shows any"
+    listed = "; ".join(f"{place}: {one.words}" for place, one in enumerate(found))
+    lines = "; ".join(f'{side}.id = "{one.id}"' for side, one in zip(wanted, found, strict=False))
+    return f"Found {listed}. Settings that would fit, below [cameras]: {lines}"
+
+
+def _matches(found: Sequence[Found], one: Wanted) -> list[int]:
+    """The places that fit a side's wish: by the whole id, by its end, by a model, by place; the first that fits any."""
+    model = {place for place, camera in enumerate(found) if not one.model or camera.model == one.model}
+    if not one.id:
+        return sorted(model)
+    for fits in (
+        lambda _, camera: camera.id == one.id,
+        lambda _, camera: camera.id.endswith(one.id) and not one.id.isdecimal(),
+        lambda _, camera: camera.model == one.id,
+        lambda place, _: str(place) == one.id,
+    ):
+        places = [place for place, camera in enumerate(found) if fits(place, camera)]
+        if places:
+            return places  # the model is looked at afterwards: one that differs means swapped cables
+    return []
+
+
+def _not_swapped(found: Sequence[Found], wanted: Mapping[str, Wanted], bound: Mapping[str, int]) -> None:
+    """Refuse a camera of another model than its side asks for: somebody has swapped the cables.
+
+    Raises:
+        CameraLost: a side's camera has the wrong model.
+    """
+    for side, place in bound.items():
+        model = wanted[side].model
+        if model and found[place].model != model:
+            others = [name for name, other in bound.items() if name != side and found[other].model == model]
+            swapped = f": {side} and {others[0]} seem to be swapped" if others else ""
+            raise CameraLost(f"camera {side} should be a {model} but is a {found[place].words}{swapped}. "
+                             f"{advice(found, wanted)}")

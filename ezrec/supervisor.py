@@ -91,7 +91,7 @@ class Supervisor:
                 await store.close()
         if self._error:
             log.error("leaving", error=str(self._error), exc_info=self._error)
-        return 1 if self._error else 0
+        return status_of(self._error) if self._error else 0
 
     def stop(self) -> None:
         """Stop in order; harmless if it is stopping already."""
@@ -270,6 +270,13 @@ class Supervisor:
         finally:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
+
+
+def status_of(error: BaseException) -> int:
+    """The exit status of a process that leaves for `error`."""
+    if isinstance(error, BaseExceptionGroup):
+        return max(map(status_of, error.exceptions))
+    return error.status if isinstance(error, LeaveError) else 1
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

@@ -1,6 +1,7 @@
 """The `ezrec` command. One file a command; heavy imports wait until a command needs them.
 
-Exit status: 0 it worked, 1 it did not (the reason is on stderr), 2 the command line or the settings are wrong.
+Exit status: 0 it worked, 1 it did not (the reason is on stderr), 2 the command line or the settings are wrong, 3 a
+camera hangs (`run` only).
 """
 
 import sys

@@ -149,9 +149,9 @@ class Recorder(Section):
 
     segment_s: float = number(4.0, 0.5, 60, "s", "length of a segment, the piece of footage a film is cut from")
     queue_mb: int = number(16, 1, 256, "MiB", "footage of a camera that may wait for the disk; more is dropped")
-    stall_s: float = number(2.0, 0.2, 60, "s", "a camera silent for this long is started again")
+    stall_s: float = number(1.5, 0.2, 60, "s", "a camera silent for this long is started again")
     lost_s: float = number(10.0, 0.5, 120, "s", "a camera silent for this long is not waited for by the film")
-    retry_max_s: float = number(30.0, 0.1, 600, "s", "longest pause between two tries to start a camera")
+    retry_max_s: float = number(5.0, 0.1, 600, "s", "longest pause between two tries to start a camera")
 
 
 class LogoFile(Section):

@@ -1,16 +1,17 @@
 """A lane: one camera from its device to its segments, kept alive.
 
-All of a camera's blocking calls run on one daemon thread of its own, each with a limit. A camera that fails or falls
-silent is stopped, closed and tried again with growing delays; one whose thread hangs cannot be repaired inside the
-process, so the process leaves. One lane's trouble never touches the other's frames.
+All of a camera's blocking calls run on one daemon thread of its own, each with a limit. A camera that falls silent is
+flushed, stopped and started again; if that does not help, or comes too often, it is closed and opened again; one that
+fails is tried again with growing delays. One whose thread hangs cannot be repaired inside the process, so the process
+leaves. One lane's trouble never touches the other's frames.
 """
 
 import asyncio
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,14 +20,18 @@ from ezrec.adapters.cameras import Camera, CameraLost, Frame
 from ezrec.adapters.segments import Sealed, SegmentWriter
 from ezrec.config.sections import Recorder as RecorderSettings
 from ezrec.domain.clock import SECOND, Clock
-from ezrec.domain.errors import LeaveError
+from ezrec.domain.errors import CameraStuck
 
 log = logs.get("recording")
 
-CALL_LIMIT_S = 10.0  # for every blocking call on a camera
+OPEN_LIMIT_S = 10.0  # limits of the blocking calls on a camera
+START_LIMIT_S = 8.0
+STOP_LIMIT_S = 5.0  # a camera that hangs here costs the other one's frames too, from when the process leaves
 FLUSH_LIMIT_S = 10.0  # for the writer to seal what it holds
 LOOK_S = 0.1  # how often a streaming camera is looked at
 FIRST_RETRY_S = 0.5
+REVIVED_S = 1.0  # a camera that was silent and was only started again must give a frame within this time
+REVIVE_AGAIN_S = 30.0  # one that falls silent again sooner is opened anew
 
 
 class Thread:
@@ -43,10 +48,10 @@ class Thread:
         """Run `what` on the thread.
 
         Raises:
-            LeaveError: it did not return within `limit_s`, or an earlier call did not.
+            CameraStuck: it did not return within `limit_s`, or an earlier call did not.
         """
         if self._hung:
-            raise LeaveError(f"{self._name}: a camera call hangs")
+            raise CameraStuck(f"{self._name}: a camera call hangs")
         future: asyncio.Future[Any] = self._loop.create_future()
         self._calls.put((what, future))
         try:
@@ -54,7 +59,7 @@ class Thread:
                 return await future
         except TimeoutError:
             self._hung = True
-            raise LeaveError(f"{self._name}: a camera call hung for {limit_s:.0f} s") from None
+            raise CameraStuck(f"{self._name}: a camera call hung for {limit_s:.0f} s") from None
 
     def _work(self) -> None:
         while True:
@@ -98,7 +103,8 @@ class Lane:
                  sealed: Callable[[Sealed], None]) -> None:
         self.camera = camera
         self.name = camera.name
-        self.restarts = 0
+        self.restarts = 0  # starts that a trouble made necessary
+        self.failures = 0  # tries since the last frame that came to nothing
         self.delivered = 0  # frames that the camera handed over
         self.late_frames = 0  # of these, frames for a time that had been given up
         self._clock = clock
@@ -187,12 +193,13 @@ class Lane:
         delay_s = first_s
         while True:
             await self._wanted.wait()
-            started_us = self._clock.mono_us()
+            started_us, delivered = self._clock.mono_us(), self.delivered
             try:
                 await self._deliver()
                 delay_s = first_s
             except CameraLost as error:
                 self.restarts += 1
+                self.failures = 1 if self.delivered > delivered else self.failures + 1
                 if self._clock.mono_us() - started_us > 2 * self._settings.retry_max_s * SECOND:
                     delay_s = first_s
                 log.warning("camera lost", camera=self.name, error=str(error), retry_s=delay_s)
@@ -212,30 +219,64 @@ class Lane:
 
         Raises:
             CameraLost: the camera is not there, does not start or has fallen silent.
-            LeaveError: a call on it hangs.
+            CameraStuck: a call on it hangs.
         """
         try:
             log.info("camera starting", camera=self.name)
-            await self._thread.call(self.camera.open, CALL_LIMIT_S)
-            await self._thread.call(lambda: self.camera.start(self._take), CALL_LIMIT_S)
-            started_us = self._clock.mono_us()
+            await self._thread.call(self.camera.open, OPEN_LIMIT_S)
+            revived = False
             while not self._unwanted.is_set():
-                silent_us = self._clock.mono_us() - max(started_us, self._newest_us)
-                if silent_us > self._settings.stall_s * SECOND:
-                    raise CameraLost(f"no frame for {silent_us / SECOND:.1f} s")
-                await self._pause(LOOK_S)
+                started_us, delivered = self._clock.mono_us(), self.delivered
+                await self._thread.call(lambda: self.camera.start(self._take), START_LIMIT_S)
+                silence = await self._watch(REVIVED_S if revived else self._settings.stall_s)
+                if silence is None:
+                    return
+                worked_s = (self._newest_us - started_us) / SECOND
+                if self.delivered == delivered or (revived and worked_s < REVIVE_AGAIN_S):
+                    raise silence
+                revived = True
+                self.restarts += 1
+                log.warning("camera silent, starting it again", camera=self.name, error=str(silence))
+                await self._quiet()
         finally:
             await self._halt()
 
-    async def _halt(self) -> None:
-        """Stop the camera, then seal what it gave."""
-        await self._thread.call(self.camera.stop, CALL_LIMIT_S)
+    async def _watch(self, first_s: float) -> CameraLost | None:
+        """Look at a camera that was just started until it is no longer wanted; its silence, if that comes first.
+
+        The first frame may take `first_s`.
+        """
+        started_us, delivered = self._clock.mono_us(), self.delivered
+        while not self._unwanted.is_set():
+            limit_s = self._settings.stall_s if self.delivered > delivered else first_s
+            silent_us = self._clock.mono_us() - max(started_us, self._newest_us)
+            if silent_us > limit_s * SECOND:
+                return CameraLost(f"no frame for {silent_us / SECOND:.1f} s")
+            await self._pause(LOOK_S)
+        return None
+
+    async def _quiet(self) -> None:
+        """Stop the camera and seal what it gave; one that does not stop well is closed next, so that is only said."""
+        with self._said("stop"):
+            await self._thread.call(self.camera.stop, STOP_LIMIT_S)
         await asyncio.to_thread(self._writer.flush, FLUSH_LIMIT_S)
-        await self._thread.call(self.camera.close, CALL_LIMIT_S)
+
+    async def _halt(self) -> None:
+        """Stop the camera, seal what it gave and give the device back."""
+        await self._quiet()
+        with self._said("close"):
+            await self._thread.call(self.camera.close, STOP_LIMIT_S)
         so_far = self._writer.counters
         log.info("camera stopped", camera=self.name, delivered=self.delivered, written=so_far.frames,
                  dropped=so_far.dropped, overflowed=so_far.overflowed, discarded=so_far.discarded,
                  late_max_ms=so_far.late_max_us // 1000)  # all counted since the run began
+
+    @contextmanager
+    def _said(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except CameraLost as error:
+            log.warning("camera trouble", camera=self.name, at=what, error=str(error))
 
     async def _pause(self, seconds: float) -> None:
         """Wait, but not longer than the lane is wanted."""
@@ -246,6 +287,7 @@ class Lane:
     def _take(self, frame: Frame) -> None:
         """The camera's sink, on its thread: never blocks, never raises."""
         self.delivered += 1
+        self.failures = 0
         self._newest_us = frame.sensor_ns // 1000
         if self._newest_us < self._given_up_us:
             self.late_frames += 1

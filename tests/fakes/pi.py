@@ -17,7 +17,7 @@ SIDES = ("left", "right")
 def environment(faults: Path) -> dict[str, str]:
     """What a program needs to find the stand-in; `faults` is read while it runs. Goes over PYTHONPATH."""
     return {"PYTHONPATH": os.pathsep.join(filter(None, (str(STANDIN), os.environ.get("PYTHONPATH")))),
-            "EZREC_STANDIN": str(faults)}
+            "STANDIN_FAULTS": str(faults)}
 
 
 def here() -> None:

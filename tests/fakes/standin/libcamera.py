@@ -5,11 +5,11 @@ heaps and a platform that is a Pi 5's; everything else is Picamera2's own: its t
 encoders. Two cameras look at the simulated court, each on a thread of its own that fills one queued request a frame
 time; a frame is handed over one frame time after its sensor time, as by real sensors.
 
-$EZREC_STANDIN names a JSON file that is read while running, as the simulated cameras' faults file is:
+$STANDIN_FAULTS names a JSON file that is read while running, as the simulated cameras' faults file is:
 
     {"left": {"stalled": true}, "right": {"stop_hangs_s": 3600}}
 
-$EZREC_STANDIN_CAMERAS is a JSON list of the cameras there are: [{"id": …, "model": …, "side": …}, …] in libcamera's
+$STANDIN_CAMERAS is a JSON list of the cameras there are: [{"id": …, "model": …, "side": …}, …] in libcamera's
 order. Which faults there are is told by `FAULTS`.
 """
 
@@ -73,7 +73,7 @@ class _Faults:
         if time.monotonic() - self._at > 0.05:
             self._at = time.monotonic()
             try:
-                with open(os.environ["EZREC_STANDIN"], encoding="utf-8") as file:  # noqa: PTH123
+                with open(os.environ["STANDIN_FAULTS"], encoding="utf-8") as file:  # noqa: PTH123
                     self._now = FAULTS | json.load(file).get(self._side, {})
             except (KeyError, OSError):
                 self._now = dict(FAULTS)
@@ -436,7 +436,7 @@ class CameraManager:
     @property
     def cameras(self) -> list[Camera]:
         if not self._known:
-            described = json.loads(os.environ.get("EZREC_STANDIN_CAMERAS", "null"))
+            described = json.loads(os.environ.get("STANDIN_CAMERAS", "null"))
             self._known = [Camera(one) for one in (_CAMERAS if described is None else described)]
         return [camera for camera in self._known if not camera.faults["absent"]]
 

@@ -34,7 +34,7 @@ def make_cameras(settings: Settings, clock: Clock) -> list[Camera]:
     if cameras.source == "picamera2":
         from ezrec.adapters.cameras.pi import pi_cameras  # noqa: PLC0415
 
-        return pi_cameras(cameras, clock)
+        return pi_cameras(cameras, clock, settings.paths.data.absolute())
     from ezrec.adapters.cameras.simulated import SimulatedCamera  # noqa: PLC0415
 
     return [SimulatedCamera(name, size=(cameras.width, cameras.height), rate=cameras.fps, bitrate=cameras.bitrate,

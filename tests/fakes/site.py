@@ -264,7 +264,7 @@ class Site:
         wait_until(lambda: not files_below(self.data / "segments"), LIMIT_S, "all segments to be deleted")
         left = [path for path in files_below(self.data)
                 if path.relative_to(self.data).parts[0] not in ("logs", "media", "library", "ezrec.lock")
-                and not path.name.startswith("ezrec.db")]
+                and not path.name.startswith("ezrec.db") and path.name != "cameras.json"]
         assert left == []
         assert [path for path in files_below(self.library) if path.suffix not in (".mp4", ".jpg")] == []
 

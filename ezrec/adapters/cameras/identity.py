@@ -1,14 +1,20 @@
-"""Which camera is left and which is right: bound by what stays put, never by the luck of enumeration. Pure.
+"""Which camera is left and which is right: bound by what stays put, never by the luck of enumeration.
 
 libcamera tells no serial number. What stays is the id, which is the place in the device tree that the cable goes to.
 A setting may hold the whole id, its end (what older settings call a serial), a model that only one camera has, or the
-camera's place in the list.
+camera's place in the list. Where the settings say nothing, it is remembered which camera was which when all were
+there, so that one that is missing does not make the other change sides.
 """
 
+import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
 
 from ezrec.adapters.cameras import CameraLost
+from ezrec.adapters.files import write_atomically
 
 
 @dataclass(frozen=True)
@@ -33,11 +39,40 @@ class Wanted:
     model: str = ""
 
 
-def bind(found: Sequence[Found], wanted: Mapping[str, Wanted]) -> dict[str, int]:
+class Remembered:
+    """Which camera was which when all were there last, in a small file. A lost file costs nothing but the memory."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._ids: dict[str, str] | None = None
+
+    def ids(self) -> dict[str, str]:
+        """The id of each side's camera; empty if nothing is remembered."""
+        if self._ids is None:
+            self._ids = {}
+            if self._path is not None:
+                with suppress(OSError, ValueError):
+                    read = json.loads(self._path.read_text("utf-8"))
+                    self._ids = {str(side): str(one) for side, one in dict(read).items()}
+        return self._ids
+
+    def keep(self, ids: Mapping[str, str]) -> None:
+        """Remember them from now on."""
+        if ids == self.ids():
+            return
+        self._ids = dict(ids)
+        if self._path is not None:
+            with suppress(OSError):  # it matters on a bad day only
+                write_atomically(self._path, json.dumps(self._ids).encode())
+
+
+def bind(found: Sequence[Found], wanted: Mapping[str, Wanted],
+         remembered: Mapping[str, str] = MappingProxyType({})) -> dict[str, int]:
     """The place in `found` of each side's camera; sides whose camera is missing are left out.
 
-    `Picamera2(n)` takes this place, not `Found.number`. Sides that ask for nothing share the cameras that nobody asked
-    for, in the order of the list; a side that asks and gets nothing leaves no room for others.
+    `Picamera2(n)` takes this place, not `Found.number`. A side that asks for nothing gets the camera that is remembered
+    for it (side → id), or one that nobody asks for and that is remembered for no other side, in the order of the list;
+    a side that asks and gets nothing leaves no room for others.
 
     Raises:
         CameraLost: the settings cannot be meant like this: two sides mean one camera, an id or model fits several, or
@@ -55,11 +90,21 @@ def bind(found: Sequence[Found], wanted: Mapping[str, Wanted]) -> dict[str, int]
     if len(set(bound.values())) < len(bound):
         raise CameraLost(f"{' and '.join(bound)} are set to the same camera. {advice(found, wanted)}")
     _not_swapped(found, wanted, bound)
-    free = iter([place for place in range(len(found)) if place not in bound.values()])
-    for side, one in wanted.items():
-        if not one.id and not one.model and (place := next(free, None)) is not None:
-            bound[side] = place
-    return bound
+    return bound | _rest(found, [side for side, one in wanted.items() if not one.id and not one.model], bound,
+                         remembered)
+
+
+def _rest(found: Sequence[Found], sides: Sequence[str], bound: Mapping[str, int],
+          remembered: Mapping[str, str]) -> dict[str, int]:
+    """The cameras of the sides that ask for nothing, from those that are left."""
+    free = [place for place in range(len(found)) if place not in bound.values()]
+    got = {side: place for side in sides for place in free if found[place].id == remembered.get(side)}
+    known = {remembered[side] for side in sides if side in remembered}
+    rest = iter([place for place in free if found[place].id not in known])
+    for side in sides:
+        if side not in got and (place := next(rest, None)) is not None:
+            got[side] = place
+    return got
 
 
 def missing(found: Sequence[Found], wanted: Mapping[str, Wanted], side: str) -> str:

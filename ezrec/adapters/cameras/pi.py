@@ -5,13 +5,14 @@ The one module about them that may be imported anywhere: it imports Picamera2 it
 
 import importlib.util
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
 from ezrec.adapters.cameras import Camera
 from ezrec.adapters.cameras.exposure import Evened
-from ezrec.adapters.cameras.identity import Wanted
+from ezrec.adapters.cameras.identity import Remembered, Wanted
 from ezrec.config.sections import Cameras
 from ezrec.domain.clock import Clock
 from ezrec.domain.errors import SettingsError
@@ -66,16 +67,17 @@ def smoke() -> str:
     return ""
 
 
-def pair_of(cameras: Cameras) -> "Pair":
-    """What the process's cameras share, as the settings say."""
+def pair_of(cameras: Cameras, data: Path) -> "Pair":
+    """What the process's cameras share, as the settings say; who is who is remembered in the folder `data`."""
     from ezrec.adapters.cameras.picamera2 import Pair  # noqa: PLC0415
 
     wanted: Mapping[str, Wanted] = {"left": Wanted(cameras.left.id, cameras.left.model)} | (
         {"right": Wanted(cameras.right.id, cameras.right.model)} if cameras.dual else {})
-    return Pair(wanted, Evened(cameras.picamera2.exposure, len(wanted), cameras.picamera2.settle_s))
+    return Pair(wanted, Evened(cameras.picamera2.exposure, len(wanted), cameras.picamera2.settle_s),
+                Remembered(data / "cameras.json"))
 
 
-def pi_cameras(cameras: Cameras, clock: Clock) -> list[Camera]:
+def pi_cameras(cameras: Cameras, clock: Clock, data: Path) -> list[Camera]:
     """The cameras, left before right; none is opened yet.
 
     Raises:
@@ -84,7 +86,7 @@ def pi_cameras(cameras: Cameras, clock: Clock) -> list[Camera]:
     must_be_here()
     from ezrec.adapters.cameras import picamera2 as adapter  # noqa: PLC0415
 
-    pair, own, rotations = pair_of(cameras), cameras.picamera2, {"left": cameras.left, "right": cameras.right}
+    pair, own, rotations = pair_of(cameras, data), cameras.picamera2, {"left": cameras.left, "right": cameras.right}
     software, hardware = adapter.versions(), not issubclass(adapter.H264Encoder, adapter.LibavH264Encoder)
     if not hardware and (wrong := smoke()):
         raise SettingsError(f'cameras.source = "picamera2": encoding fails ({wrong}) with '

@@ -10,6 +10,7 @@ or stopped (0.1 to 0.7 s each). Methods are for the camera's own thread, as `Cam
 """
 
 import atexit
+import io
 import math
 import os
 import threading
@@ -32,7 +33,7 @@ from ezrec.adapters.cameras.deadline import at_most
 from ezrec.adapters.cameras.exposure import Evened, Look
 from ezrec.adapters.cameras.frameloop import FrameLoop
 from ezrec.adapters.cameras.holders import holders, words_for
-from ezrec.adapters.cameras.identity import Found, Wanted, bind, missing
+from ezrec.adapters.cameras.identity import Found, Remembered, Wanted, bind, missing
 from ezrec.domain.clock import SECOND, Clock
 
 __all__ = ["Asked", "H264Encoder", "LibavH264Encoder", "Pair", "PicameraCamera", "listed", "versions"]
@@ -43,6 +44,7 @@ OPEN_LIMIT_S = 11.0  # the lane gives such a call up a little sooner, if Python 
 CALL_LIMIT_S = 6.0
 PATIENCE_S = 5.0  # for the other camera to be opened or closed
 BUFFERS = 6
+STILL_S = 3.0
 ENCODED_BY_ONE = 1920 * 1080 * 30  # pixels per second that one thread of a Pi 5 encodes with room to spare
 SYNC_PATIENCE_US = 10 * SECOND  # for both sensors to be in step; about 100 frames are usual
 LOOK_FRAMES = 15  # the metadata of one frame in so many is read
@@ -80,9 +82,10 @@ def versions() -> dict[str, str]:
 class Pair:
     """What the cameras of one process share: who is who, one opening at a time, an even exposure, sensors in step."""
 
-    def __init__(self, wanted: Mapping[str, Wanted], evened: Evened) -> None:
+    def __init__(self, wanted: Mapping[str, Wanted], evened: Evened, memory: Remembered) -> None:
         self.wanted = dict(wanted)
         self.evened = evened
+        self.memory = memory
         self._lock = threading.Lock()  # Picamera2's list of cameras does not bear two that come and go at once
 
     @contextmanager
@@ -106,7 +109,10 @@ class Pair:
             CameraLost: there is none for it; says what was found and what to write.
         """
         found = listed()
-        place = bind(found, self.wanted).get(side)
+        bound = bind(found, self.wanted, self.memory.ids())
+        if len(bound) == len(self.wanted):
+            self.memory.keep({name: found[at].id for name, at in bound.items()})
+        place = bound.get(side)
         if place is None:
             if not picamera2.Picamera2._cm.cameras:  # nothing is open: libcamera may look for cameras anew  # noqa: SLF001
                 picamera2.Picamera2._cm.reset()  # noqa: SLF001
@@ -235,17 +241,18 @@ class PicameraCamera:
                             frames=self._tap.frames if self._tap else 0, note="; ".join(notes),
                             temperature_c=self._told.get("SensorTemperature"))
 
-    def still(self, path: str) -> None:
-        """Save the newest picture as a JPEG file; for a camera that streams.
+    def still(self) -> bytes:
+        """The newest picture as a JPEG file's content; for a camera that streams.
 
         Raises:
-            CameraLost: no picture came within 3 s, or it cannot be saved.
+            CameraLost: no picture came within 3 s.
         """
+        memory = io.BytesIO()
         try:
-            job = self._camera.capture_file(path, format="jpeg", wait=False)
-            self._camera.wait(job, timeout=3.0)
+            self._camera.wait(self._camera.capture_file(memory, format="jpeg", wait=False), timeout=STILL_S)
         except Exception as error:
             raise CameraLost(self._why("gives no picture", error)) from error
+        return memory.getvalue()
 
     # ---- inside
 
@@ -257,13 +264,14 @@ class PicameraCamera:
     def _configure(self, camera: Any) -> None:
         """Ask for YUV420 without a raw stream: the default needs four times the memory, which the Pi runs short of."""
         asked, notes = self._asked, []
-        wishes: dict[str, Any] = {"FrameRate": float(asked.rate)} | lens_controls(asked.lens)
+        period_us = round(SECOND / asked.rate)  # asked for as a rate it would be cut off, not rounded
+        wishes: dict[str, Any] = {"FrameDurationLimits": (period_us, period_us)} | lens_controls(asked.lens)
         if asked.sync and (mode := self._pair.sync_mode(self.name)):
             wishes["SyncMode"] = mode
         known = camera.camera_controls
-        refused = [name for name in wishes if ("FrameDurationLimits" if name == "FrameRate" else name) not in known]
-        if set(refused) - {"SyncMode"}:
-            notes.append(f"this camera knows no {', '.join(sorted(set(refused) - {'SyncMode'}))}")
+        refused = [name for name in wishes if name not in known]
+        if odd := sorted(set(refused) - {"SyncMode"}):
+            notes.append(f"this camera knows no {', '.join(odd)}")
         self._sync = "" if asked.sync and "SyncMode" in wishes and not refused else "sensors run freely"
         configuration = camera.create_video_configuration(
             main={"size": asked.size, "format": "YUV420"}, raw=None, buffer_count=BUFFERS,

@@ -352,13 +352,13 @@ class Camera:
                 due = (last + 2) * period
                 self._leave.wait(min(max(0.0, float(due) - time.monotonic()), 0.1))
                 continue
-            last, frames = index, frames + 1
+            last, frames = last + 1, frames + 1  # a thread that is late fills the frames it missed, as hardware does
             self._wedged = self._wedged or self.faults["stalls_until_reopened"]
             if self._wedged or self.faults["stalled"] or self.faults["absent"] or dice.random() < self.faults["drop"]:
                 continue
             if not self._queue:
                 continue  # nobody gave a buffer: the frame is lost, as on the real one
-            self._fill(self._queue.popleft(), scene, index, period, frames)
+            self._fill(self._queue.popleft(), scene, last, period, frames)
 
     def _fill(self, request: Request, scene: "_Scene", index: int, period: Fraction, frames: int) -> None:
         self._settings |= request.settings

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from ezrec import __version__
-from ezrec.cli import bookings, demo, films, run, tables
+from ezrec.cli import bookings, check, demo, films, run, tables
 from ezrec.cli.settings import Place
 from ezrec.domain.errors import EzrecError, SettingsError
 
@@ -45,6 +45,7 @@ def main_options(
 
 app.command("run")(run.run)
 app.command("demo")(demo.demo)
+app.command("check")(check.check)
 app.add_typer(bookings.app, name="bookings")
 app.add_typer(films.app, name="films")
 app.command("tables")(tables.tables)

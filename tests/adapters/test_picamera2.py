@@ -223,17 +223,6 @@ def test_the_sensors_run_in_step_and_frames_do_not_wait_for_it(bench: Bench) -> 
         wait_until(lambda camera=camera: "sensors in step after" in camera.health().note)
 
 
-def test_a_still_is_a_picture_of_the_cameras_size(bench: Bench, tmp_path: Path) -> None:
-    camera, caught = bench.one(), Caught()
-    camera.open()
-    camera.start(caught)
-    caught.wait(1)
-    (tmp_path / "left.jpg").write_bytes(camera.still())
-    with av.open(str(tmp_path / "left.jpg")) as container:
-        picture = next(container.decode(video=0))
-    assert (picture.width, picture.height) == (320, 180)
-
-
 # ---- what goes wrong
 
 

@@ -1,5 +1,6 @@
 """A Raspberry Pi's own troubles, in the real program with the real Picamera2: who recovers how, and what it costs."""
 
+import json
 import signal
 import time
 from collections.abc import Iterator
@@ -101,3 +102,25 @@ def test_without_picamera2_its_cameras_are_refused_with_the_package_to_install(t
     assert "needs the package libcamera, which is not installed" in said
     assert "sudo apt install python3-picamera2" in said
     assert "nothing is booked" in plain.command("bookings", "list")
+
+
+def test_check_starts_both_cameras_saves_a_picture_of_each_and_says_what_is_wrong(site: Site) -> None:
+    good = json.loads(site.command("check", "--cameras", "--json", "--reference"))
+    assert [one["ok"] for one in good["cameras"].values()] == [True, True]
+    assert good["software"]["encoder"] == "libx264"
+    assert len(good["found"]) == 2
+    for name, one in good["cameras"].items():
+        assert one["picture"] == str(site.data / "check" / f"{name}.jpg")
+        assert Path(one["picture"]).read_bytes()[:2] == b"\xff\xd8"
+    assert sorted(path.name for path in (site.data / "reference").iterdir()) == ["left.jpg", "right.jpg"]
+    site.faults(left={"busy": True}, right={"black": True})
+    said = site.command("check", "--cameras", status=1)
+    assert "Device or resource busy" in said
+    assert "the picture is black" in said
+
+
+def test_check_leaves_the_cameras_of_a_recorder_that_runs_alone(site: Site) -> None:
+    site.start()
+    site.wait_said("ready")
+    assert "the cameras cannot be tried while they are used" in site.command("check", "--cameras", status=1)
+    assert site.stop() == 0

@@ -67,6 +67,25 @@ def smoke() -> str:
     return ""
 
 
+def software() -> dict[str, str]:
+    """The versions of what pictures come through, and which encoder makes H.264 of them."""
+    from ezrec.adapters.cameras import picamera2 as adapter  # noqa: PLC0415
+
+    libav = issubclass(adapter.H264Encoder, adapter.LibavH264Encoder)  # a Pi 5 has no encoder of its own
+    return {**adapter.versions(), "encoder": "libx264" if libav else "V4L2"}
+
+
+def found() -> list[str]:
+    """The cameras that are listed, in words, in the order that the settings' places count in.
+
+    Raises:
+        CameraLost: libcamera fails.
+    """
+    from ezrec.adapters.cameras import picamera2 as adapter  # noqa: PLC0415
+
+    return [one.words for one in adapter.listed()]
+
+
 def pair_of(cameras: Cameras, data: Path) -> "Pair":
     """What the process's cameras share, as the settings say; who is who is remembered in the folder `data`."""
     from ezrec.adapters.cameras.picamera2 import Pair  # noqa: PLC0415
@@ -87,13 +106,13 @@ def pi_cameras(cameras: Cameras, clock: Clock, data: Path) -> list[Camera]:
     from ezrec.adapters.cameras import picamera2 as adapter  # noqa: PLC0415
 
     pair, own, rotations = pair_of(cameras, data), cameras.picamera2, {"left": cameras.left, "right": cameras.right}
-    software, hardware = adapter.versions(), not issubclass(adapter.H264Encoder, adapter.LibavH264Encoder)
-    if not hardware and (wrong := smoke()):
+    versions = software()
+    if versions["encoder"] == "libx264" and (wrong := smoke()):
         raise SettingsError(f'cameras.source = "picamera2": encoding fails ({wrong}) with '
-                            f"{', '.join(' '.join(pair) for pair in software.items())}; {INSTALL}")
-    log.info("camera software", encoder="V4L2" if hardware else "libx264", **software)
-    if not KNOWN[0] <= software.get("picamera2", "") <= KNOWN[1]:  # they are all 0.3.3x
-        log.warning("untried version of picamera2", version=software.get("picamera2"), tried=" to ".join(KNOWN))
+                            f"{', '.join(' '.join(one) for one in versions.items())}; {INSTALL}")
+    log.info("camera software", **versions)
+    if not KNOWN[0] <= versions.get("picamera2", "") <= KNOWN[1]:  # they are all 0.3.3x
+        log.warning("untried version of picamera2", version=versions.get("picamera2"), tried=" to ".join(KNOWN))
     return [adapter.PicameraCamera(name, adapter.Asked(
         size=(cameras.width, cameras.height), rate=cameras.fps, bitrate=cameras.bitrate, keyframe_s=cameras.keyframe_s,
         turned=rotations[name].rotation == 180, sensor_mode=own.sensor_mode, lens=own.lens, sync=own.sync),

@@ -10,7 +10,6 @@ or stopped (0.1 to 0.7 s each). Methods are for the camera's own thread, as `Cam
 """
 
 import atexit
-import io
 import math
 import os
 import threading
@@ -44,7 +43,6 @@ OPEN_LIMIT_S = 11.0  # the lane gives such a call up a little sooner, if Python 
 CALL_LIMIT_S = 6.0
 PATIENCE_S = 5.0  # for the other camera to be opened or closed
 BUFFERS = 6
-STILL_S = 3.0
 ENCODED_BY_ONE = 1920 * 1080 * 30  # pixels per second that one thread of a Pi 5 encodes with room to spare
 SYNC_PATIENCE_US = 10 * SECOND  # for both sensors to be in step; about 100 frames are usual
 LOOK_FRAMES = 15  # the metadata of one frame in so many is read
@@ -240,19 +238,6 @@ class PicameraCamera:
         return CameraHealth(self._found.words if self._found else "picamera2", state,
                             frames=self._tap.frames if self._tap else 0, note="; ".join(notes),
                             temperature_c=self._told.get("SensorTemperature"))
-
-    def still(self) -> bytes:
-        """The newest picture as a JPEG file's content; for a camera that streams.
-
-        Raises:
-            CameraLost: no picture came within 3 s.
-        """
-        memory = io.BytesIO()
-        try:
-            self._camera.wait(self._camera.capture_file(memory, format="jpeg", wait=False), timeout=STILL_S)
-        except Exception as error:
-            raise CameraLost(self._why("gives no picture", error)) from error
-        return memory.getvalue()
 
     # ---- inside
 

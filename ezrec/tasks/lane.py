@@ -9,6 +9,7 @@ leaves. One lane's trouble never touches the other's frames.
 import asyncio
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -40,6 +41,7 @@ class Thread:
     def __init__(self, name: str) -> None:
         self._name = name
         self._hung = False  # a call never came back: none behind it ever will
+        self.longest_s = 0.0  # that a call took
         self._calls: queue.SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]]] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         threading.Thread(target=self._work, name=name, daemon=True).start()
@@ -64,10 +66,12 @@ class Thread:
     def _work(self) -> None:
         while True:
             what, future = self._calls.get()
+            began = time.monotonic()
             try:
                 result, error = what(), None
             except Exception as caught:  # noqa: BLE001 - handed to whoever called
                 result, error = None, caught
+            self.longest_s = max(self.longest_s, time.monotonic() - began)
             try:
                 self._loop.call_soon_threadsafe(self._settle, future, result, error)
             except RuntimeError:
@@ -269,7 +273,7 @@ class Lane:
         so_far = self._writer.counters
         log.info("camera stopped", camera=self.name, delivered=self.delivered, written=so_far.frames,
                  dropped=so_far.dropped, overflowed=so_far.overflowed, discarded=so_far.discarded,
-                 late_max_ms=so_far.late_max_us // 1000)  # all counted since the run began
+                 late_max_ms=so_far.late_max_us // 1000, call_max_ms=round(self._thread.longest_s * 1000))  # all counted since the run began
 
     @contextmanager
     def _said(self, what: str) -> Iterator[None]:

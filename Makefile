@@ -11,7 +11,7 @@ ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check cloud bench torture run test-lab
+.PHONY: help demo test check cloud bench torture run test-lab faults
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ check: $(READY)  ## ruff, mypy and the import rules
 
 bench: $(READY)  ## measure film making, delays and memory, and print a table
 	$(PY) tests/bench/bench.py $(ARGS)
+
+faults: $(READY)  ## make a camera's faults one by one and write what they cost into docs/cameras.md
+	$(PY) tests/bench/faults.py $(ARGS)
 
 torture: $(READY)  ## kill the real program at N moments (N=100) and look at what it leaves
 	$(PY) tests/whole/torture.py --runs $(N) $(ARGS)

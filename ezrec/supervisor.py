@@ -41,6 +41,7 @@ from ezrec.tasks.film import FilmMaking
 from ezrec.tasks.heartbeat import Heartbeat
 from ezrec.tasks.lane import Lane
 from ezrec.tasks.outbox import Outbox
+from ezrec.tasks.preflight import Preflight
 from ezrec.tasks.publish import Publish
 from ezrec.tasks.recipe import Recipes
 from ezrec.tasks.recording import Recording
@@ -150,6 +151,7 @@ class Supervisor:
             Task("retention", cleanup.run),
             *([Task("heartbeat", self._heartbeat(store, recording, cloud.status, pipeline, outbox).run)]
               if cloud.status else []),
+            Task("preflight", Preflight(store, clock, data, settings, recording, files.free_bytes).run),
             Task("watchdog", partial(self._feed_watchdog, recording)),
         )]
         log.info("ready", data=str(data), cameras=[camera.name for camera in cameras], run=recording.run_id,

@@ -423,11 +423,15 @@ class FilmMaking:
         self._grown()
 
     async def _certificate(self, film: Film, plan: _Plan, footage: FilmFootage) -> str:
+        notes = [f"before the match: {problem}" for event in await self._store.events(film.booking_id)
+                 if event.kind == "pre-flight" for problem in event.detail["problems"]]
+
         def write() -> str:
             rendered = [Rendered(row.chunk, report, row.rung) for row in plan.rows if (report := row.report)]
             evidence = Evidence(film.starts_at, film.ends_at, _recipe(film), footage.stretches,
                                 {span.run: span.begun_us for span in footage.spans}, rendered,
-                                {camera: SECOND / rate for camera, rate in self._rates.items()}, film.generation)
+                                {camera: SECOND / rate for camera, rate in self._rates.items()}, film.generation,
+                                notes)
             return json.dumps(certify(evidence), sort_keys=True)
 
         return await asyncio.to_thread(write)

@@ -14,10 +14,12 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ezrec import logs
 from ezrec.adapters.cameras import Camera, CameraLost, Frame
+from ezrec.adapters.cameras.trial import Sample, Verdict, judge
 from ezrec.adapters.segments import Sealed, SegmentWriter
 from ezrec.config.sections import Recorder as RecorderSettings
 from ezrec.domain.clock import SECOND, Clock
@@ -27,10 +29,12 @@ log = logs.get("recording")
 
 OPEN_LIMIT_S = 10.0  # limits of the blocking calls on a camera
 START_LIMIT_S = 8.0
-STOP_LIMIT_S = 5.0  # a camera that hangs here costs the other one's frames too, from when the process leaves
+STOP_LIMIT_S = 3.0  # a camera that hangs here costs the other one's frames too
+CLOSE_LIMIT_S = 8.0
 FLUSH_LIMIT_S = 10.0  # for the writer to seal what it holds
 LOOK_S = 0.1  # how often a streaming camera is looked at
 FIRST_RETRY_S = 0.5
+TRIAL_S = 5.0  # for two pictures of a camera that is tried out
 REVIVED_S = 1.0  # a camera that was silent and was only started again must give a frame within this time
 REVIVE_AGAIN_S = 30.0  # one that falls silent again sooner is opened anew
 
@@ -121,6 +125,9 @@ class Lane:
         self._wanted = asyncio.Event()
         self._unwanted = asyncio.Event()
         self._unwanted.set()
+        self._called = asyncio.Event()  # there is something to do: it is wanted, or to be tried out
+        self._trial: asyncio.Future[Sample | Verdict | None] | None = None
+        self._sample: Sample | None = None  # takes part in the frames while somebody looks at them
         self._active = False  # between the first call to open and the end of stop and flush
         self._alive_us = 0  # when the camera last gave a sign of life, or was first asked for one
         self._newest_us = 0  # sensor time of the newest frame, whether it is written yet or not: a disk may stall
@@ -163,6 +170,7 @@ class Lane:
             self._given_up_us = max(self._given_up_us, self._alive_us)
             self._unwanted.clear()
             self._wanted.set()
+            self._called.set()
         elif not wanted and self._wanted.is_set():
             self._wanted.clear()
             self._unwanted.set()
@@ -196,7 +204,11 @@ class Lane:
         first_s = min(FIRST_RETRY_S, self._settings.retry_max_s)
         delay_s = first_s
         while True:
-            await self._wanted.wait()
+            await self._called.wait()
+            if not self._wanted.is_set():
+                self._called.clear()
+                await self._try_out()
+                continue
             started_us, delivered = self._clock.mono_us(), self.delivered
             try:
                 await self._deliver()
@@ -211,6 +223,54 @@ class Lane:
                 delay_s = min(delay_s * 2, self._settings.retry_max_s)
             if not self._wanted.is_set():
                 self._active = False
+
+    async def try_out(self, reference: Path | None) -> Verdict | None:
+        """Look at the camera's picture, whether it is on or not; None if it was wanted before there was one to judge.
+
+        Raises:
+            CameraStuck: a call on it hangs.
+        """
+        if self._active:
+            sample = self._sample = Sample(self.camera.rate)
+            await self._until_ready(sample, self._unwanted)
+            self._sample = None
+            return await asyncio.to_thread(judge, sample, reference)
+        if self._trial is not None:  # one at a time
+            return None
+        self._trial = self._loop.create_future()
+        self._called.set()
+        try:
+            got = await self._trial
+        finally:
+            self._trial = None
+        return await asyncio.to_thread(judge, got, reference) if isinstance(got, Sample) else got
+
+    async def _try_out(self) -> None:
+        """Switch a camera on that is off, only to look at it."""
+        trial = self._trial
+        if trial is None or trial.done():
+            return
+        sample = Sample(self.camera.rate)
+        got: Sample | Verdict | None = None
+        try:
+            await self._thread.call(self.camera.open, OPEN_LIMIT_S)
+            await self._thread.call(lambda: self.camera.start(sample), START_LIMIT_S)
+            await self._until_ready(sample, self._wanted)
+            got = sample if sample.ready or not self._wanted.is_set() else None
+        except CameraLost as error:
+            got = Verdict([str(error)])
+        finally:
+            try:
+                await self._give_back()
+            finally:
+                if not trial.done():  # nobody waits any more, when leaving
+                    trial.set_result(got)
+
+    async def _until_ready(self, sample: Sample, enough: asyncio.Event) -> None:
+        """Wait until there is enough to judge, for as long as a camera may take, or until `enough`."""
+        until_us = self._clock.mono_us() + round(TRIAL_S * SECOND)
+        while not (sample.ready or enough.is_set() or self._clock.mono_us() >= until_us):  # noqa: ASYNC110 - as frames come
+            await asyncio.sleep(LOOK_S)
 
     async def stop(self) -> None:
         """Seal everything and give the device back; the lane is of no use afterwards."""
@@ -259,6 +319,13 @@ class Lane:
             await self._pause(LOOK_S)
         return None
 
+    async def _give_back(self) -> None:
+        """Stop and close the camera; what does not work is said."""
+        with self._said("stop"):
+            await self._thread.call(self.camera.stop, STOP_LIMIT_S)
+        with self._said("close"):
+            await self._thread.call(self.camera.close, CLOSE_LIMIT_S)
+
     async def _quiet(self) -> None:
         """Stop the camera and seal what it gave; one that does not stop well is closed next, so that is only said."""
         with self._said("stop"):
@@ -269,11 +336,11 @@ class Lane:
         """Stop the camera, seal what it gave and give the device back."""
         await self._quiet()
         with self._said("close"):
-            await self._thread.call(self.camera.close, STOP_LIMIT_S)
-        so_far = self._writer.counters
+            await self._thread.call(self.camera.close, CLOSE_LIMIT_S)
+        so_far = self._writer.counters  # all counted since the run began
         log.info("camera stopped", camera=self.name, delivered=self.delivered, written=so_far.frames,
                  dropped=so_far.dropped, overflowed=so_far.overflowed, discarded=so_far.discarded,
-                 late_max_ms=so_far.late_max_us // 1000, call_max_ms=round(self._thread.longest_s * 1000))  # all counted since the run began
+                 late_max_ms=so_far.late_max_us // 1000, call_max_ms=round(self._thread.longest_s * 1000))
 
     @contextmanager
     def _said(self, what: str) -> Iterator[None]:
@@ -292,6 +359,8 @@ class Lane:
         """The camera's sink, on its thread: never blocks, never raises."""
         self.delivered += 1
         self.failures = 0
+        if self._sample is not None:
+            self._sample(frame)
         self._newest_us = frame.sensor_ns // 1000
         if self._newest_us < self._given_up_us:
             self.late_frames += 1

@@ -37,6 +37,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 """A pair of tiny cameras, 15 frames a second: 2 CPU seconds for a window of 5 s."""
 
+KEPT = ("logs", "media", "library", "ezrec.lock", "cameras.json", "check", "reference")
+"""What of a data folder does not belong to any film."""
+
 LIMIT_S = 60.0  # for anything that is waited for; a busy machine may be slow
 
 
@@ -263,8 +266,7 @@ class Site:
         """After every film is cleaned nothing but store, logs, media and library is left."""
         wait_until(lambda: not files_below(self.data / "segments"), LIMIT_S, "all segments to be deleted")
         left = [path for path in files_below(self.data)
-                if path.relative_to(self.data).parts[0] not in ("logs", "media", "library", "ezrec.lock")
-                and not path.name.startswith("ezrec.db") and path.name != "cameras.json"]
+                if path.relative_to(self.data).parts[0] not in KEPT and not path.name.startswith("ezrec.db")]
         assert left == []
         assert [path for path in files_below(self.library) if path.suffix not in (".mp4", ".jpg")] == []
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ezrec.adapters.cameras import CameraHealth, CameraLost, Frame, Sink
+from ezrec.adapters.cameras.trial import Verdict
 from ezrec.adapters.segments import Counters, Sealed
 from ezrec.config.sections import Recorder as RecorderSettings
 from ezrec.domain.clock import SECOND
@@ -433,3 +434,59 @@ async def test_a_disk_that_stalls_does_not_make_its_camera_count_as_silent(rig: 
     await rig.until(lambda: rig.lane.idle)
     assert rig.now > 1000 * S + 3 * S
     assert rig.lane.restarts == 0
+
+
+# ---- looking at a camera
+
+
+async def looked_at(rig: Rig) -> Verdict | None:
+    """What trying the camera out comes to, while the lane runs."""
+    running = asyncio.create_task(rig.lane.run())
+    try:
+        return await asyncio.wait_for(rig.lane.try_out(None), 20)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_camera_that_is_off_is_switched_on_only_to_be_looked_at(
+        rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane_module, "TRIAL_S", 0.0)
+    verdict = await looked_at(rig)
+    assert verdict is not None
+    assert verdict.problems == ["no frame came"]
+    assert rig.camera.did == ["open", "start", "stop", "close"]
+    assert rig.writer.frames == []
+    assert rig.lane.idle
+
+
+async def test_a_camera_that_is_not_there_is_the_verdict(rig: Rig) -> None:
+    def lost() -> None:
+        raise CameraLost("camera left is not there")
+
+    rig.camera.fails["open"] = lost
+    verdict = await looked_at(rig)
+    assert verdict is not None
+    assert verdict.problems == ["camera left is not there"]
+    assert rig.camera.did == ["open", "stop", "close"]
+    assert rig.lane.restarts == 0
+
+
+async def test_a_camera_that_is_wanted_meanwhile_is_given_to_who_wants_it(rig: Rig) -> None:
+    rig.camera.fails["start"] = lambda: rig.lane._loop.call_soon_threadsafe(rig.lane.want, True) and None
+    rig.on_pause = lambda: rig.sees(rig.now)
+    assert await looked_at(rig) is None
+    assert rig.camera.did[:5] == ["open", "start", "stop", "close", "open"]
+
+
+async def test_of_a_camera_that_is_on_its_frames_are_looked_at(rig: Rig) -> None:
+    rig.lane.want(True)
+    looking = asyncio.create_task(rig.lane.try_out(None))
+    await eventually(lambda: _is(rig.lane._sample))
+    for number in range(4):
+        rig.sees(rig.now + number * S)  # each of them a key frame that cannot be decoded
+    verdict = await asyncio.wait_for(looking, 20)
+    assert verdict is not None
+    assert "cannot be decoded" in verdict.problems[0]
+    assert (verdict.frames, len(rig.writer.frames)) == (4, 4)
+    assert rig.camera.did == []

@@ -14,6 +14,7 @@ from tests.fakes.site import Site
 from tests.fakes.waiting import wait_until
 
 PI = {"source": "picamera2"}
+CLEAR = PI | {"width": 640, "height": 360, "bitrate": 2_000_000}  # a picture that is worth a judgement
 
 
 @pytest.fixture
@@ -104,7 +105,24 @@ def test_without_picamera2_its_cameras_are_refused_with_the_package_to_install(t
     assert "nothing is booked" in plain.command("bookings", "list")
 
 
+def test_what_is_wrong_before_the_match_is_said_in_time_and_stands_in_the_films_certificate(site: Site) -> None:
+    site.configure(cameras=CLEAR)
+    site.faults(right={"black": True})
+    site.start()
+    site.wait_said("ready")
+    site.book("match", 14, 17)
+    said = site.wait_said("pre-flight failed", booking="match")
+    assert any("camera right: the picture is black" in problem for problem in said["problems"])
+    assert not any("camera left" in problem for problem in said["problems"])
+    assert (site.data / "check" / "left.jpg").exists()
+    site.faults()
+    notes = finish(site)["notes"]
+    assert any("camera right: the picture is black" in note for note in notes)
+    assert "Before the match the cameras were looked at: camera right" in site.command("films", "explain", "match")
+
+
 def test_check_starts_both_cameras_saves_a_picture_of_each_and_says_what_is_wrong(site: Site) -> None:
+    site.configure(cameras=CLEAR)
     good = json.loads(site.command("check", "--cameras", "--json", "--reference"))
     assert [one["ok"] for one in good["cameras"].values()] == [True, True]
     assert good["software"]["encoder"] == "libx264"

@@ -40,7 +40,9 @@ __all__ = ["Asked", "H264Encoder", "LibavH264Encoder", "Pair", "PicameraCamera",
 log = structlog.get_logger(task="recording")
 
 OPEN_LIMIT_S = 11.0  # the lane gives such a call up a little sooner, if Python can still run
-CALL_LIMIT_S = 6.0
+START_LIMIT_S = 9.0
+STOP_LIMIT_S = 3.3
+CLOSE_LIMIT_S = 8.5
 PATIENCE_S = 5.0  # for the other camera to be opened or closed
 BUFFERS = 6
 ENCODED_BY_ONE = 1920 * 1080 * 30  # pixels per second that one thread of a Pi 5 encodes with room to spare
@@ -191,7 +193,7 @@ class PicameraCamera:
         self._started_us = self._clock.mono_us()
         tap = tap_of(sink, self._started_us - SECOND, self._failed)
         try:
-            with at_most(CALL_LIMIT_S):
+            with at_most(START_LIMIT_S):
                 self._encoder, self._tap = encoder, tap
                 camera.start_encoder(encoder, tap)
                 encoder.firsttimestamp = tap.zero_us  # sensor times come out relative to it
@@ -206,7 +208,7 @@ class PicameraCamera:
             return
         camera, tap, encoder, self._encoder = self._camera, self._tap, self._encoder, None
         try:
-            with at_most(CALL_LIMIT_S):
+            with at_most(STOP_LIMIT_S):
                 camera.cancel_all_and_flush()  # a job that timed out would make `stop` wait for ever
                 camera.stop()
                 camera.post_callback = None
@@ -225,7 +227,7 @@ class PicameraCamera:
         finally:
             camera, self._camera = self._camera, None
             if camera is not None:
-                with self._pair.alone(), at_most(CALL_LIMIT_S):
+                with self._pair.alone(), at_most(CLOSE_LIMIT_S):
                     try:
                         closed(camera)
                     except Exception as error:

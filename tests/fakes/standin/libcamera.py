@@ -37,6 +37,7 @@ __version__ = "0.0.0+standin"
 FAULTS: dict[str, Any] = {
     "absent": False,  # not in the list; a stream that runs gives nothing more
     "stalled": False,  # gives no frames and says nothing, as libcamera's own time-outs do
+    "stalls_until_restarted": False,  # the same, and a new start helps
     "stalls_until_reopened": False,  # the same, and only `release` helps
     "late_s": 0.0,  # how long `start` takes
     "drop": 0.0,  # the share of frames that never come
@@ -278,7 +279,7 @@ class Camera:
         self.controls = {_IDS[name]: SimpleNamespace(min=low, max=high, default=default)
                          for name, (low, high, default) in _CONTROLS.items()
                          if name not in described.get("without", ())}
-        self._held = self._wedged = False
+        self._held = self._wedged = self._asleep = False
         self._configuration: CameraConfiguration | None = None
         self._queue: deque[Request] = deque()
         self._leave = threading.Event()
@@ -311,6 +312,7 @@ class Camera:
             raise RuntimeError("Failed to start camera: Input/output error")
         self._settings = {control.name: value for control, value in settings.items()}
         self._leave.clear()
+        self._asleep = False
         self._thread = threading.Thread(target=self._stream, name=f"libcamera-{self.side}", daemon=True)
         self._thread.start()
 
@@ -354,7 +356,9 @@ class Camera:
                 continue
             last, frames = last + 1, frames + 1  # a thread that is late fills the frames it missed, as hardware does
             self._wedged = self._wedged or self.faults["stalls_until_reopened"]
-            if self._wedged or self.faults["stalled"] or self.faults["absent"] or dice.random() < self.faults["drop"]:
+            self._asleep = self._asleep or self.faults["stalls_until_restarted"]
+            silent = self._wedged or self._asleep or self.faults["stalled"] or self.faults["absent"]
+            if silent or dice.random() < self.faults["drop"]:
                 continue
             if not self._queue:
                 continue  # nobody gave a buffer: the frame is lost, as on the real one

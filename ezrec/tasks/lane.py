@@ -101,6 +101,8 @@ class LaneHealth:
     queue_bytes: int  # waiting to be written
     last_frame_ms: int | None  # age of the newest frame; None if none came yet
     restarts: int
+    temperature_c: float | None = None  # of the sensor, where it tells
+    note: str = ""  # what the camera itself has to say
 
 
 class Lane:
@@ -152,7 +154,9 @@ class Lane:
         """How the lane is doing now; quick, for the heartbeat and for people."""
         so_far, newest_us = self._writer.counters, self._newest_us
         age_ms = max(0, self._clock.mono_us() - newest_us) // 1000 if newest_us else None
-        return LaneHealth(self._state(), so_far.frames, so_far.dropped, so_far.queue_bytes, age_ms, self.restarts)
+        told = self.camera.health()
+        return LaneHealth(self._state(), so_far.frames, so_far.dropped, so_far.queue_bytes, age_ms, self.restarts,
+                          told.temperature_c, told.note)
 
     def _state(self) -> str:
         if not self._active:

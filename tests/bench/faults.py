@@ -110,7 +110,8 @@ def _measure(site: Site, fault: Fault) -> Measured:
         wait_until(lambda: time.time() >= made + (fault.lasts_s or 0), 60, "the end of the fault")
         site.faults()
         healed = time.time() if fault.lasts_s and fault.lasts_s > 2 else made
-        noticed = _said_at(site.wait_said(fault.noticed, camera="left"))
+        site.wait_said(fault.noticed, camera="left")
+        noticed = _said_at(site.said(fault.noticed, camera="left")[0])
     site.wait_stage("match", "cleaned", limit_s=ends - time.time() + 120)
     certificate, _ = site.check("match")
     left, both, right = (_gaps(certificate, camera) for camera in ("left", "both", "right"))

@@ -84,7 +84,7 @@ class Site:
     def start(self, kill_at: Mapping[str, Any] | None = None, environment: Mapping[str, str] | None = None) -> None:
         """Start `python -m ezrec run`; with `kill_at` it gets a signal at a line of its log (fakes/killer)."""
         assert self.process is None or self.process.poll() is not None, "it runs already"
-        env = os.environ | self._path(KILLER, ROOT) | {"PYTHONUNBUFFERED": "1"} | dict(environment or {})
+        env = os.environ | self.path(KILLER, ROOT) | {"PYTHONUNBUFFERED": "1"} | dict(environment or {})
         env.pop("KILL_AT", None)
         if kill_at:
             env["KILL_AT"] = json.dumps(kill_at)
@@ -95,7 +95,7 @@ class Site:
         for reader in self._readers:
             reader.start()
 
-    def _path(self, *folders: Path) -> dict[str, str]:
+    def path(self, *folders: Path) -> dict[str, str]:
         """Where a program finds its modules; for cameras of a Pi, the stand-in for libcamera too."""
         found = {"PYTHONPATH": os.pathsep.join(map(str, folders))}
         if self.source == "picamera2":
@@ -171,7 +171,7 @@ class Site:
         """Run an `ezrec` command beside the recorder; what it printed (stdout, then stderr)."""
         done = subprocess.run([sys.executable, "-m", "ezrec", "-c", str(self.config), *words], text=True,
                               capture_output=True, cwd=self.folder, timeout=LIMIT_S, check=False,
-                              env=os.environ | self._path(ROOT) | {"COLUMNS": "200", "NO_COLOR": "1"})
+                              env=os.environ | self.path(ROOT) | {"COLUMNS": "200", "NO_COLOR": "1"})
         assert status is None or done.returncode == status, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout + done.stderr
 

@@ -29,7 +29,7 @@ LIMIT_S = 180.0
 class Lab(Site):
     """A site whose Picamera2 finds the tree's own libcamera."""
 
-    def _path(self, *folders: Path) -> dict[str, str]:
+    def path(self, *folders: Path) -> dict[str, str]:
         return {"PYTHONPATH": os.pathsep.join(map(str, (*folders, VIRTUAL))), "LAB_FREEZE": str(self.freeze),
                 "LIBCAMERA_LOG_LEVELS": "*:ERROR"}
 

@@ -363,8 +363,9 @@ class Lane:
         """The camera's sink, on its thread: never blocks, never raises."""
         self.delivered += 1
         self.failures = 0
-        if self._sample is not None:
-            self._sample(frame)
+        sample = self._sample  # the loop may take it away at any moment
+        if sample is not None:
+            sample(frame)
         self._newest_us = frame.sensor_ns // 1000
         if self._newest_us < self._given_up_us:
             self.late_frames += 1

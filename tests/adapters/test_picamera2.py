@@ -316,6 +316,20 @@ def test_fifty_rounds_leave_no_thread_no_descriptor_and_no_growing_memory(bench:
     assert more_memory - memory < 12 << 20  # one camera's buffers alone are 2 MB
 
 
+def test_a_camera_that_could_not_be_closed_because_of_the_other_one_is_closed_the_next_time(
+        bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ezrec.adapters.cameras import picamera2 as adapter  # noqa: PLC0415
+
+    monkeypatch.setattr(adapter, "PATIENCE_S", 0.05)
+    camera = bench.one()
+    camera.open()
+    with camera._pair.alone(), pytest.raises(CameraLost, match="the other camera is being opened or closed"):
+        camera.close()
+    assert camera.health().state == "open"
+    camera.close()
+    assert camera.health().state == "closed"
+
+
 def test_the_camera_that_came_back_is_opened_though_it_was_missing_before(bench: Bench) -> None:
     bench.faults(left={"absent": True})
     camera = bench.one(wanted={"left": Wanted(LEFT)})

@@ -225,9 +225,9 @@ class PicameraCamera:
         try:
             self.stop()
         finally:
-            camera, self._camera = self._camera, None
-            if camera is not None:
+            if self._camera is not None:
                 with self._pair.alone(), at_most(CLOSE_LIMIT_S):
+                    camera, self._camera = self._camera, None
                     try:
                         closed(camera)
                     except Exception as error:

@@ -99,8 +99,7 @@ def _rest(found: Sequence[Found], sides: Sequence[str], bound: Mapping[str, int]
     """The cameras of the sides that ask for nothing, from those that are left."""
     free = [place for place in range(len(found)) if place not in bound.values()]
     got = {side: place for side in sides for place in free if found[place].id == remembered.get(side)}
-    known = {remembered[side] for side in sides if side in remembered}
-    rest = iter([place for place in free if found[place].id not in known])
+    rest = iter([place for place in free if place not in got.values()])
     for side in sides:
         if side not in got and (place := next(rest, None)) is not None:
             got[side] = place

@@ -11,16 +11,19 @@ ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check cloud bench torture run test-lab faults
+.PHONY: help demo test check cloud bench torture run test-lab test-versions faults
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY)  ## record a made-up match with two simulated cameras and show the finished film (ARGS="--seconds 20")
 	@$(PY) -m ezrec demo $(ARGS)
 
 test: $(READY)  ## run all tests (ARGS="tests/test_config.py" for some)
 	$(PY) -m pytest -n 3 $(ARGS)
+
+test-versions:  ## the cameras with every version of Picamera2, PyAV and Python that is said to work
+	tests/lab/versions.sh
 
 test-lab:  ## as root: the recorder on real libcamera with virtual cameras, in a Debian tree that is built once
 	tests/lab/run.sh

@@ -11,16 +11,22 @@ ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check cloud bench torture run
+.PHONY: help demo test check cloud bench torture run test-lab test-versions faults
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY)  ## record a made-up match with two simulated cameras and show the finished film (ARGS="--seconds 20")
 	@$(PY) -m ezrec demo $(ARGS)
 
 test: $(READY)  ## run all tests (ARGS="tests/test_config.py" for some)
 	$(PY) -m pytest -n 3 $(ARGS)
+
+test-versions:  ## the cameras with every version of Picamera2, PyAV and Python that is said to work
+	tests/lab/versions.sh
+
+test-lab:  ## as root: the recorder on real libcamera with virtual cameras, in a Debian tree that is built once
+	tests/lab/run.sh
 
 cloud: $(LITE)  ## install the stand-in for Supabase, without which `make test` skips its tests (needs npm and Node 20)
 
@@ -31,6 +37,9 @@ check: $(READY)  ## ruff, mypy and the import rules
 
 bench: $(READY)  ## measure film making, delays and memory, and print a table
 	$(PY) tests/bench/bench.py $(ARGS)
+
+faults: $(READY)  ## make a camera's faults one by one and write what they cost into docs/cameras.md
+	$(PY) tests/bench/faults.py $(ARGS)
 
 torture: $(READY)  ## kill the real program at N moments (N=100) and look at what it leaves
 	$(PY) tests/whole/torture.py --runs $(N) $(ARGS)
@@ -43,11 +52,12 @@ $(LITE): tests/fakes/cloud/package-lock.json
 	npm ci --prefix tests/fakes/cloud --no-audit --no-fund
 	@touch $(LITE)
 
-$(READY): requirements/lock.txt requirements/servers.txt pyproject.toml
+$(READY): requirements/lock.txt requirements/servers.txt requirements/picamera2.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "EZREC needs Python 3.11 or newer, %s is %d.%d: name another one: make PYTHON=/path/to/python3" % (sys.executable, sys.version_info[0], sys.version_info[1]))'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(PY) -m pip install --quiet --requirement requirements/lock.txt
 	$(PY) -m pip install --quiet --no-deps --requirement requirements/servers.txt
+	$(PY) -m pip install --quiet --no-deps --requirement requirements/picamera2.txt
 	$(PY) -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $(READY)

@@ -31,6 +31,10 @@ def make_cameras(settings: Settings, clock: Clock) -> list[Camera]:
         films = {"left": cameras.replay.left, "right": cameras.replay.right}
         return [ReplayCamera(name, Path(films[name] or ""), bitrate=cameras.bitrate, keyframe_s=cameras.keyframe_s,
                              clock=clock) for name in names]
+    if cameras.source == "picamera2":
+        from ezrec.adapters.cameras.pi import pi_cameras  # noqa: PLC0415
+
+        return pi_cameras(cameras, clock, settings.paths.data.absolute())
     from ezrec.adapters.cameras.simulated import SimulatedCamera  # noqa: PLC0415
 
     return [SimulatedCamera(name, size=(cameras.width, cameras.height), rate=cameras.fps, bitrate=cameras.bitrate,

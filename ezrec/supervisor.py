@@ -41,6 +41,7 @@ from ezrec.tasks.film import FilmMaking
 from ezrec.tasks.heartbeat import Heartbeat
 from ezrec.tasks.lane import Lane
 from ezrec.tasks.outbox import Outbox
+from ezrec.tasks.preflight import Preflight
 from ezrec.tasks.publish import Publish
 from ezrec.tasks.recipe import Recipes
 from ezrec.tasks.recording import Recording
@@ -91,7 +92,7 @@ class Supervisor:
                 await store.close()
         if self._error:
             log.error("leaving", error=str(self._error), exc_info=self._error)
-        return 1 if self._error else 0
+        return status_of(self._error) if self._error else 0
 
     def stop(self) -> None:
         """Stop in order; harmless if it is stopping already."""
@@ -150,6 +151,7 @@ class Supervisor:
             Task("retention", cleanup.run),
             *([Task("heartbeat", self._heartbeat(store, recording, cloud.status, pipeline, outbox).run)]
               if cloud.status else []),
+            Task("preflight", Preflight(store, clock, data, settings, recording, files.free_bytes).run),
             Task("watchdog", partial(self._feed_watchdog, recording)),
         )]
         log.info("ready", data=str(data), cameras=[camera.name for camera in cameras], run=recording.run_id,
@@ -270,6 +272,13 @@ class Supervisor:
         finally:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
+
+
+def status_of(error: BaseException) -> int:
+    """The exit status of a process that leaves for `error`."""
+    if isinstance(error, BaseExceptionGroup):
+        return max(map(status_of, error.exceptions))
+    return error.status if isinstance(error, LeaveError) else 1
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

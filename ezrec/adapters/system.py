@@ -4,6 +4,7 @@ Linux only. Everything here is quick (well under a millisecond, `process_tree_rs
 event loop.
 """
 
+import ctypes
 import fcntl
 import os
 import socket
@@ -16,6 +17,7 @@ import psutil
 from ezrec.domain.errors import AlreadyRunning, LeaveError, SettingsError
 
 LOCK_NAME = "ezrec.lock"
+_TIME_ERROR = 5  # sys/timex.h
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _NOTIFY_LIMIT_S = 0.05  # longer than a healthy systemd ever needs, shorter than what would disturb the event loop
 
@@ -105,6 +107,18 @@ def watchdog_interval_s() -> float | None:
     if not (limit_us.isascii() and limit_us.isdigit()) or int(limit_us) == 0 or meant_for != str(os.getpid()):
         return None
     return int(limit_us) / 2 / 1_000_000
+
+
+def clock_is_set() -> bool:
+    """Whether the kernel holds the wall clock for synchronised; True where it does not say.
+
+    A mode of 0 only asks; TIME_ERROR is what it returns for a clock that nobody sets. man 2 adjtimex
+    """
+    question = (ctypes.c_byte * 512)()  # struct timex, and room to spare; its first field is the mode
+    try:
+        return bool(ctypes.CDLL(None).adjtimex(question) != _TIME_ERROR)
+    except (OSError, AttributeError):
+        return True
 
 
 def boot_id() -> str:

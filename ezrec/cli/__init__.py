@@ -1,6 +1,7 @@
 """The `ezrec` command. One file a command; heavy imports wait until a command needs them.
 
-Exit status: 0 it worked, 1 it did not (the reason is on stderr), 2 the command line or the settings are wrong.
+Exit status: 0 it worked, 1 it did not (the reason is on stderr), 2 the command line or the settings are wrong, 3 a
+camera hangs (`run` only).
 """
 
 import sys
@@ -10,7 +11,7 @@ from typing import Annotated
 import typer
 
 from ezrec import __version__
-from ezrec.cli import bookings, demo, films, run, tables
+from ezrec.cli import bookings, check, demo, films, run, tables
 from ezrec.cli.settings import Place
 from ezrec.domain.errors import EzrecError, SettingsError
 
@@ -44,6 +45,7 @@ def main_options(
 
 app.command("run")(run.run)
 app.command("demo")(demo.demo)
+app.command("check")(check.check)
 app.add_typer(bookings.app, name="bookings")
 app.add_typer(films.app, name="films")
 app.command("tables")(tables.tables)

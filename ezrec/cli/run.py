@@ -15,7 +15,8 @@ def run(context: typer.Context) -> None:
 
     This is what the systemd unit starts. Logs go to stdout (JSON lines, or for people on a terminal) and into the log
     folder. The first SIGTERM or Ctrl-C stops in order and keeps everything resumable, the second leaves at once. The
-    process may be killed at any moment: started again, it goes on where it was.
+    process may be killed at any moment: started again, it goes on where it was. It leaves by itself, with exit status
+    3, when a camera hangs that only a new process can free.
     """
     from ezrec.supervisor import Supervisor  # noqa: PLC0415 - a second to import, wanted by no other command
 

@@ -44,6 +44,7 @@ SENTENCES = {  # by the event's kind, filled in from its detail
     "change refused": "The booking was changed to {window} after its window: the film stays as it is.",
     "cancel refused": "The booking is cancelled, but this far along that changes nothing: its film goes on.",
     "parked": "Given up for now while {doing}: {parked_reason}.",
+    "pre-flight begun": "The cameras are looked at before the match.",
     "told": "The booking's owner was told: {status}.",
     "refused": "{doing} was refused for good: {reason}.",
     "retried": "Somebody sent it on its way again.",
@@ -104,6 +105,9 @@ def sentence(event: Event, zone: ZoneInfo) -> str:
     if event.kind == "stage":
         said = AFTER_CANCEL if detail["from"] == Stage.CANCELLED else STAGES
         return said.get(detail["to"]) or STAGES[detail["to"]]
+    if event.kind == "pre-flight":
+        found = "; ".join(detail["problems"])
+        return f"Before the match the cameras were looked at: {found or 'all was well'}."
     if "starts_at" in detail:
         detail["window"] = window(detail["starts_at"], detail["ends_at"], zone)
     if "rung" in detail:

@@ -18,12 +18,14 @@ from ezrec.config.values import (
     Folder,
     Id,
     KeyTemplate,
+    MaybeFloat,
     MaybeInt,
     MaybePath,
     MaybeRate,
     Rate,
     RequiredId,
     Secret,
+    SizeOrNone,
     TimeZone,
     Url,
     Words,
@@ -91,7 +93,9 @@ class Bookings(Section):
 class Side(Section):
     """One camera of the pair."""
 
-    id: str = text("", "serial number or device that finds the camera; at most 200 characters", max_length=200)
+    id: str = text("", "id of its camera, or its end, or a model, or its place in the list; at most 200 characters",
+                   max_length=200)
+    model: str = text("", "model that its camera must be, e.g. imx708; at most 50 characters", max_length=50)
     rotation: Rotation = text(0, "degrees clockwise that its picture is turned by; 0, 90, 180 or 270")
 
 
@@ -100,6 +104,18 @@ class Simulated(Section):
 
     faults: MaybePath = text(None, "JSON file, read while running, that makes them fail; empty: none")
     overlap: float = number(0.1, 0, 0.5, "fraction of a view's width", "how much of the court both see")
+
+
+class Picamera2(Section):
+    """Cameras on a Raspberry Pi."""
+
+    sensor_mode: SizeOrNone = text(None, "what the sensor reads out, e.g. 2304x1296; empty: what fits best")
+    lens: MaybeFloat = number(
+        None, 0, 32, "dioptres", "where the focus is held, 0 is far away; empty: the camera decides")
+    exposure: Literal["auto", "hold", "equal"] = text(
+        "auto", "auto; hold: as it was when the cameras had settled; equal: the same for both; auto, hold or equal")
+    settle_s: float = number(2.0, 0, 30, "s", "how long after its start a camera's exposure counts as settled")
+    sync: bool = text(True, "the sensors are kept in step, where the platform can")
 
 
 class Replay(Section):
@@ -112,16 +128,19 @@ class Replay(Section):
 class Cameras(Section):
     """The cameras and what they are asked for."""
 
-    source: Literal["simulated", "replay"] = text("simulated", "kind of cameras; simulated or replay")
+    source: Literal["simulated", "replay", "picamera2"] = text(
+        "simulated", "kind of cameras; simulated, replay or picamera2")
     fps: Rate = text(Fraction(30), 'frames per second, 1 to 120; 30, 29.97 or "30000/1001"')
     width: int = number(1920, 64, 4608, "pixels", "width of one camera's picture", multiple_of=2)
     height: int = number(1080, 64, 2592, "pixels", "height of one camera's picture", multiple_of=2)
     bitrate: int = number(6_000_000, 100_000, 50_000_000, "bit/s", "what one camera's encoder aims at")
     keyframe_s: float = number(1.0, 0.1, 4, "s", "time between key frames, where segments may be cut")
     lead_s: float = number(3.0, 0, 60, "s", "how long before a window the cameras are started")
+    preflight_s: float = number(600, 0, 7200, "s", "how long before a booking its cameras are looked at; 0: never")
     dual: bool = text(True, "two cameras; false: only the left one")
     left: Side = Side()
     right: Side = Side()
+    picamera2: Picamera2 = Picamera2()
     simulated: Simulated = Simulated()
     replay: Replay = Replay()
 
@@ -131,9 +150,9 @@ class Recorder(Section):
 
     segment_s: float = number(4.0, 0.5, 60, "s", "length of a segment, the piece of footage a film is cut from")
     queue_mb: int = number(16, 1, 256, "MiB", "footage of a camera that may wait for the disk; more is dropped")
-    stall_s: float = number(2.0, 0.2, 60, "s", "a camera silent for this long is started again")
+    stall_s: float = number(1.5, 0.2, 60, "s", "a camera silent for this long is started again")
     lost_s: float = number(10.0, 0.5, 120, "s", "a camera silent for this long is not waited for by the film")
-    retry_max_s: float = number(30.0, 0.1, 600, "s", "longest pause between two tries to start a camera")
+    retry_max_s: float = number(5.0, 0.1, 600, "s", "longest pause between two tries to start a camera")
 
 
 class LogoFile(Section):

@@ -119,6 +119,20 @@ def whole(value: object) -> object:
     return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
 
 
+def _size(value: object) -> object:
+    """A size in pixels, written 2304x1296."""
+    if not isinstance(value, str):
+        return value
+    width, cross, height = value.lower().partition("x")
+    if not (cross and width.isascii() and width.isdigit() and height.isascii() and height.isdigit()):
+        raise ValueError("should be a size such as 2304x1296")
+    return int(width), int(height)
+
+
+def _size_words(value: tuple[int, int] | None) -> str:
+    return "" if value is None else f"{value[0]}x{value[1]}"
+
+
 def _not_empty(path: Path) -> Path:
     if not path.parts:
         raise ValueError("should name a folder")
@@ -133,7 +147,10 @@ def _choice_words(value: object) -> object:
 Rate = Annotated[Fraction, PlainValidator(rate), PlainSerializer(_ratio)]
 MaybeRate = Annotated[Rate | None, BeforeValidator(_none_if_empty)]
 MaybeInt = Annotated[int | None, BeforeValidator(_none_if_empty)]
+MaybeFloat = Annotated[float | None, BeforeValidator(_none_if_empty)]
 MaybePath = Annotated[Path | None, BeforeValidator(_none_if_empty)]
+SizeOrNone = Annotated[tuple[int, int] | None, BeforeValidator(_size), BeforeValidator(_none_if_empty),
+                       PlainSerializer(_size_words)]
 Folder = Annotated[Path, AfterValidator(_not_empty)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
 KeyTemplate = Annotated[str, AfterValidator(_key_template), Field(max_length=500)]

@@ -13,7 +13,9 @@ from typing import Any
 from ezrec.domain.clock import SECOND
 from ezrec.domain.film import CameraShare, ChunkReport, Recipe, Rung, tick_us
 from ezrec.domain.planning import Chunk, Stretch
-from ezrec.domain.timeline import Interval, clip, common, length, union, without
+from ezrec.domain.timeline import Interval, Segment, clip, common, length, union, without
+
+LEAST_STEPS = 10  # from frame to frame, below which nothing is said of a camera's pace
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Evidence:
     periods_us: Mapping[str, Fraction]  # camera → its frame period
     generation: int = 1
     notes: Sequence[str] = field(default=())
+    footage: Mapping[str, Sequence[Segment]] = field(default_factory=dict)  # camera → its segments, in order of time
 
 
 def utc(us: int) -> str:
@@ -108,7 +111,21 @@ def _camera(evidence: Evidence, camera: str) -> dict[str, Any]:
         "skips": sum(share.skips for share in shares) + skips,
         "drops": sum(share.drops for share in shares),
         "corrupt": sum(share.corrupt for share in shares),
+        **_pace(evidence.footage.get(camera, ()), evidence.periods_us.get(camera)),
     }
+
+
+def _pace(segments: Sequence[Segment], period_us: Fraction | None) -> dict[str, Any]:
+    """How fast the camera's own clock ran: frames per second as its sensor's times tell, and how far off that is."""
+    steps, time_us = 0, Fraction(0)
+    if period_us:
+        for one in segments:  # from its first frame to its last one, without the steps over gaps
+            steps += one.frames + one.dropped - 1 - len(one.gaps)
+            time_us += one.end_us - one.start_us - length(one.gaps) - period_us * (1 + len(one.gaps))
+    if not period_us or steps < LEAST_STEPS or time_us <= 0:
+        return {"fps": None, "drift_ppm": None}
+    return {"fps": round(float(steps * SECOND / time_us), 3),
+            "drift_ppm": round(float((steps * period_us / time_us - 1) * 1_000_000))}
 
 
 def _at_joins(evidence: Evidence, camera: str) -> tuple[int, int]:

@@ -4,6 +4,7 @@
     ├── RetryError        try again later, as often as it takes (a network, a full disk)
     ├── ParkError         trying again cannot help: stop until a person says so
     ├── LeaveError        the process cannot go on: leave, systemd starts it again
+    │   └── CameraStuck   a camera can only be freed by that
     ├── SettingsError     refused at start; names the key, the file and the remedy
     ├── AlreadyRunning    another recorder owns the data folder
     ├── BadBooking        a row from outside is malformed: say so once, skip it
@@ -34,7 +35,15 @@ class ParkError(EzrecError):
 
 
 class LeaveError(EzrecError):
-    """The process must end; the supervisor stops in order and exits with a status other than 0."""
+    """The process must end; the supervisor stops in order and exits with `status`."""
+
+    status = 1
+
+
+class CameraStuck(LeaveError):
+    """A call on a camera never came back, or no camera can be brought to deliver: only a new process helps."""
+
+    status = 3
 
 
 class SettingsError(EzrecError):

@@ -27,7 +27,7 @@ from ezrec.domain.errors import BadMedia, IndexOutgrown, ParkError
 from ezrec.domain.film import ChunkJob, ChunkReport, Film, Recipe, Rung, tick_us
 from ezrec.domain.planning import Chunk
 from ezrec.domain.stages import Stage
-from ezrec.domain.timeline import HOLD_US, Span, clip, length
+from ezrec.domain.timeline import HOLD_US, Segment, Span, clip, length
 from ezrec.media.chunk import render
 from ezrec.media.join import Joiner
 from ezrec.media.probe import probe
@@ -423,11 +423,19 @@ class FilmMaking:
         self._grown()
 
     async def _certificate(self, film: Film, plan: _Plan, footage: FilmFootage) -> str:
+        footage_of: dict[str, list[Segment]] = {}
+        for span in footage.spans:
+            for segment in await self._store.segments(span.run, span.start_us, span.end_us):
+                footage_of.setdefault(segment.camera, []).append(segment)
+        notes = [f"before the match: {problem}" for event in await self._store.events(film.booking_id)
+                 if event.kind == "pre-flight" for problem in event.detail["problems"]]
+
         def write() -> str:
             rendered = [Rendered(row.chunk, report, row.rung) for row in plan.rows if (report := row.report)]
             evidence = Evidence(film.starts_at, film.ends_at, _recipe(film), footage.stretches,
                                 {span.run: span.begun_us for span in footage.spans}, rendered,
-                                {camera: SECOND / rate for camera, rate in self._rates.items()}, film.generation)
+                                {camera: SECOND / rate for camera, rate in self._rates.items()}, film.generation,
+                                notes, footage_of)
             return json.dumps(certify(evidence), sort_keys=True)
 
         return await asyncio.to_thread(write)

@@ -1,32 +1,42 @@
 """A lane: one camera from its device to its segments, kept alive.
 
-All of a camera's blocking calls run on one daemon thread of its own, each with a limit. A camera that fails or falls
-silent is stopped, closed and tried again with growing delays; one whose thread hangs cannot be repaired inside the
-process, so the process leaves. One lane's trouble never touches the other's frames.
+All of a camera's blocking calls run on one daemon thread of its own, each with a limit. A camera that falls silent is
+flushed, stopped and started again; if that does not help, or comes too often, it is closed and opened again; one that
+fails is tried again with growing delays. One whose thread hangs cannot be repaired inside the process, so the process
+leaves. One lane's trouble never touches the other's frames.
 """
 
 import asyncio
 import queue
 import threading
+import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ezrec import logs
 from ezrec.adapters.cameras import Camera, CameraLost, Frame
+from ezrec.adapters.cameras.trial import Sample, Verdict, judge
 from ezrec.adapters.segments import Sealed, SegmentWriter
 from ezrec.config.sections import Recorder as RecorderSettings
 from ezrec.domain.clock import SECOND, Clock
-from ezrec.domain.errors import LeaveError
+from ezrec.domain.errors import CameraStuck
 
 log = logs.get("recording")
 
-CALL_LIMIT_S = 10.0  # for every blocking call on a camera
+OPEN_LIMIT_S = 10.0  # limits of the blocking calls on a camera
+START_LIMIT_S = 8.0
+STOP_LIMIT_S = 2.7  # a camera that hangs here costs the other one's frames too
+CLOSE_LIMIT_S = 8.0
 FLUSH_LIMIT_S = 10.0  # for the writer to seal what it holds
 LOOK_S = 0.1  # how often a streaming camera is looked at
 FIRST_RETRY_S = 0.5
+TRIAL_S = 5.0  # for two pictures of a camera that is tried out
+REVIVED_S = 1.0  # a camera that was silent and was only started again must give a frame within this time
+REVIVE_AGAIN_S = 30.0  # one that falls silent again sooner is opened anew
 
 
 class Thread:
@@ -35,6 +45,7 @@ class Thread:
     def __init__(self, name: str) -> None:
         self._name = name
         self._hung = False  # a call never came back: none behind it ever will
+        self.longest_s = 0.0  # that a call took
         self._calls: queue.SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]]] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         threading.Thread(target=self._work, name=name, daemon=True).start()
@@ -43,10 +54,10 @@ class Thread:
         """Run `what` on the thread.
 
         Raises:
-            LeaveError: it did not return within `limit_s`, or an earlier call did not.
+            CameraStuck: it did not return within `limit_s`, or an earlier call did not.
         """
         if self._hung:
-            raise LeaveError(f"{self._name}: a camera call hangs")
+            raise CameraStuck(f"{self._name}: a camera call hangs")
         future: asyncio.Future[Any] = self._loop.create_future()
         self._calls.put((what, future))
         try:
@@ -54,15 +65,17 @@ class Thread:
                 return await future
         except TimeoutError:
             self._hung = True
-            raise LeaveError(f"{self._name}: a camera call hung for {limit_s:.0f} s") from None
+            raise CameraStuck(f"{self._name}: a camera call hung for {limit_s:.0f} s") from None
 
     def _work(self) -> None:
         while True:
             what, future = self._calls.get()
+            began = time.monotonic()
             try:
                 result, error = what(), None
             except Exception as caught:  # noqa: BLE001 - handed to whoever called
                 result, error = None, caught
+            self.longest_s = max(self.longest_s, time.monotonic() - began)
             try:
                 self._loop.call_soon_threadsafe(self._settle, future, result, error)
             except RuntimeError:
@@ -88,6 +101,8 @@ class LaneHealth:
     queue_bytes: int  # waiting to be written
     last_frame_ms: int | None  # age of the newest frame; None if none came yet
     restarts: int
+    temperature_c: float | None = None  # of the sensor, where it tells
+    note: str = ""  # what the camera itself has to say
 
 
 class Lane:
@@ -98,7 +113,8 @@ class Lane:
                  sealed: Callable[[Sealed], None]) -> None:
         self.camera = camera
         self.name = camera.name
-        self.restarts = 0
+        self.restarts = 0  # starts that a trouble made necessary
+        self.failures = 0  # tries since the last frame that came to nothing
         self.delivered = 0  # frames that the camera handed over
         self.late_frames = 0  # of these, frames for a time that had been given up
         self._clock = clock
@@ -111,6 +127,9 @@ class Lane:
         self._wanted = asyncio.Event()
         self._unwanted = asyncio.Event()
         self._unwanted.set()
+        self._called = asyncio.Event()  # there is something to do: it is wanted, or to be tried out
+        self._trial: asyncio.Future[Sample | Verdict | None] | None = None
+        self._sample: Sample | None = None  # takes part in the frames while somebody looks at them
         self._active = False  # between the first call to open and the end of stop and flush
         self._alive_us = 0  # when the camera last gave a sign of life, or was first asked for one
         self._newest_us = 0  # sensor time of the newest frame, whether it is written yet or not: a disk may stall
@@ -135,7 +154,9 @@ class Lane:
         """How the lane is doing now; quick, for the heartbeat and for people."""
         so_far, newest_us = self._writer.counters, self._newest_us
         age_ms = max(0, self._clock.mono_us() - newest_us) // 1000 if newest_us else None
-        return LaneHealth(self._state(), so_far.frames, so_far.dropped, so_far.queue_bytes, age_ms, self.restarts)
+        told = self.camera.health()
+        return LaneHealth(self._state(), so_far.frames, so_far.dropped, so_far.queue_bytes, age_ms, self.restarts,
+                          told.temperature_c, told.note)
 
     def _state(self) -> str:
         if not self._active:
@@ -153,6 +174,7 @@ class Lane:
             self._given_up_us = max(self._given_up_us, self._alive_us)
             self._unwanted.clear()
             self._wanted.set()
+            self._called.set()
         elif not wanted and self._wanted.is_set():
             self._wanted.clear()
             self._unwanted.set()
@@ -186,13 +208,18 @@ class Lane:
         first_s = min(FIRST_RETRY_S, self._settings.retry_max_s)
         delay_s = first_s
         while True:
-            await self._wanted.wait()
-            started_us = self._clock.mono_us()
+            await self._called.wait()
+            if not self._wanted.is_set():
+                self._called.clear()
+                await self._try_out()
+                continue
+            started_us, delivered = self._clock.mono_us(), self.delivered
             try:
                 await self._deliver()
                 delay_s = first_s
             except CameraLost as error:
                 self.restarts += 1
+                self.failures = 1 if self.delivered > delivered else self.failures + 1
                 if self._clock.mono_us() - started_us > 2 * self._settings.retry_max_s * SECOND:
                     delay_s = first_s
                 log.warning("camera lost", camera=self.name, error=str(error), retry_s=delay_s)
@@ -200,6 +227,54 @@ class Lane:
                 delay_s = min(delay_s * 2, self._settings.retry_max_s)
             if not self._wanted.is_set():
                 self._active = False
+
+    async def try_out(self, reference: Path | None) -> Verdict | None:
+        """Look at the camera's picture, whether it is on or not; None if it was wanted before there was one to judge.
+
+        Raises:
+            CameraStuck: a call on it hangs.
+        """
+        if self._active:
+            sample = self._sample = Sample(self.camera.rate)
+            await self._until_ready(sample, self._unwanted)
+            self._sample = None
+            return await asyncio.to_thread(judge, sample, reference)
+        if self._trial is not None:  # one at a time
+            return None
+        self._trial = self._loop.create_future()
+        self._called.set()
+        try:
+            got = await self._trial
+        finally:
+            self._trial = None
+        return await asyncio.to_thread(judge, got, reference) if isinstance(got, Sample) else got
+
+    async def _try_out(self) -> None:
+        """Switch a camera on that is off, only to look at it."""
+        trial = self._trial
+        if trial is None or trial.done():
+            return
+        sample = Sample(self.camera.rate)
+        got: Sample | Verdict | None = None
+        try:
+            await self._thread.call(self.camera.open, OPEN_LIMIT_S)
+            await self._thread.call(lambda: self.camera.start(sample), START_LIMIT_S)
+            await self._until_ready(sample, self._wanted)
+            got = sample if sample.ready or not self._wanted.is_set() else None
+        except CameraLost as error:
+            got = Verdict([str(error)])
+        finally:
+            try:
+                await self._give_back()
+            finally:
+                if not trial.done():  # nobody waits any more, when leaving
+                    trial.set_result(got)
+
+    async def _until_ready(self, sample: Sample, enough: asyncio.Event) -> None:
+        """Wait until there is enough to judge, for as long as a camera may take, or until `enough`."""
+        until_us = self._clock.mono_us() + round(TRIAL_S * SECOND)
+        while not (sample.ready or enough.is_set() or self._clock.mono_us() >= until_us):  # noqa: ASYNC110 - as frames come
+            await asyncio.sleep(LOOK_S)
 
     async def stop(self) -> None:
         """Seal everything and give the device back; the lane is of no use afterwards."""
@@ -212,30 +287,71 @@ class Lane:
 
         Raises:
             CameraLost: the camera is not there, does not start or has fallen silent.
-            LeaveError: a call on it hangs.
+            CameraStuck: a call on it hangs.
         """
         try:
             log.info("camera starting", camera=self.name)
-            await self._thread.call(self.camera.open, CALL_LIMIT_S)
-            await self._thread.call(lambda: self.camera.start(self._take), CALL_LIMIT_S)
-            started_us = self._clock.mono_us()
+            await self._thread.call(self.camera.open, OPEN_LIMIT_S)
+            revived = False
             while not self._unwanted.is_set():
-                silent_us = self._clock.mono_us() - max(started_us, self._newest_us)
-                if silent_us > self._settings.stall_s * SECOND:
-                    raise CameraLost(f"no frame for {silent_us / SECOND:.1f} s")
-                await self._pause(LOOK_S)
+                started_us, delivered = self._clock.mono_us(), self.delivered
+                await self._thread.call(lambda: self.camera.start(self._take), START_LIMIT_S)
+                silence = await self._watch(REVIVED_S if revived else self._settings.stall_s)
+                if silence is None:
+                    return
+                worked_s = (self._newest_us - started_us) / SECOND
+                if self.delivered == delivered or (revived and worked_s < REVIVE_AGAIN_S):
+                    raise silence
+                revived = True
+                self.restarts += 1
+                log.warning("camera silent, starting it again", camera=self.name, error=str(silence))
+                await self._quiet()
         finally:
             await self._halt()
 
-    async def _halt(self) -> None:
-        """Stop the camera, then seal what it gave."""
-        await self._thread.call(self.camera.stop, CALL_LIMIT_S)
+    async def _watch(self, first_s: float) -> CameraLost | None:
+        """Look at a camera that was just started until it is no longer wanted; its silence, if that comes first.
+
+        The first frame may take `first_s`.
+        """
+        started_us, delivered = self._clock.mono_us(), self.delivered
+        while not self._unwanted.is_set():
+            limit_s = self._settings.stall_s if self.delivered > delivered else first_s
+            silent_us = self._clock.mono_us() - max(started_us, self._newest_us)
+            if silent_us > limit_s * SECOND:
+                return CameraLost(f"no frame for {silent_us / SECOND:.1f} s")
+            await self._pause(LOOK_S)
+        return None
+
+    async def _give_back(self) -> None:
+        """Stop and close the camera; what does not work is said."""
+        with self._said("stop"):
+            await self._thread.call(self.camera.stop, STOP_LIMIT_S)
+        with self._said("close"):
+            await self._thread.call(self.camera.close, CLOSE_LIMIT_S)
+
+    async def _quiet(self) -> None:
+        """Stop the camera and seal what it gave; one that does not stop well is closed next, so that is only said."""
+        with self._said("stop"):
+            await self._thread.call(self.camera.stop, STOP_LIMIT_S)
         await asyncio.to_thread(self._writer.flush, FLUSH_LIMIT_S)
-        await self._thread.call(self.camera.close, CALL_LIMIT_S)
-        so_far = self._writer.counters
+
+    async def _halt(self) -> None:
+        """Stop the camera, seal what it gave and give the device back."""
+        await self._quiet()
+        with self._said("close"):
+            await self._thread.call(self.camera.close, CLOSE_LIMIT_S)
+        so_far = self._writer.counters  # all counted since the run began
         log.info("camera stopped", camera=self.name, delivered=self.delivered, written=so_far.frames,
                  dropped=so_far.dropped, overflowed=so_far.overflowed, discarded=so_far.discarded,
-                 late_max_ms=so_far.late_max_us // 1000)  # all counted since the run began
+                 late_max_ms=so_far.late_max_us // 1000, call_max_ms=round(self._thread.longest_s * 1000))
+
+    @contextmanager
+    def _said(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except CameraLost as error:
+            log.warning("camera trouble", camera=self.name, at=what, error=str(error))
 
     async def _pause(self, seconds: float) -> None:
         """Wait, but not longer than the lane is wanted."""
@@ -246,6 +362,10 @@ class Lane:
     def _take(self, frame: Frame) -> None:
         """The camera's sink, on its thread: never blocks, never raises."""
         self.delivered += 1
+        self.failures = 0
+        sample = self._sample  # the loop may take it away at any moment
+        if sample is not None:
+            sample(frame)
         self._newest_us = frame.sensor_ns // 1000
         if self._newest_us < self._given_up_us:
             self.late_frames += 1

@@ -84,6 +84,8 @@ class Recipes:
         """The canvas of these cameras, left before right."""
         cameras = self._settings.cameras
         rotations = {"left": cameras.left.rotation, "right": cameras.right.rotation}
+        if cameras.source == "picamera2":  # the camera itself turns what hangs head down, at no cost
+            rotations = {name: 0 if degrees == 180 else degrees for name, degrees in rotations.items()}
         film = self._settings.film
         return compose.layout(sizes, rotations, film.layout, film.overlap)
 

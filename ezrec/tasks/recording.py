@@ -14,7 +14,7 @@ from ezrec import logs
 from ezrec.adapters.segments import Sealed
 from ezrec.config import Settings
 from ezrec.domain.clock import SECOND, STEP_US, Clock
-from ezrec.domain.errors import RetryError
+from ezrec.domain.errors import CameraStuck, RetryError
 from ezrec.domain.film import Film
 from ezrec.domain.stages import CHANGEABLE, Stage
 from ezrec.domain.timeline import HOLD_US, Offset, Span, begin_span, lay
@@ -27,6 +27,8 @@ LOOK_S = 0.5  # how often windows and clocks are looked at, when nothing asks fo
 ROW_RETRY_S = 1.0
 END_WAIT_US = SECOND // 2  # how long a camera may take to deliver the frames of a window's last moment
 FOR_EVER_US = 1 << 62
+TRIES = 5  # of each camera that came to nothing, before a new process is tried
+LEAVE_AFTER_US = 300 * SECOND  # a process is not left sooner than this for cameras that do not deliver
 
 MakeLane = Callable[[int, Callable[[Sealed], None]], Lane]
 """Builds a lane for a run, given what to do with its sealed segments."""
@@ -51,6 +53,7 @@ class Recording:
         self._sealed: asyncio.Queue[Sealed] = asyncio.Queue()
         self._offset = Offset(0, 0)
         self._known_us = 0
+        self._begun_us = 0
         self._cut_us = 0  # where segments were last asked to end
         self._disk_said = False
         self._windows: list[tuple[int, int, str]] = []  # start, end (run-monotonic µs) and booking, oldest first
@@ -88,7 +91,7 @@ class Recording:
 
     async def begin(self) -> None:
         """Begin a run: its row, its first offset, its lanes. Afterwards `run` may be started."""
-        now = self._clock.mono_us()
+        self._begun_us = now = self._clock.mono_us()
         self._offset = Offset(now, self._clock.wall_us() - now)
         self.run_id = await self._store.begin_run(self._boot_id, now, self._offset.wall_us)
         made = [make(self.run_id, self._sealed.put_nowait) for make in self._make_lanes]
@@ -141,6 +144,7 @@ class Recording:
         self._windows = windows
         for lane in self.lanes.values():
             lane.want(wanted)
+        self._leave_if_none_delivers(now)
         if ends and min(ends) != self._cut_us:
             self._cut_us = min(ends)
             for lane in self.lanes.values():
@@ -149,6 +153,16 @@ class Recording:
         if films and known > self._known_us + HOLD_US // 2:
             self._known_us = known
             self._changed()
+
+    def _leave_if_none_delivers(self, now: int) -> None:
+        """A new process may get what this one does not: memory that is in pieces, a libcamera that has lost its way.
+
+        Raises:
+            CameraStuck: no camera delivers, and every one was tried often enough.
+        """
+        if now - self._begun_us > LEAVE_AFTER_US and self.lanes and all(
+                not lane.idle and lane.failures >= TRIES for lane in self.lanes.values()):
+            raise CameraStuck(f"no camera delivers, and {TRIES} tries of each came to nothing")
 
     async def _follow_clock(self, now: int) -> None:
         offset = self._clock.wall_us() - self._clock.mono_us()

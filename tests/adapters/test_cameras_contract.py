@@ -16,6 +16,7 @@ from ezrec.adapters.cameras.replay import ReplayCamera
 from ezrec.adapters.cameras.simulated import SimulatedCamera
 from ezrec.domain.clock import SystemClock
 from tests.fakes.caught import Caught
+from tests.fakes.pi import pi_pair
 
 SIZE = (320, 180)
 LIMIT_S = 10.0
@@ -44,7 +45,11 @@ def replay(folder: Path) -> Camera:
     return ReplayCamera("left", film, bitrate=1_000_000, keyframe_s=KEYFRAME_S, clock=SystemClock())
 
 
-CAMERAS = [simulated, replay]
+def picamera2(_folder: Path) -> Camera:
+    return pi_pair(("left",))[0]
+
+
+CAMERAS = [simulated, replay, picamera2]
 
 
 @pytest.fixture(params=CAMERAS, ids=lambda make: make.__name__)

@@ -66,7 +66,7 @@ class Court:
         corners = ("top_left", "top_right")
         cameras, film = SETTINGS.cameras, SETTINGS.film
         self.size = size
-        self._soon_s = cameras.lead_s + notice_s
+        self.soon_s = cameras.lead_s + notice_s  # from now until the window of a booking that is made now
         self._holds = folder / "holds.jsonl"
         self.site = make_site(
             folder,
@@ -82,7 +82,7 @@ class Court:
 
     def start(self) -> None:
         """Start the recorder, its event loop watched."""
-        self.site.start(environment={"PYTHONPATH": f"{HOLD}:{ROOT}", "LOOP_HOLD": str(self._holds)})
+        self.site.start(environment=self.site.path(HOLD, ROOT) | {"LOOP_HOLD": str(self._holds)})
         self.site.wait_said("ready")
 
     def record(self, booking_id: str, seconds: int, say: Say, *, publish: bool,
@@ -95,7 +95,7 @@ class Court:
         pid = self.site.process.pid
         booked = Booked(seconds, watch=Watch(pid))
         before, stops = written(pid), len(self.site.said("camera stopped"))
-        starts, ends = self.site.book(booking_id, self._soon_s, self._soon_s + seconds)
+        starts, ends = self.site.book(booking_id, self.soon_s, self.soon_s + seconds)
         is_open = True
         while not self._over(booking_id, ends, stops, publish=publish):
             assert booked.watch

@@ -11,7 +11,7 @@ from ezrec.domain.certificate import Evidence, Rendered, certify, gaps, utc
 from ezrec.domain.clock import SECOND
 from ezrec.domain.film import CameraShare, Canvas, ChunkReport, Encoder, Intro, Recipe, Rung, View, tick_us
 from ezrec.domain.planning import Chunk, Stretch, plan
-from ezrec.domain.timeline import HOLD_US, Interval, union
+from ezrec.domain.timeline import HOLD_US, Interval, Segment, union
 
 RATE = Fraction(30)
 TICK = Fraction(SECOND, 30)
@@ -184,3 +184,20 @@ def test_fallbacks_skipped_media_and_generations_are_said() -> None:
     assert (certificate["layout"], certificate["picture"], certificate["rate"]) == ("wide", [640, 180], "30/1")
     assert certificate["window"] == [utc(UTC0), utc(UTC0 + 10 * SECOND)] == [
         "2027-01-15T08:00:00.000+00:00", "2027-01-15T08:00:10.000+00:00"]
+
+
+def segment(start_us: int, frames: int, period_us: int, dropped: int = 0, gap_us: int = 0) -> Segment:
+    """A segment as the writer tells it; its gap lies behind its first frame."""
+    gaps = ((start_us + 33_333, start_us + gap_us),) if gap_us else ()
+    last = start_us + (frames + dropped - 1 - len(gaps)) * period_us + gap_us
+    return Segment("left", 1, start_us, last + 33_333, frames, dropped, 9, "x.ts", gaps)
+
+
+def test_a_cameras_pace_is_what_its_sensor_times_tell_whatever_is_missing() -> None:
+    whole = stretch({"left": [(-1, 11)], "right": [(-1, 11)]}, 0, 10)
+    slow = [segment(0, 120, 33_366), segment(4_100_000, 110, 33_366, dropped=10),
+            segment(9_000_000, 100, 33_366, gap_us=2_000_000)]
+    told = certify(evidence([whole], {1: UTC0}, 10, periods_us={"left": Fraction(33_333), "right": TICK},
+                            footage={"left": slow}))["cameras"]
+    assert (told["left"]["fps"], told["left"]["drift_ppm"]) == (29.971, -989)
+    assert (told["right"]["fps"], told["right"]["drift_ppm"]) == (None, None)

@@ -21,6 +21,7 @@ from typing import Any
 
 from ezrec.adapters.cameras.counters import Seen, look_at
 from ezrec.store import VERSION
+from tests.fakes.pi import environment as pi_environment
 from tests.fakes.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +36,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "logs": {"level": "debug"},
 }
 """A pair of tiny cameras, 15 frames a second: 2 CPU seconds for a window of 5 s."""
+
+KEPT = ("logs", "media", "library", "ezrec.lock", "cameras.json", "check", "reference")
+"""What of a data folder does not belong to any film."""
 
 LIMIT_S = 60.0  # for anything that is waited for; a busy machine may be slow
 
@@ -62,6 +66,7 @@ class Site:
         sections["paths"] = {"data": str(self.data)}
         for name, keys in changes.items():
             sections.setdefault(name, {}).update(keys)
+        self.source = sections["cameras"].get("source", "simulated")
         sections["cameras"].setdefault("simulated", {}).setdefault("faults", str(self.faults_file))
         lines: list[str] = []
         for name, keys in sections.items():
@@ -79,7 +84,7 @@ class Site:
     def start(self, kill_at: Mapping[str, Any] | None = None, environment: Mapping[str, str] | None = None) -> None:
         """Start `python -m ezrec run`; with `kill_at` it gets a signal at a line of its log (fakes/killer)."""
         assert self.process is None or self.process.poll() is not None, "it runs already"
-        env = os.environ | {"PYTHONPATH": f"{KILLER}:{ROOT}", "PYTHONUNBUFFERED": "1"} | dict(environment or {})
+        env = os.environ | self.path(KILLER, ROOT) | {"PYTHONUNBUFFERED": "1"} | dict(environment or {})
         env.pop("KILL_AT", None)
         if kill_at:
             env["KILL_AT"] = json.dumps(kill_at)
@@ -89,6 +94,14 @@ class Site:
                          threading.Thread(target=self._read_errors, args=(self.process,))]
         for reader in self._readers:
             reader.start()
+
+    def path(self, *folders: Path) -> dict[str, str]:
+        """Where a program finds its modules; for cameras of a Pi, the stand-in for libcamera too."""
+        found = {"PYTHONPATH": os.pathsep.join(map(str, folders))}
+        if self.source == "picamera2":
+            pi = pi_environment(self.faults_file)
+            found = pi | {"PYTHONPATH": os.pathsep.join((*map(str, folders), pi["PYTHONPATH"]))}
+        return found
 
     def _read_log(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout
@@ -158,7 +171,7 @@ class Site:
         """Run an `ezrec` command beside the recorder; what it printed (stdout, then stderr)."""
         done = subprocess.run([sys.executable, "-m", "ezrec", "-c", str(self.config), *words], text=True,
                               capture_output=True, cwd=self.folder, timeout=LIMIT_S, check=False,
-                              env=os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200", "NO_COLOR": "1"})
+                              env=os.environ | self.path(ROOT) | {"COLUMNS": "200", "NO_COLOR": "1"})
         assert status is None or done.returncode == status, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout + done.stderr
 
@@ -253,8 +266,7 @@ class Site:
         """After every film is cleaned nothing but store, logs, media and library is left."""
         wait_until(lambda: not files_below(self.data / "segments"), LIMIT_S, "all segments to be deleted")
         left = [path for path in files_below(self.data)
-                if path.relative_to(self.data).parts[0] not in ("logs", "media", "library", "ezrec.lock")
-                and not path.name.startswith("ezrec.db")]
+                if path.relative_to(self.data).parts[0] not in KEPT and not path.name.startswith("ezrec.db")]
         assert left == []
         assert [path for path in files_below(self.library) if path.suffix not in (".mp4", ".jpg")] == []
 

@@ -183,7 +183,8 @@ async def test_a_row_says_how_the_device_is_doing(rig: Rig) -> None:
     assert (row["cpu_percent"], row["memory_mb"], row["throttled"]) == (12.5, 300, None)
     assert (row["recording"], row["current_booking_id"]) == (True, "match")
     assert row["cameras"]["left"] == {"state": "streaming", "frames": 900, "dropped": 2, "queue_bytes": 4096,
-                                      "last_frame_ms": 33, "restarts": 1}
+                                      "last_frame_ms": 33, "restarts": 1, "temperature_c": None,
+                                      "note": ""}
     assert row["degraded"] == ["bookings", "upload"]
     assert row["updated_at"] == "2027-01-15T08:01:30.000+00:00"
     assert (row["started_at"], row["uptime_s"]) == ("2027-01-15T08:00:00.000+00:00", 90)

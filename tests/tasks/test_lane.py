@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ezrec.adapters.cameras import CameraHealth, CameraLost, Frame, Sink
+from ezrec.adapters.cameras.trial import Verdict
 from ezrec.adapters.segments import Counters, Sealed
 from ezrec.config.sections import Recorder as RecorderSettings
 from ezrec.domain.clock import SECOND
@@ -279,15 +280,47 @@ async def test_a_setting_shorter_than_the_first_pause_is_kept_from_the_first(mon
     assert set(rig.pauses) == {0.25}
 
 
-async def test_a_camera_that_falls_silent_is_sealed_and_started_again(rig: Rig) -> None:
+async def test_a_camera_that_falls_silent_is_sealed_and_started_again_and_opened_anew_if_that_does_not_help(
+        rig: Rig) -> None:
     silent_from, stopped_at = 1000 * S + 5 * S, list[int]()
     rig.on_pause = lambda: rig.sees(rig.now) if rig.now < silent_from else None
     rig.camera.fails["stop"] = lambda: stopped_at.append(rig.now)
     rig.lane.want(True)
-    await rig.until(lambda: rig.lane.restarts >= 1)
-    assert rig.camera.did[:4] == ["open", "start", "stop", "close"]
-    assert rig.writer.did[0] == "flush"
+    await rig.until(lambda: rig.lane.restarts >= 2)
+    assert rig.camera.did[:7] == ["open", "start", "stop", "start", "stop", "close", "open"]
+    assert rig.writer.did[:2] == ["flush", "flush"]
     assert silent_from + 1.8 * S <= stopped_at[0] <= silent_from + 2.3 * S  # stall_s after the last frame
+    assert stopped_at[1] - stopped_at[0] <= 1.3 * S  # the first frame after a start is not waited for that long
+
+
+async def test_a_silence_that_a_start_cures_does_not_cost_the_device(rig: Rig) -> None:
+    silent = range(1005 * S, 1008 * S)
+    rig.on_pause = lambda: rig.sees(rig.now) if rig.now not in silent or "stop" in rig.camera.did else None
+    rig.lane.want(True)
+    await rig.until(lambda: rig.now > 1020 * S)
+    assert rig.camera.did[:-2] == ["open", "start", "stop", "start"]  # and in the end stop and close
+    assert (rig.lane.restarts, rig.lane.failures) == (1, 0)
+
+
+async def test_a_camera_that_falls_silent_again_soon_is_opened_anew(rig: Rig) -> None:
+    silent_from = {1: 1005 * S, 2: 1012 * S}
+    rig.on_pause = lambda: (rig.sees(rig.now) if rig.now < silent_from.get(rig.camera.did.count("start"), 1 << 60)
+                            else None)
+    rig.lane.want(True)
+    await rig.until(lambda: rig.now > 1030 * S)
+    assert rig.camera.did[:-2] == ["open", "start", "stop", "start", "stop", "close", "open", "start"]
+
+
+async def test_a_camera_that_does_not_stop_well_is_closed_all_the_same(rig: Rig) -> None:
+    def broken() -> None:
+        raise CameraLost("the encoder is broken")
+
+    rig.camera.fails["stop"] = broken
+    rig.on_pause = lambda: (rig.sees(rig.now), rig.lane.want(len(rig.pauses) < 3))[0]
+    rig.lane.want(True)
+    await rig.until(lambda: rig.lane.idle)
+    assert rig.camera.did == ["open", "start", "stop", "close"]
+    assert rig.writer.did == ["flush"]
 
 
 async def test_a_camera_streams_while_frames_come_within_the_stall_limit(rig: Rig) -> None:
@@ -363,7 +396,7 @@ async def test_a_call_that_hangs_makes_the_process_leave_and_no_other_call_waits
 
 async def test_a_camera_whose_stop_hangs_ends_the_lane(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     hung = threading.Event()
-    monkeypatch.setattr(lane_module, "CALL_LIMIT_S", 0.05)
+    monkeypatch.setattr(lane_module, "STOP_LIMIT_S", 0.05)
     rig.camera.fails["stop"] = lambda: hung.wait(60) and None
     rig.on_pause = lambda: rig.lane.want(False)
     rig.lane.want(True)
@@ -401,3 +434,59 @@ async def test_a_disk_that_stalls_does_not_make_its_camera_count_as_silent(rig: 
     await rig.until(lambda: rig.lane.idle)
     assert rig.now > 1000 * S + 3 * S
     assert rig.lane.restarts == 0
+
+
+# ---- looking at a camera
+
+
+async def looked_at(rig: Rig) -> Verdict | None:
+    """What trying the camera out comes to, while the lane runs."""
+    running = asyncio.create_task(rig.lane.run())
+    try:
+        return await asyncio.wait_for(rig.lane.try_out(None), 20)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_camera_that_is_off_is_switched_on_only_to_be_looked_at(
+        rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane_module, "TRIAL_S", 0.0)
+    verdict = await looked_at(rig)
+    assert verdict is not None
+    assert verdict.problems == ["no frame came"]
+    assert rig.camera.did == ["open", "start", "stop", "close"]
+    assert rig.writer.frames == []
+    assert rig.lane.idle
+
+
+async def test_a_camera_that_is_not_there_is_the_verdict(rig: Rig) -> None:
+    def lost() -> None:
+        raise CameraLost("camera left is not there")
+
+    rig.camera.fails["open"] = lost
+    verdict = await looked_at(rig)
+    assert verdict is not None
+    assert verdict.problems == ["camera left is not there"]
+    assert rig.camera.did == ["open", "stop", "close"]
+    assert rig.lane.restarts == 0
+
+
+async def test_a_camera_that_is_wanted_meanwhile_is_given_to_who_wants_it(rig: Rig) -> None:
+    rig.camera.fails["start"] = lambda: rig.lane._loop.call_soon_threadsafe(rig.lane.want, True) and None
+    rig.on_pause = lambda: rig.sees(rig.now)
+    assert await looked_at(rig) is None
+    assert rig.camera.did[:5] == ["open", "start", "stop", "close", "open"]
+
+
+async def test_of_a_camera_that_is_on_its_frames_are_looked_at(rig: Rig) -> None:
+    rig.lane.want(True)
+    looking = asyncio.create_task(rig.lane.try_out(None))
+    await eventually(lambda: _is(rig.lane._sample))
+    for number in range(4):
+        rig.sees(rig.now + number * S)  # each of them a key frame that cannot be decoded
+    verdict = await asyncio.wait_for(looking, 20)
+    assert verdict is not None
+    assert "cannot be decoded" in verdict.problems[0]
+    assert (verdict.frames, len(rig.writer.frames)) == (4, 4)
+    assert rig.camera.did == []

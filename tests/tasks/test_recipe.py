@@ -149,3 +149,12 @@ async def test_a_film_that_becomes_wide_keeps_what_it_was_frozen_with(tmp_path: 
 
 async def test_the_reserve_for_the_index_is_the_settings_if_it_has_one(tmp_path: Path, pool: Pool) -> None:
     assert (await recipes(tmp_path, pool, index_reserve_kb=16).freeze(FILM, SIZES)).index_reserve == 16 << 10
+
+
+@pytest.mark.parametrize(("source", "left", "right"), [("simulated", 180, 90), ("picamera2", 0, 90)])
+def test_what_a_camera_turns_itself_is_not_turned_in_the_film_again(
+        tmp_path: Path, pool: Pool, source: str, left: int, right: int) -> None:
+    settings = Settings(paths={"data": tmp_path}, cameras={
+        "source": source, "left": {"rotation": 180}, "right": {"rotation": 90}})
+    canvas = Recipes(settings, tmp_path, pool, Fraction(30)).canvas(SIZES)  # type: ignore[arg-type]
+    assert [view.rotation for view in canvas.views] == [left, right]

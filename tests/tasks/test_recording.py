@@ -9,6 +9,7 @@ import pytest
 
 from ezrec.adapters.segments import Sealed
 from ezrec.domain.clock import SECOND
+from ezrec.domain.errors import CameraStuck
 from ezrec.domain.stages import Stage
 from ezrec.domain.timeline import HOLD_US, Offset
 from ezrec.store import Store
@@ -36,6 +37,7 @@ class Lane:
         self.rows: list[Sealed] = []
         self.stopped = False
         self.fails: Exception | None = None
+        self.failures = 0
 
     def want(self, wanted: bool) -> None:
         self.wanted.append(wanted)
@@ -430,3 +432,22 @@ async def test_a_look_that_is_asked_for_comes_at_once(studio: Studio, monkeypatc
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_process_in_which_no_camera_can_be_brought_to_deliver_is_left_but_not_soon_after_its_start(
+        studio: Studio) -> None:
+    await book(studio, 10, 1000)
+    studio.left.failures = studio.right.failures = 5
+    assert await studio.look(299)
+    studio.right.failures = 4
+    await studio.look(2)
+    studio.right.failures = 5
+    with pytest.raises(CameraStuck, match="no camera delivers"):
+        await studio.look(0)
+
+
+async def test_cameras_that_fail_while_nobody_wants_them_are_no_reason_to_leave(studio: Studio) -> None:
+    studio.left.failures = studio.right.failures = 99
+    assert not studio.recording.active
+    studio.desk.clock.forward(1000 * S)
+    await studio.recording.run_once()

@@ -33,6 +33,7 @@ class CameraHealth:
     state: str  # closed, open, streaming, lost
     frames: int = 0  # handed to the sink since the last start
     note: str = ""
+    temperature_c: float | None = None  # of its sensor, where it tells
 
 
 class Camera(Protocol):

@@ -1,0 +1,413 @@
+"""Cameras on a Raspberry Pi, through Picamera2: two of its instances in this one process.
+
+What Picamera2 leaves to chance is settled here. Which camera is which is bound by identity; the encoder's frames go to
+an output of our own, which only hands them on; the thread that encodes is ours, and outlives errors; a camera that
+could not be opened leaves nothing behind; every call that may hang inside libcamera has a limit that holds without
+Python.
+
+Limits: Picamera2 0.3.31 to 0.3.38 are known to work. libcamera holds the interpreter while a camera is opened, started
+or stopped (0.1 to 0.7 s each). Methods are for the camera's own thread, as `Camera` says.
+"""
+
+import atexit
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from importlib import metadata
+from typing import Any
+
+import libcamera
+import picamera2
+import structlog
+from picamera2.encoders import H264Encoder, LibavH264Encoder
+from picamera2.outputs import Output
+
+from ezrec.adapters.cameras import CameraHealth, CameraLost, Frame, Sink
+from ezrec.adapters.cameras.deadline import at_most
+from ezrec.adapters.cameras.exposure import Evened, Look
+from ezrec.adapters.cameras.frameloop import FrameLoop
+from ezrec.adapters.cameras.holders import holders, words_for
+from ezrec.adapters.cameras.identity import Found, Remembered, Wanted, bind, missing
+from ezrec.domain.clock import SECOND, Clock
+
+__all__ = ["Asked", "H264Encoder", "LibavH264Encoder", "Pair", "PicameraCamera", "listed", "versions"]
+
+log = structlog.get_logger(task="recording")
+
+OPEN_LIMIT_S = 11.0  # the lane gives such a call up a little sooner, if Python can still run
+START_LIMIT_S = 9.0
+STOP_LIMIT_S = 3.0
+CLOSE_LIMIT_S = 8.5
+PATIENCE_S = 5.0  # for the other camera to be opened or closed
+BUFFERS = 6
+ENCODED_BY_ONE = 1920 * 1080 * 30  # pixels per second that one thread of a Pi 5 encodes with room to spare
+SYNC_PATIENCE_US = 10 * SECOND  # for both sensors to be in step; about 100 frames are usual
+LOOK_FRAMES = 15  # the metadata of one frame in so many is read
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a camera is asked for."""
+
+    size: tuple[int, int]  # width and height in pixels, even
+    rate: Fraction  # frames per second
+    bitrate: int  # bit/s
+    keyframe_s: float
+    turned: bool = False  # head down: the camera turns its picture by 180 degrees
+    sensor_mode: tuple[int, int] | None = None  # size in pixels of what the sensor is to read out
+    lens: float | None = None  # dioptres: focus is held there; 0 is far away
+    sync: bool = True  # keep the sensors in step where the platform can
+
+
+def lens_controls(lens: float | None) -> dict[str, Any]:
+    """Controls that hold the focus: a lens that hunts spoils more than one that is a little off."""
+    return {} if lens is None else {"AfMode": 0, "LensPosition": lens}  # libcamera's AfModeManual is 0
+
+
+def versions() -> dict[str, str]:
+    """Versions of what pictures come through: picamera2, libcamera, PyAV."""
+    found = {"libcamera": str(getattr(libcamera, "__version__", None)
+                              or getattr(libcamera.CameraManager, "version", "unknown"))}
+    for name in ("picamera2", "av"):
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+class Pair:
+    """What the cameras of one process share: who is who, one opening at a time, an even exposure, sensors in step."""
+
+    def __init__(self, wanted: Mapping[str, Wanted], evened: Evened, memory: Remembered) -> None:
+        self.wanted = dict(wanted)
+        self.evened = evened
+        self.memory = memory
+        self._lock = threading.Lock()  # Picamera2's list of cameras does not bear two that come and go at once
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """One camera at a time is opened or closed.
+
+        Raises:
+            CameraLost: the other one takes too long.
+        """
+        if not self._lock.acquire(timeout=PATIENCE_S):
+            raise CameraLost("the other camera is being opened or closed, and does not get done with it")
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def place(self, side: str) -> tuple[int, Found]:
+        """The place of a side's camera in Picamera2's list, and what is known of it.
+
+        Raises:
+            CameraLost: there is none for it; says what was found and what to write.
+        """
+        found = listed()
+        bound = bind(found, self.wanted, self.memory.ids())
+        if len(bound) == len(self.wanted):
+            self.memory.keep({name: found[at].id for name, at in bound.items()})
+        place = bound.get(side)
+        if place is None:
+            if not picamera2.Picamera2._cm.cameras:  # nothing is open: libcamera may look for cameras anew  # noqa: SLF001
+                picamera2.Picamera2._cm.reset()  # noqa: SLF001
+            raise CameraLost(missing(found, self.wanted, side))
+        return place, found[place]
+
+    def sync_mode(self, side: str) -> int:
+        """The SyncMode of libcamera: the first side gives the time (1), the other follows (2); 0 with one camera."""
+        if len(self.wanted) < 2:
+            return 0
+        return 1 if side == next(iter(self.wanted)) else 2
+
+
+def listed() -> list[Found]:
+    """The cameras there are, in the order that `Picamera2(n)` counts in.
+
+    Raises:
+        CameraLost: libcamera fails.
+    """
+    try:
+        with at_most(OPEN_LIMIT_S):
+            info = picamera2.Picamera2.global_camera_info()
+    except Exception as error:
+        raise CameraLost(f"libcamera cannot list the cameras: {causes(error)}") from error
+    return [Found(str(one["Id"]), str(one.get("Model", "unknown")), int(one["Num"])) for one in info]
+
+
+class PicameraCamera:
+    """One camera of the pair."""
+
+    def __init__(self, name: str, asked: Asked, pair: Pair, clock: Clock) -> None:
+        """Nothing is opened. `name` is left or right, and one of `pair.wanted`."""
+        self.name, self.size, self.rate = name, asked.size, asked.rate
+        self._asked, self._pair, self._clock = asked, pair, clock
+        self._camera: Any = None
+        self._found: Found | None = None
+        self._encoder: Any = None
+        self._tap: Any = None  # of the last start
+        self._sync = ""
+        self._told: dict[str, Any] = {}  # of the newest frame that was looked at
+        self._looked = 0
+        self._started_us = 0
+        self._trouble = ""  # of the last start
+        self._note = ""  # of the last open
+
+    # ---- Camera
+
+    def open(self) -> None:
+        """See `Camera.open`."""
+        if self._camera is not None:
+            return
+        with self._pair.alone(), at_most(OPEN_LIMIT_S):
+            place, found = self._pair.place(self.name)
+            self._found = found
+            try:
+                camera = made(place)
+                try:
+                    self._configure(camera)
+                except BaseException:
+                    closed(camera)
+                    raise
+            except Exception as error:
+                raise CameraLost(self._why("cannot be opened", error)) from error
+            self._camera = camera
+        log.info("camera opened", camera=self.name, id=found.id, model=found.model, note=self._note)
+
+    def start(self, sink: Sink) -> None:
+        """See `Camera.start`."""
+        if self._camera is None:
+            raise CameraLost(f"camera {self.name} is not open")
+        if self._streaming:
+            raise CameraLost(f"camera {self.name} is streaming already")
+        asked, camera = self._asked, self._camera
+        self._trouble, self._told, self._looked = "", {}, 0
+        encoder = H264Encoder(bitrate=asked.bitrate, iperiod=max(1, round(asked.keyframe_s * asked.rate)),
+                              repeat=True, framerate=asked.rate)
+        encoder.threads = math.ceil(asked.size[0] * asked.size[1] * asked.rate / ENCODED_BY_ONE)
+        self._started_us = self._clock.mono_us()
+        tap = tap_of(sink, self._started_us - SECOND, self._failed)
+        try:
+            with at_most(START_LIMIT_S):
+                self._encoder, self._tap = encoder, tap
+                camera.start_encoder(encoder, tap)
+                encoder.firsttimestamp = tap.zero_us  # sensor times come out relative to it
+                camera.post_callback = self._look
+                camera.start(show_preview=None)  # the loop is there since it was opened
+        except Exception as error:
+            raise CameraLost(self._why("does not start", error)) from error
+
+    def stop(self) -> None:
+        """See `Camera.stop`. What the encoder still holds is handed over first."""
+        if not self._streaming:
+            return
+        camera, tap, encoder, self._encoder = self._camera, self._tap, self._encoder, None
+        try:
+            with at_most(STOP_LIMIT_S):
+                camera.cancel_all_and_flush()  # a job that timed out would make `stop` wait for ever
+                camera.stop()
+                camera.post_callback = None
+                if encoder in camera.encoders:
+                    camera.stop_encoder(encoder)
+        except Exception as error:
+            raise CameraLost(self._why("does not stop well", error)) from error
+        finally:
+            tap.ended = True
+            self._pair.evened.forget(self.name)
+
+    def close(self) -> None:
+        """See `Camera.close`."""
+        try:
+            self.stop()
+        finally:
+            if self._camera is not None:
+                with self._pair.alone(), at_most(CLOSE_LIMIT_S):
+                    camera, self._camera = self._camera, None
+                    try:
+                        closed(camera)
+                    except Exception as error:
+                        raise CameraLost(self._why("does not close", error)) from error
+
+    def health(self) -> CameraHealth:
+        """See `Camera.health`."""
+        state = "closed" if self._camera is None else "streaming" if self._streaming else "open"
+        notes = filter(None, (self._note, self._sync, self._trouble))
+        return CameraHealth(self._found.words if self._found else "picamera2", state,
+                            frames=self._tap.frames if self._tap else 0, note="; ".join(notes),
+                            temperature_c=self._told.get("SensorTemperature"))
+
+    # ---- inside
+
+    @property
+    def _streaming(self) -> bool:
+        """Whether it was started and not stopped."""
+        return self._tap is not None and not self._tap.ended
+
+    def _configure(self, camera: Any) -> None:
+        """Ask for YUV420 without a raw stream: the default needs four times the memory, which the Pi runs short of."""
+        asked, notes = self._asked, []
+        period_us = round(SECOND / asked.rate)  # asked for as a rate it would be cut off, not rounded
+        wishes: dict[str, Any] = {"FrameDurationLimits": (period_us, period_us)} | lens_controls(asked.lens)
+        if asked.sync and (mode := self._pair.sync_mode(self.name)):
+            wishes["SyncMode"] = mode
+        known = camera.camera_controls
+        refused = [name for name in wishes if name not in known]
+        if odd := sorted(set(refused) - {"SyncMode"}):
+            notes.append(f"this camera knows no {', '.join(odd)}")
+        self._sync = "" if asked.sync and "SyncMode" in wishes and not refused else "sensors run freely"
+        configuration = camera.create_video_configuration(
+            main={"size": asked.size, "format": "YUV420"}, raw=None, buffer_count=BUFFERS,
+            transform=libcamera.Transform(hflip=int(asked.turned), vflip=int(asked.turned)),
+            sensor={"output_size": asked.sensor_mode} if asked.sensor_mode else {},
+            controls={name: value for name, value in wishes.items() if name not in refused})
+        camera.configure(configuration)
+        got = camera.camera_configuration()
+        if tuple(got["main"]["size"]) != asked.size:
+            raise CameraLost(f"asked for {asked.size[0]}x{asked.size[1]}, it gives "
+                             f"{got['main']['size'][0]}x{got['main']['size'][1]}")
+        sensor = (got.get("sensor") or {}).get("output_size")
+        if asked.sensor_mode and sensor and tuple(sensor) != asked.sensor_mode:
+            notes.append(f"sensor mode {sensor[0]}x{sensor[1]} in the stead of "
+                         f"{asked.sensor_mode[0]}x{asked.sensor_mode[1]}")
+        camera.start_preview(FrameLoop(f"camera-{self.name}-frames", self._failed))
+        self._note = "; ".join(notes)
+
+    def _look(self, request: Any) -> None:
+        """On the frames' thread, for every frame before it is encoded: read what few frames tell."""
+        self._looked += 1
+        if self._looked % LOOK_FRAMES:
+            return
+        try:
+            self._told = request.get_metadata()
+            self._follow_sync()
+            wish = self._pair.evened.look(self.name, Look.of(self._told), self._clock.mono_us() - self._started_us)
+            if wish is not None:
+                self._camera.set_controls(wish)
+        except Exception as error:  # noqa: BLE001 - nothing that is only looked at may cost a frame
+            self._failed(error)
+
+    def _follow_sync(self) -> None:
+        if self._told.get("SyncReady") and not self._sync.startswith("sensors in step"):
+            after_s = (self._clock.mono_us() - self._started_us) / SECOND
+            self._sync = f"sensors in step after {after_s:.1f} s"
+            log.info("sensors in step", camera=self.name, after_s=round(after_s, 1))
+        elif not self._sync and self._clock.mono_us() - self._started_us > SYNC_PATIENCE_US:
+            self._sync = "sensors not in step"
+            log.warning("sensors not in step, going on without", camera=self.name)
+
+    def _failed(self, error: Exception) -> None:
+        """An error on the frames' thread; said once a start."""
+        if not self._trouble:
+            log.error("camera's frames failed", camera=self.name, exc_info=error)
+        self._trouble = f"{type(error).__name__}: {error}"
+        error.__traceback__ = None  # its frames hold the picture's buffer, which then could not be given back
+
+    def _why(self, what: str, error: Exception) -> str:
+        """Why something failed, for people; with who holds the camera, if somebody does."""
+        if isinstance(error, CameraLost):
+            return str(error)
+        text = f"camera {self.name} ({self._found.words if self._found else 'unknown'}) {what}: {causes(error)}"
+        if "busy" in text.lower():
+            text += f". {words_for(holders())}"
+        return text
+
+
+def causes(error: BaseException) -> str:
+    """What happened, from the innermost cause outwards: Picamera2 wraps the word that matters."""
+    said: list[str] = []
+    at: BaseException | None = error
+    while at is not None:
+        said.append(str(at) or type(at).__name__)
+        at = at.__cause__ or at.__context__
+    return " (".join(dict.fromkeys(reversed(said))) + ")" * (len(dict.fromkeys(said)) - 1)
+
+
+def made(place: int) -> Any:
+    """Open Picamera2's camera of this place; one that fails leaves nothing behind, neither descriptor nor thread."""
+    camera = picamera2.Picamera2.__new__(picamera2.Picamera2)
+    try:
+        camera.__init__(place)
+    except BaseException:
+        _tidy(camera)
+        raise
+    atexit.unregister(camera.close)  # it would wait for a camera that hangs when the process wants to leave
+    _revive()
+    return camera
+
+
+def closed(camera: Any) -> None:
+    """Close a camera, and give its buffers back now rather than when Python finds the time."""
+    try:
+        camera.close()
+    finally:
+        camera.allocator = None
+
+
+def _revive() -> None:
+    """The thread that fetches all cameras' requests ends at its first error; then start it again."""
+    shared = picamera2.Picamera2._cm  # noqa: SLF001 - there is no other way to it
+    if shared.running and not shared.thread.is_alive():
+        shared.setup()
+
+
+def _tidy(camera: Any) -> None:
+    """Undo a half-made Picamera2, whose own `close` does not work yet."""
+    shared = picamera2.Picamera2._cm  # noqa: SLF001
+    number = getattr(camera, "camera_idx", None)
+    if shared.cameras.get(number) is camera:  # up to 0.3.31 it is listed first
+        shared.cleanup(number)
+    if getattr(camera, "is_open", False):
+        with suppress(Exception):
+            camera.camera.release()
+    camera.is_open, camera._preview = False, None  # noqa: SLF001 - its `__del__` closes what is open
+    if hasattr(camera, "notifymeread"):
+        camera.notifymeread.close()
+        with suppress(OSError):
+            os.close(camera.notifyme_w)
+
+
+def tap_of(sink: Sink, zero_us: int, failed: Callable[[Exception], None]) -> Any:
+    """An output for Picamera2's encoder that hands every frame to `sink` and never raises.
+
+    Args:
+        sink: gets the frames.
+        zero_us: what the encoder counts time from, monotonic µs.
+        failed: told of an error of the sink.
+    """
+
+    class Tap(Output):  # type: ignore[misc]  # it is Picamera2's class, which brings no types
+        def __init__(self) -> None:
+            super().__init__()
+            self.zero_us = zero_us
+            self.frames = 0
+            self.ended = False
+            self._shift_us: int | None = None
+            self._begun = False
+
+        def outputframe(self, frame: Any, keyframe: bool = True, timestamp: int | None = None,
+                        packet: Any = None, audio: bool = False) -> None:  # noqa: ARG002 - Picamera2's signature
+            if self.ended or timestamp is None or audio:
+                return
+            self._begun = self._begun or bool(keyframe)
+            if not self._begun:
+                return
+            us = int(timestamp) + self.zero_us
+            if self._shift_us is None:
+                self._shift_us = asleep_us() if us > time.monotonic_ns() // 1000 + SECOND else 0
+            try:
+                sink(Frame(bytes(frame), bool(keyframe), (us - self._shift_us) * 1000))
+            except Exception as error:  # noqa: BLE001 - one that raises would cost the encoder its frame
+                failed(error)
+            self.frames += 1
+
+    return Tap()
+
+
+def asleep_us() -> int:
+    """How far the boot clock, which libcamera may stamp frames with, is ahead of the monotonic one, in µs."""
+    return (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.monotonic_ns()) // 1000

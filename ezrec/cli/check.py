@@ -1,0 +1,130 @@
+"""`ezrec check`: whether what the recorder needs is there and works."""
+
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ezrec import logs
+from ezrec.cli import words
+from ezrec.cli.settings import Place, show_json
+from ezrec.domain.clock import SystemClock
+from ezrec.domain.errors import AlreadyRunning, EzrecError
+
+TRY_S = 4.0  # for two key frames; a camera starts within one second
+LIMIT_S = 30.0  # for both cameras together, whatever they do
+
+
+def check(
+    context: typer.Context,
+    cameras: Annotated[bool, typer.Option("--cameras", help="Start both cameras, judge and save a picture of each.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
+    reference: Annotated[bool, typer.Option(
+        "--reference", help="Keep the pictures as what the cameras should see; later pictures are compared.")] = False,
+) -> None:
+    """Check the cameras: what is there, who holds them, whether frames flow and what they show.
+
+    Exit status 0 only if every camera is fine. Stop the recorder first: one process has the cameras.
+
+    Example: `ezrec check --cameras --reference` after the cameras were mounted and focused.
+    """
+    if not cameras:
+        raise typer.BadParameter("say what to check: --cameras")
+    from ezrec.adapters import files, system  # noqa: PLC0415 - what commands without cameras do not need
+
+    place: Place = context.obj
+    settings = place.load()
+    data = settings.paths.data.absolute()
+    logs.register_secrets(settings)
+    logs.set_up("error", data / "logs", stream=sys.stderr)
+    files.make_folders(data)
+    try:
+        with system.DataLock(data):
+            found = look(settings, data, keep=reference)
+    except AlreadyRunning as error:
+        raise EzrecError(f"the cameras cannot be tried while they are used: {error}") from error
+    finally:
+        logs.shut_down()
+    if as_json:
+        show_json(found)
+    else:
+        tell(found)
+    if not all(one["ok"] for one in found["cameras"].values()):
+        raise typer.Exit(1)
+
+
+def look(settings: Any, data: Path, *, keep: bool) -> dict[str, Any]:
+    """Everything about the cameras, as JSON-able values.
+
+    Raises:
+        SettingsError: cameras of this kind cannot be made here.
+    """
+    from ezrec.adapters.cameras.holders import holders  # noqa: PLC0415
+    from ezrec.choices import make_cameras  # noqa: PLC0415
+
+    made = make_cameras(settings, SystemClock())
+    results: dict[str, dict[str, Any]] = {}
+    threads = [threading.Thread(target=lambda one=camera: results.update({one.name: _try(one, data, keep=keep)}),
+                                name=f"check-{camera.name}", daemon=True) for camera in made]
+    held = [{"pid": one.pid, "command": one.command, "unit": one.unit, "devices": one.devices, "remedy": one.remedy}
+            for one in holders()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LIMIT_S / len(threads))
+    hung = {"ok": False, "problems": [f"a call on the camera hangs for {LIMIT_S / len(threads):.0f} s"]}
+    return {"source": settings.cameras.source, "holders": held, **_platform(settings),
+            "cameras": {camera.name: results.get(camera.name, hung) for camera in made}}
+
+
+def _platform(settings: Any) -> dict[str, Any]:
+    if settings.cameras.source != "picamera2":
+        return {}
+    from ezrec.adapters.cameras import pi  # noqa: PLC0415
+
+    return {"software": pi.software(), "found": pi.found()}
+
+
+def _try(camera: Any, data: Path, *, keep: bool) -> dict[str, Any]:
+    from ezrec.adapters.cameras import CameraLost  # noqa: PLC0415
+    from ezrec.adapters.cameras.trial import keep_reference, try_out  # noqa: PLC0415
+
+    picture, reference = data / "check" / f"{camera.name}.jpg", data / "reference" / f"{camera.name}.jpg"
+    try:
+        verdict = try_out(camera, TRY_S, None if keep else reference)
+        told = camera.health()
+        if verdict.picture:
+            keep_reference(picture, verdict)
+        if keep and verdict.good:
+            keep_reference(reference, verdict)
+    except (CameraLost, OSError) as error:
+        return {"ok": False, "problems": [str(error)]}
+    return {"ok": verdict.good, "problems": list(verdict.problems), "model": told.model, "note": told.note,
+            "frames": verdict.frames, "missing": verdict.missing, "rate": verdict.rate,
+            "brightness": verdict.brightness, "sharpness": verdict.sharpness, "likeness": verdict.likeness,
+            "temperature_c": told.temperature_c, "picture": str(picture) if verdict.picture else None}
+
+
+def tell(found: dict[str, Any]) -> None:
+    """Say it to people."""
+    rows: list[tuple[str, str] | str] = []
+    if "software" in found:
+        rows.append(("software", ", ".join(f"{name} {version}" for name, version in found["software"].items())))
+        rows += [("found   ", f"{at}: {one}") for at, one in enumerate(found["found"])]
+    rows += [("held by ", f"process {one['pid']} ({one['command']}): {one['remedy']}") for one in found["holders"]]
+    for name, one in found["cameras"].items():
+        rows.append((f"{name:8}", _sentence(one)))
+        if one.get("picture"):
+            rows.append((" " * 8, f"its picture: {one['picture']}"))
+    words.sentences(words.console(), rows)
+
+
+def _sentence(one: dict[str, Any]) -> str:
+    said = "ok" if one["ok"] else f"NOT OK: {'; '.join(one['problems'])}"
+    if one.get("frames"):
+        said += f"; {words.many(one['frames'], 'frame')}, {one['rate']:g} a second, from {one['model']}"
+    if one.get("temperature_c") is not None:
+        said += f", {one['temperature_c']:.0f} °C"
+    return f"{said} ({one['note']})" if one.get("note") else said

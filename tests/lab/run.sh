@@ -11,7 +11,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 project=$(cd "$here/../.." && pwd)
 home=${LAB_HOME:-${XDG_CACHE_HOME:-$HOME/.cache}/ezrec-lab}
 tree=$home/tree
-mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | head -n 1)
+mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 2>/dev/null | grep -v -- -security | head -n 1 || true)  # as this machine has it
 packages=python3,python3-venv,python3-pip,python3-libcamera,libcamera-ipa,libcamera-tools,python3-numpy,python3-pil
 packages+=,python3-piexif,python3-prctl,python3-av,python3-tqdm,python3-jsonschema,gcc,libc6-dev,python3-dev,ca-certificates
 picamera2=0.3.38
@@ -32,6 +32,7 @@ enter() {  # runs a command inside the tree, with the project at /project
 
 stamp=$tree/.lab-$(sed -n '/^packages/p;/^picamera2/p' "$0" | cat - "$project/requirements/lock.txt" | sha256sum | cut -c1-12)
 if [ ! -e "$stamp" ]; then
+    [ -n "$mirror" ] || give_up "no Debian mirror is known here: run apt-get update first"
     command -v mmdebstrap >/dev/null || give_up "mmdebstrap is missing: apt-get install mmdebstrap"
     echo "lab: building $tree"
     mkdir -p "$home"

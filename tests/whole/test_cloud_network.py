@@ -107,7 +107,7 @@ def break_all(site: CloudSite, name: str, booking: str) -> None:
     if name in NETWORKS:
         site.s3_net.slow(300_000)
     else:
-        fault = REQUESTS[name][1](site.s3_net)
+        fault = REQUESTS[name][1](site.s3_net, target=booking)  # the other film's requests do not count
     site.wait_said("uploading part", booking=booking)
     site.wait_heartbeat(recording=True)
     before, broken = len(site.lines), time.monotonic()

@@ -18,6 +18,7 @@ from ezrec.adapters.cameras import Frame
 from ezrec.adapters.cameras.court import CourtView, Planes, counter_at, due_us, read_counter
 from ezrec.adapters.cameras.encoder import H264Encoder, new_picture, planes_of
 from ezrec.adapters.segments import Sealed, SegmentFailed, SegmentWriter, Tally, TsFile
+from ezrec.config.sections import Recorder as RecorderSettings
 
 LIMIT_S = 10.0
 RATE = Fraction(30)
@@ -270,6 +271,27 @@ def test_a_full_queue_loses_whole_rests_of_groups_and_counts_them(tmp_path: Path
     told = [counter for one in rig.sealed for counter, _ in shown(one.path)]
     assert told == [FIRST + n for n in range(60) if not 45 <= n < 50]
     assert rig.writer.counters.overflowed == 5
+
+
+def test_a_disk_that_stalls_for_two_seconds_costs_no_frame_with_the_queue_of_the_settings(
+        tmp_path: Path, footage: list[Frame], monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig(tmp_path, queue_bytes=RecorderSettings().queue_mb << 20)
+    rig.put(footage[:31]).written()
+    write, go_on, stuck = os.write, threading.Event(), threading.Event()
+
+    def stalled(handle: int, data: bytes) -> int:
+        stuck.set()
+        assert go_on.wait(LIMIT_S)
+        return write(handle, data)
+
+    monkeypatch.setattr(os, "write", stalled)
+    rig.put(footage[31:91])  # two seconds of the sensor's time
+    assert stuck.wait(LIMIT_S)
+    go_on.set()
+    rig.put(footage[91:])
+    assert rig.writer.close(LIMIT_S)
+    assert [counter for one in rig.sealed for counter, _ in shown(one.path)] == list(range(FIRST, FIRST + 120))
+    assert (rig.writer.counters.overflowed, rig.writer.counters.dropped) == (0, 0)
 
 
 def test_flush_and_close_say_when_their_time_is_over(tmp_path: Path, footage: list[Frame]) -> None:

@@ -87,7 +87,7 @@ def test_a_camera_that_starts_three_seconds_late_gets_the_wide_canvas_and_a_fill
 
 
 def test_a_camera_that_stalls_for_five_seconds_comes_back_into_the_film(make: MakeSite) -> None:
-    site = make(recorder={"segment_s": 1.0})  # the defaults: tried again after 2 s, given up after 10 s
+    site = make(recorder={"segment_s": 1.0})  # the defaults: tried again after 1.5 s, given up after 10 s
     starts, _ = start(site, 10)
     wait_wall(starts + 1.5)
     site.faults(left={"stalled": True})

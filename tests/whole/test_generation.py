@@ -247,7 +247,7 @@ def test_a_chunk_of_which_one_camera_is_unreadable_shows_the_other_one_alone(mak
     certificate = finish(site)
     assert {one["rung"] for one in certificate["fallbacks"]} == {"right_only"}
     assert certificate["cameras"]["left"]["filled_ticks"] >= 10
-    assert certificate["cameras"]["right"]["filled_ticks"] <= 2  # after the restart it may begin later than the left one
+    assert certificate["cameras"]["right"]["filled_ticks"] <= 2  # after the restart it may begin later than the left
     end(site)
 
 

@@ -121,6 +121,7 @@ class Supervisor:
         publish = Publish(store, settings.site, zone, outbox.poke)
         cleanup = Cleanup(store, clock, data, settings, lambda: recording.run_id if recording.active else None,
                           films.forget)
+        preflight = Preflight(store, clock, data, settings, recording, files.free_bytes)
         sources: list[BookingSource] = [cloud.bookings] if cloud.bookings else []
         if settings.bookings.file:
             sources.append(BookingsFile(settings.bookings.file))
@@ -149,9 +150,9 @@ class Supervisor:
             Task("pipeline", pipeline.run),
             *(Task(step.name, partial(pipeline.work, step)) for step in pipeline.steps),
             Task("retention", cleanup.run),
-            *([Task("heartbeat", self._heartbeat(store, recording, cloud.status, pipeline, outbox).run)]
+            *([Task("heartbeat", self._heartbeat(store, recording, preflight, cloud.status, pipeline, outbox).run)]
               if cloud.status else []),
-            Task("preflight", Preflight(store, clock, data, settings, recording, files.free_bytes).run),
+            Task("preflight", preflight.run),
             Task("watchdog", partial(self._feed_watchdog, recording)),
         )]
         log.info("ready", data=str(data), cameras=[camera.name for camera in cameras], run=recording.run_id,
@@ -206,14 +207,14 @@ class Supervisor:
         now = self._clock.mono_us()
         return [name for name, ended in self._ended_us.items() if now - ended < LONGEST_RESTART_S * SECOND]
 
-    def _heartbeat(self, store: Store, recording: Recording, status: StatusTable, pipeline: Pipeline,
-                   outbox: Outbox) -> Heartbeat:
+    def _heartbeat(self, store: Store, recording: Recording, preflight: Preflight, status: StatusTable,
+                   pipeline: Pipeline, outbox: Outbox) -> Heartbeat:
         def healed() -> None:
             pipeline.wake()
             outbox.wake()
 
-        return Heartbeat(store, self._clock, recording, status, Meter(self._data, self._clock), self.settings.site,
-                         self.settings.supabase.heartbeat_s, self._degraded, healed)
+        return Heartbeat(store, self._clock, recording, preflight, status, Meter(self._data, self._clock),
+                         self.settings.site, self.settings.supabase.heartbeat_s, self._degraded, healed)
 
     # ---- start
 
@@ -251,7 +252,8 @@ class Supervisor:
                                      segment_us=round(recorder.segment_s * SECOND), queue_bytes=recorder.queue_mb << 20,
                                      clock=self._clock, sealed=on_sealed, failed=on_failed)
 
-            return Lane(camera, make_writer, self._clock, recorder, sealed)
+            return Lane(camera, make_writer, self._clock, recorder, sealed,
+                        keep_warm=self.settings.cameras.keep_warm)
 
         return make_lane
 

@@ -75,8 +75,16 @@ def look(settings: Any, data: Path, *, keep: bool) -> dict[str, Any]:
     for thread in threads:
         thread.join(LIMIT_S / len(threads))
     hung = {"ok": False, "problems": [f"a call on the camera hangs for {LIMIT_S / len(threads):.0f} s"]}
-    return {"source": settings.cameras.source, "holders": held, **_platform(settings),
+    return {"source": settings.cameras.source, "machine": _machine(data), "holders": held, **_platform(settings),
             "cameras": {camera.name: results.get(camera.name, hung) for camera in made}}
+
+
+def _machine(data: Path) -> dict[str, Any]:
+    """What the machine says of itself that cameras suffer from."""
+    from ezrec.adapters.metrics import Meter  # noqa: PLC0415
+
+    told = Meter(data, SystemClock()).measure()
+    return {"temperature_c": told.temperature_c, "throttled": told.throttled, "disk_free_mb": told.disk_free_mb}
 
 
 def _platform(settings: Any) -> dict[str, Any]:
@@ -109,7 +117,7 @@ def _try(camera: Any, data: Path, *, keep: bool) -> dict[str, Any]:
 
 def tell(found: dict[str, Any]) -> None:
     """Say it to people."""
-    rows: list[tuple[str, str] | str] = []
+    rows: list[tuple[str, str] | str] = [("machine ", _machine_words(found["machine"]))]
     if "software" in found:
         rows.append(("software", ", ".join(f"{name} {version}" for name, version in found["software"].items())))
         rows += [("found   ", f"{at}: {one}") for at, one in enumerate(found["found"])]
@@ -119,6 +127,15 @@ def tell(found: dict[str, Any]) -> None:
         if one.get("picture"):
             rows.append((" " * 8, f"its picture: {one['picture']}"))
     words.sentences(words.console(), rows)
+
+
+def _machine_words(machine: dict[str, Any]) -> str:
+    said = [f"{machine['temperature_c']:.0f} °C"] if machine["temperature_c"] is not None else []
+    if machine["disk_free_mb"] is not None:
+        said.append(f"{machine['disk_free_mb']} MiB free")
+    if machine["throttled"]:
+        said.append(f"THE PROCESSOR IS HELD BACK: {machine['throttled']}")
+    return "; ".join(said) or "says nothing of itself"
 
 
 def _sentence(one: dict[str, Any]) -> str:

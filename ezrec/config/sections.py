@@ -136,6 +136,8 @@ class Cameras(Section):
     bitrate: int = number(6_000_000, 100_000, 50_000_000, "bit/s", "what one camera's encoder aims at")
     keyframe_s: float = number(1.0, 0.1, 4, "s", "time between key frames, where segments may be cut")
     lead_s: float = number(3.0, 0, 60, "s", "how long before a window the cameras are started")
+    keep_warm: bool = text(
+        False, "between bookings the cameras stay on, their exposure settled; false: they are closed")
     preflight_s: float = number(600, 0, 7200, "s", "how long before a booking its cameras are looked at; 0: never")
     dual: bool = text(True, "two cameras; false: only the left one")
     left: Side = Side()

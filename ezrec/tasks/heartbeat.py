@@ -20,6 +20,7 @@ from ezrec.domain.clock import SECOND, Clock
 from ezrec.domain.errors import EzrecError, ParkError, RetryError
 from ezrec.store import Store
 from ezrec.store.rows import Backlog
+from ezrec.tasks.preflight import Found, Preflight
 from ezrec.tasks.recording import Recording
 
 log = logs.get("heartbeat")
@@ -32,12 +33,13 @@ REFUSED_S = 60.0  # how long a table that refuses the row for good is left alone
 class Heartbeat:
     """The heartbeat task. `healed` is called when a beat goes through after others that did not."""
 
-    def __init__(self, store: Store, clock: Clock, recording: Recording, status: StatusTable, meter: Meter,
-                 site: SiteSettings, interval_s: float, degraded: Callable[[], Collection[str]],
+    def __init__(self, store: Store, clock: Clock, recording: Recording, preflight: Preflight, status: StatusTable,
+                 meter: Meter, site: SiteSettings, interval_s: float, degraded: Callable[[], Collection[str]],
                  healed: Callable[[], None]) -> None:
         self._store = store
         self._clock = clock
         self._recording = recording
+        self._preflight = preflight
         self._status = status
         self._meter = meter
         self._site = site
@@ -103,6 +105,7 @@ class Heartbeat:
             "recording": bool(self._recording.delivering()),
             "current_booking_id": self._recording.current_booking(),
             "cameras": {name: asdict(health) for name, health in self._recording.health().items()},
+            "preflight": _found(self._preflight.newest) if self._preflight.newest else None,
             "queues": _queues(backlog) if backlog else None,
             "last_error": error.text if error else None,
             "last_error_at": _iso(error.at) if error else None,
@@ -129,6 +132,10 @@ class Heartbeat:
 def next_due(due_us: int, now_us: int, interval_us: int) -> int:
     """The first time of the fixed cadence after `due_us` that has not passed: what would be late is left out."""
     return due_us + interval_us * max(1, math.ceil((now_us - due_us) / interval_us))
+
+
+def _found(found: Found) -> dict[str, Any]:
+    return {"booking_id": found.booking_id, "at": _iso(_utc(found.at)), "problems": list(found.problems)}
 
 
 def _queues(backlog: Backlog) -> dict[str, Any]:

@@ -29,10 +29,10 @@ log = logs.get("recording")
 
 OPEN_LIMIT_S = 10.0  # limits of the blocking calls on a camera
 START_LIMIT_S = 8.0
-STOP_LIMIT_S = 2.7  # a camera that hangs here costs the other one's frames too
+STOP_LIMIT_S = 2.2  # a camera that hangs here costs the other one's frames too
 CLOSE_LIMIT_S = 8.0
 FLUSH_LIMIT_S = 10.0  # for the writer to seal what it holds
-LOOK_S = 0.1  # how often a streaming camera is looked at
+LOOK_S = 0.1  # how often a streaming camera, or a call under way, is looked at
 FIRST_RETRY_S = 0.5
 TRIAL_S = 5.0  # for two pictures of a camera that is tried out
 REVIVED_S = 1.0  # a camera that was silent and was only started again must give a frame within this time
@@ -42,8 +42,9 @@ REVIVE_AGAIN_S = 30.0  # one that falls silent again sooner is opened anew
 class Thread:
     """One daemon thread that does one camera's blocking calls in turn; it can hang without taking anybody along."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, clock: Clock) -> None:
         self._name = name
+        self._clock = clock
         self._hung = False  # a call never came back: none behind it ever will
         self.longest_s = 0.0  # that a call took
         self._calls: queue.SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]]] = queue.SimpleQueue()
@@ -60,12 +61,14 @@ class Thread:
             raise CameraStuck(f"{self._name}: a camera call hangs")
         future: asyncio.Future[Any] = self._loop.create_future()
         self._calls.put((what, future))
-        try:
-            async with asyncio.timeout(limit_s):  # wait_for of Python 3.11 can swallow a cancellation
-                return await future
-        except TimeoutError:
-            self._hung = True
-            raise CameraStuck(f"{self._name}: a camera call hung for {limit_s:.0f} s") from None
+        until_us = self._clock.mono_us() + round(limit_s * SECOND)
+        while not future.done():
+            left_s = (until_us - self._clock.mono_us()) / SECOND
+            if left_s <= 0:
+                self._hung = True
+                raise CameraStuck(f"{self._name}: a camera call hung for {limit_s:.1f} s")
+            await asyncio.wait([future], timeout=min(left_s, LOOK_S))
+        return future.result()
 
     def _work(self) -> None:
         while True:
@@ -95,7 +98,7 @@ class Thread:
 class LaneHealth:
     """How a lane is doing; frames are counted since the run began."""
 
-    state: str  # off, starting, streaming, or lost (silent for longer than the stall limit, or never there)
+    state: str  # off, warm, starting, streaming, or lost (silent for longer than the stall limit, or never there)
     frames: int  # written to segments
     dropped: int  # missing in sealed segments, as the sensor times tell
     queue_bytes: int  # waiting to be written
@@ -110,7 +113,7 @@ class Lane:
 
     def __init__(self, camera: Camera, make_writer: Callable[[Callable[[Sealed], None],
                  Callable[[Exception], None]], SegmentWriter], clock: Clock, settings: RecorderSettings,
-                 sealed: Callable[[Sealed], None]) -> None:
+                 sealed: Callable[[Sealed], None], *, keep_warm: bool = False) -> None:
         self.camera = camera
         self.name = camera.name
         self.restarts = 0  # starts that a trouble made necessary
@@ -119,8 +122,10 @@ class Lane:
         self.late_frames = 0  # of these, frames for a time that had been given up
         self._clock = clock
         self._settings = settings
+        self._keep_warm = keep_warm  # the camera rests while it is not wanted; else it is closed
+        self._warm = False
         self._loop = asyncio.get_running_loop()
-        self._thread = Thread(f"camera-{camera.name}")
+        self._thread = Thread(f"camera-{camera.name}", clock)
         self._hand_over = sealed
         self._unrecorded: deque[int] = deque()  # starts of sealed segments whose rows are not written yet
         self._writer = make_writer(self._on_sealed, self._on_failed)
@@ -160,7 +165,7 @@ class Lane:
 
     def _state(self) -> str:
         if not self._active:
-            return "off"
+            return "warm" if self._warm else "off"
         if self.streaming:
             return "streaming"
         silent_us = self._clock.mono_us() - max(self._alive_us, self._newest_us)
@@ -207,6 +212,8 @@ class Lane:
         """Keep the camera delivering while it is wanted, for ever."""
         first_s = min(FIRST_RETRY_S, self._settings.retry_max_s)
         delay_s = first_s
+        if self._keep_warm and not self._wanted.is_set():
+            await self._warm_up()
         while True:
             await self._called.wait()
             if not self._wanted.is_set():
@@ -265,7 +272,8 @@ class Lane:
             got = Verdict([str(error)])
         finally:
             try:
-                await self._give_back()
+                if not (isinstance(got, Sample) and await self._rest()):
+                    await self._give_back()
             finally:
                 if not trial.done():  # nobody waits any more, when leaving
                     trial.set_result(got)
@@ -307,7 +315,7 @@ class Lane:
                 log.warning("camera silent, starting it again", camera=self.name, error=str(silence))
                 await self._quiet()
         finally:
-            await self._halt()
+            await self._halt(rest=self._unwanted.is_set())
 
     async def _watch(self, first_s: float) -> CameraLost | None:
         """Look at a camera that was just started until it is no longer wanted; its silence, if that comes first.
@@ -323,8 +331,26 @@ class Lane:
             await self._pause(LOOK_S)
         return None
 
+    async def _warm_up(self) -> None:
+        """Open the camera and let it rest until it is wanted; one that cannot is opened when it is."""
+        with self._said("open"):
+            await self._thread.call(self.camera.open, OPEN_LIMIT_S)
+            if await self._rest():
+                return
+        await self._give_back()
+
+    async def _rest(self) -> bool:
+        """Let the camera rest, if it is to be kept warm; whether it does."""
+        self._warm = False
+        if self._keep_warm:
+            with self._said("rest"):
+                await self._thread.call(self.camera.rest, START_LIMIT_S)
+                self._warm = True
+        return self._warm
+
     async def _give_back(self) -> None:
         """Stop and close the camera; what does not work is said."""
+        self._warm = False
         with self._said("stop"):
             await self._thread.call(self.camera.stop, STOP_LIMIT_S)
         with self._said("close"):
@@ -332,15 +358,19 @@ class Lane:
 
     async def _quiet(self) -> None:
         """Stop the camera and seal what it gave; one that does not stop well is closed next, so that is only said."""
+        self._warm = False
         with self._said("stop"):
             await self._thread.call(self.camera.stop, STOP_LIMIT_S)
         await asyncio.to_thread(self._writer.flush, FLUSH_LIMIT_S)
 
-    async def _halt(self) -> None:
-        """Stop the camera, seal what it gave and give the device back."""
-        await self._quiet()
-        with self._said("close"):
-            await self._thread.call(self.camera.close, CLOSE_LIMIT_S)
+    async def _halt(self, *, rest: bool = False) -> None:
+        """Stop the camera, seal what it gave and give the device back, or let it `rest` if it is to be kept warm."""
+        if rest and await self._rest():
+            await asyncio.to_thread(self._writer.flush, FLUSH_LIMIT_S)
+        else:
+            await self._quiet()
+            with self._said("close"):
+                await self._thread.call(self.camera.close, CLOSE_LIMIT_S)
         so_far = self._writer.counters  # all counted since the run began
         log.info("camera stopped", camera=self.name, delivered=self.delivered, written=so_far.frames,
                  dropped=so_far.dropped, overflowed=so_far.overflowed, discarded=so_far.discarded,

@@ -1,11 +1,13 @@
 """Pre-flight: before each booking both cameras are looked at, early enough for somebody to act.
 
-What is wrong is logged, told in the film's story and stands in its certificate; nothing here keeps a match from being
-recorded. A camera that is off is switched on for some seconds; of one that is on its frames are looked at.
+What is wrong is logged, told in the heartbeat and in the film's story, and stands in its certificate; nothing here
+keeps a match from being recorded. A camera that is off is switched on for some seconds; of one that is on its frames
+are looked at.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ezrec import logs
@@ -24,8 +26,17 @@ LOOK_S = 2.0
 ROOM_S = 10.0  # that a pre-flight may take; later than this before the cameras are wanted none is begun
 
 
+@dataclass(frozen=True)
+class Found:
+    """What a pre-flight came to."""
+
+    booking_id: str
+    at: int  # UTC µs
+    problems: Sequence[str]
+
+
 class Preflight:
-    """The pre-flight task."""
+    """The pre-flight task. `newest` is what the last pre-flight came to, for the heartbeat."""
 
     def __init__(self, store: Store, clock: Clock, data: Path, settings: Settings, recording: Recording,
                  free_bytes: Callable[[Path], int]) -> None:
@@ -36,6 +47,7 @@ class Preflight:
         self._ahead_us = round(settings.cameras.preflight_s * SECOND)
         self._least_us = round((settings.cameras.lead_s + ROOM_S) * SECOND)
         self._done: set[str] = set()
+        self.newest: Found | None = None
 
     async def run(self) -> None:
         """Look at every booking's cameras in time, for ever."""
@@ -53,6 +65,9 @@ class Preflight:
             if not any(event.kind == "pre-flight begun" for event in await self._store.events(film.booking_id)):
                 await self._store.tell(film.booking_id, "pre-flight begun")  # one that hangs is not begun again
                 await self._fly(film)
+            for event in await self._store.events(film.booking_id):
+                if event.kind == "pre-flight":
+                    self.newest = Found(film.booking_id, event.at, event.detail["problems"])
 
     async def _fly(self, film: Film) -> None:
         lanes = self._recording.lanes

@@ -150,9 +150,33 @@ def test_health_tells_the_state_and_counts_the_frames(camera: Camera) -> None:
     assert camera.health().state == "closed"
 
 
-def test_a_camera_that_is_not_open_does_not_start(camera: Camera) -> None:
+def test_a_camera_at_rest_hands_over_nothing_and_begins_again_with_a_key_frame(camera: Camera) -> None:
+    before = set(threading.enumerate())
+    camera.open()
+    camera.rest()
+    for _ in range(2):
+        caught = Caught()
+        since_ns = SystemClock().mono_us() * 1000 - 2_000_000_000 // camera.rate
+        camera.start(caught)
+        first = caught.wait(5)[0]
+        assert first.key
+        assert first.sensor_ns > since_ns
+        camera.rest()
+        camera.rest()
+        assert camera.health().state == "open"
+        number = len(caught.frames)
+        threading.Event().wait(0.2)
+        assert len(caught.frames) == number
+    camera.stop()
+    camera.close()
+    assert set(threading.enumerate()) <= before
+
+
+def test_a_camera_that_is_not_open_does_not_start_or_rest(camera: Camera) -> None:
     with pytest.raises(CameraLost):
         camera.start(Caught())
+    with pytest.raises(CameraLost):
+        camera.rest()
 
 
 def test_stop_and_close_are_harmless_at_any_time(camera: Camera) -> None:

@@ -19,7 +19,7 @@ def test_nothing_is_held_before_the_cameras_have_settled() -> None:
     both = evened()
     assert both.look("left", DARK, S) is None
     assert both.look("right", LIGHT, S) is None
-    assert both.held() == {}
+    assert not both.holds("left")
 
 
 def test_both_get_the_middle_of_what_they_came_to_and_get_it_once() -> None:
@@ -52,7 +52,9 @@ def test_when_both_were_stopped_they_settle_anew() -> None:
     both.look("left", DARK, 2 * S)
     both.look("right", LIGHT, 2 * S)
     both.look("left", DARK, 2 * S)
+    assert both.holds("left")
     both.forget("left")
+    assert not both.holds("left")
     both.forget("right")
     assert both.look("left", LIGHT, 0) is None
 

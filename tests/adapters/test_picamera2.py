@@ -210,6 +210,39 @@ def test_both_cameras_are_made_to_expose_alike_once_they_have_settled(bench: Ben
     wait_until(lambda: [camera._told.get("ExposureTime") for camera in cameras] == [15_000, 15_000])
 
 
+def test_at_rest_the_sensor_goes_on_and_exposes_as_it_likes_and_nothing_is_encoded(bench: Bench) -> None:
+    bench.faults(left={"exposure_us": 10_000}, right={"exposure_us": 20_000})
+    cameras = bench.pair(exposure="equal")
+    for camera in cameras:
+        camera.open()
+        camera.rest()
+    sensors = [camera._camera.camera._thread for camera in cameras]
+    for _ in range(2):
+        for camera in cameras:
+            camera.start(Caught())
+        wait_until(lambda: [camera._told.get("ExposureTime") for camera in cameras] == [15_000, 15_000])
+        for camera in cameras:
+            camera.rest()
+            assert not camera._camera.encoders
+        for camera, own in zip(cameras, (10_000, 20_000), strict=True):
+            wait_until(lambda camera=camera, own=own: camera._camera.capture_metadata(wait=2.0)["ExposureTime"] == own)
+    assert [camera._camera.camera._thread for camera in cameras] == sensors  # never stopped
+
+
+def test_a_sensor_that_stalled_at_rest_gives_frames_after_a_stop_and_a_start(bench: Bench) -> None:
+    camera, caught = bench.one(), Caught()
+    camera.open()
+    camera.rest()
+    bench.faults(left={"stalls_until_restarted": True})
+    bench.faults()
+    camera.start(caught)
+    threading.Event().wait(0.3)
+    assert not caught.frames
+    camera.stop()
+    camera.start(caught)
+    assert caught.wait(3)[0].key
+
+
 def test_the_sensors_run_in_step_and_frames_do_not_wait_for_it(bench: Bench) -> None:
     bench.faults(left={"slow_ready": 60}, right={"slow_ready": 60})
     cameras, caught = bench.pair(), [Caught(), Caught()]

@@ -43,10 +43,11 @@ class Booked:
     watch: Watch | None = None
     recorded: int = 0  # bytes of its segments
     written: int = 0  # bytes to the disk
-    left_out: int = 0  # frames that sensor times say are missing
+    left_out: dict[str, int] = field(default_factory=dict)  # camera → frames that sensor times say are missing
     lost: int = 0  # frames that a camera handed over and that are in no segment
     late_max_ms: int = 0  # the longest time from the sensor to the file
-    holds: list[dict[str, Any]] = field(default_factory=list)
+    holds: list[dict[str, Any]] = field(default_factory=list)  # callbacks that held the event loop
+    late_s: float = 0.0  # that the loop ever came too late, whatever held it
 
     @property
     def delay(self) -> float:
@@ -151,10 +152,12 @@ class Court:
             " GROUP BY camera", booking_id)
         for row in rows:
             booked.recorded += row["bytes"]
-            booked.left_out += round((row["last"] - row["first"]) * float(RATE) / 1e6) - row["frames"]
+            booked.left_out[row["camera"]] = round((row["last"] - row["first"]) * float(RATE) / 1e6) - row["frames"]
         if self._holds.exists():
             lines = [json.loads(line) for line in self._holds.read_text("utf-8").splitlines()]
-            booked.holds = [line for line in lines if starts <= line["at"] <= ends + (booked.delay_s or 0)]
+            lines = [line for line in lines if starts <= line["at"] <= ends + (booked.delay_s or 0)]
+            booked.holds = [line for line in lines if "held_s" in line]
+            booked.late_s = max((line["late_s"] for line in lines if "late_s" in line), default=0.0)
 
 
 def needed_cores(folder: Path, size: tuple[int, int], seconds: int) -> float:
@@ -242,11 +245,12 @@ def delays(until: str, after_s: tuple[float, float], how: str, numbers: dict[str
 
 
 def _frames(full: Booked) -> Row:
-    words = f"{full.lost}" + (f" (the simulated cameras left out {full.left_out})" if full.left_out else "")
+    left_out = sum(full.left_out.values())
+    words = f"{full.lost}" + (f" (the simulated cameras left out {left_out})" if left_out else "")
     return Row("frames lost by the recorder", "0", words, full.lost == 0,
                f"2 x {FULL[0]}x{FULL[1]} at {RATE} fps for {full.seconds} s on {cores()} cores while its film is made "
                f"at low priority; never later than {full.late_max_ms} ms from sensor to file",
-               {"lost": full.lost, "left_out_by_cameras": full.left_out, "late_max_ms": full.late_max_ms})
+               {"lost": full.lost, "left_out_by_cameras": left_out, "late_max_ms": full.late_max_ms})
 
 
 def _memory(full: Booked, plan: Plan) -> Row:

@@ -45,6 +45,9 @@ class ScriptedCamera:
         with self._lock:
             self._sink = None
 
+    def rest(self) -> None:
+        self.stop()
+
     def close(self) -> None:
         self.stop()
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,13 +18,14 @@ from ezrec.domain.stages import Stage
 from ezrec.tasks import heartbeat as heartbeat_module
 from ezrec.tasks.heartbeat import COLLECT_SHARE, PUT_SHARE, REFUSED_S, Heartbeat, next_due
 from ezrec.tasks.lane import LaneHealth
+from ezrec.tasks.preflight import Found
 from tests.fakes.desk import MONO_S, Desk, a_desk
 from tests.fakes.waiting import eventually
 
 INTERVAL_S = 30.0  # ten times the setting's default, so that a busy machine is never late in earnest
 COLUMNS = {"user_id", "camera_id", "updated_at", "cpu_percent", "memory_percent", "memory_mb", "disk_free_mb",
-           "disk_percent", "temperature_c", "throttled", "recording", "current_booking_id", "cameras", "queues",
-           "last_error", "last_error_at", "version", "uptime_s", "started_at", "degraded"}
+           "disk_percent", "temperature_c", "throttled", "recording", "current_booking_id", "cameras", "preflight",
+           "queues", "last_error", "last_error_at", "version", "uptime_s", "started_at", "degraded"}
 
 
 class Enough(Exception):
@@ -99,6 +101,7 @@ class Rig:
     def __init__(self, desk: Desk, monkeypatch: pytest.MonkeyPatch, interval_s: float = INTERVAL_S) -> None:
         self.desk, self.clock = desk, desk.clock
         self.recording, self.table, self.gauge = Recorder(), Table(), Gauge()
+        self.preflight = SimpleNamespace(newest=None)
         self.degraded: list[str] = []
         self.heals = 0
         self.beats: list[float] = []  # when they began, in seconds after the start
@@ -122,8 +125,8 @@ class Rig:
 
     def make(self, interval_s: float) -> Heartbeat:
         site = self.desk.settings(site={"user_id": "u1", "camera_id": "court-7"}).site
-        return Heartbeat(self.desk.store, self.clock, self.recording, self.table, self.gauge, site,  # type: ignore[arg-type]
-                         interval_s, lambda: self.degraded, self._healed)
+        return Heartbeat(self.desk.store, self.clock, self.recording, self.preflight,  # type: ignore[arg-type]
+                         self.table, self.gauge, site, interval_s, lambda: self.degraded, self._healed)
 
     def _healed(self) -> None:
         self.heals += 1
@@ -188,6 +191,13 @@ async def test_a_row_says_how_the_device_is_doing(rig: Rig) -> None:
     assert row["degraded"] == ["bookings", "upload"]
     assert row["updated_at"] == "2027-01-15T08:01:30.000+00:00"
     assert (row["started_at"], row["uptime_s"]) == ("2027-01-15T08:00:00.000+00:00", 90)
+
+
+async def test_a_row_says_what_the_last_pre_flight_found(rig: Rig) -> None:
+    assert (await rig.row())["preflight"] is None
+    rig.preflight.newest = Found("match", rig.clock.wall_us(), ["camera right: the picture is black"])
+    assert (await rig.row())["preflight"] == {"booking_id": "match", "at": "2027-01-15T08:00:00.000+00:00",
+                                              "problems": ["camera right: the picture is black"]}
 
 
 async def test_the_start_is_told_by_the_clock_as_it_was_set_since(rig: Rig) -> None:

@@ -45,6 +45,10 @@ class Camera:
         self._do("stop")
         self.sink = None
 
+    def rest(self) -> None:
+        self._do("rest")
+        self.sink = None
+
     def close(self) -> None:
         self._do("close")
 
@@ -86,7 +90,7 @@ class Writer:
 class Rig:
     """A lane on a made-up clock; its pauses let time pass at once and are written down."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, keep_warm: bool = False) -> None:
         self.clock, self.camera, self.writer = MadeUpClock(1000, 1_800_000_000), Camera(), Writer()
         self.handed: list[Sealed] = []
         self.pauses: list[float] = []
@@ -96,7 +100,7 @@ class Rig:
             self.on_sealed, self.on_failed = on_sealed, on_failed
             return self.writer
 
-        self.lane = Lane(self.camera, make_writer, self.clock, SETTINGS, self.handed.append)
+        self.lane = Lane(self.camera, make_writer, self.clock, SETTINGS, self.handed.append, keep_warm=keep_warm)
 
         async def pause(seconds: float) -> None:
             self.pauses.append(seconds)
@@ -383,32 +387,39 @@ async def test_a_lane_that_is_cancelled_ends_at_whatever_moment_that_is(rig: Rig
 
 
 async def test_a_call_that_hangs_makes_the_process_leave_and_no_other_call_waits_behind_it() -> None:
-    hung = threading.Event()
-    thread = Thread("camera-left")
+    hung, clock = threading.Event(), MadeUpClock(1000, 1_800_000_000)
+    thread = Thread("camera-left", clock)
     try:
-        with pytest.raises(LeaveError, match="camera-left: a camera call hung"):
-            await thread.call(lambda: hung.wait(60), 0.01)
+        call = asyncio.create_task(thread.call(lambda: hung.wait(60), 10))
+        await asyncio.sleep(0)
+        for _ in range(9):
+            clock.forward(S)
+            await asyncio.wait([call], timeout=0.2)
+            assert not call.done()
+        clock.forward(S)
+        with pytest.raises(LeaveError, match="camera-left: a camera call hung for 10"):
+            await asyncio.wait_for(call, 5)
         with pytest.raises(LeaveError, match="camera-left"):
             await asyncio.wait_for(thread.call(lambda: None, 60), 5)
     finally:
         hung.set()
 
 
-async def test_a_camera_whose_stop_hangs_ends_the_lane(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_camera_whose_stop_hangs_ends_the_lane_within_five_seconds_of_its_last_frame(rig: Rig) -> None:
     hung = threading.Event()
-    monkeypatch.setattr(lane_module, "STOP_LIMIT_S", 0.05)
     rig.camera.fails["stop"] = lambda: hung.wait(60) and None
-    rig.on_pause = lambda: rig.lane.want(False)
+    rig.on_pause = lambda: rig.sees(rig.now) if rig.now < 1005 * S else None
     rig.lane.want(True)
     try:
         with pytest.raises(LeaveError):
-            await rig.until(lambda: False)
+            await rig.until(lambda: rig.clock.forward(S // 100) if "stop" in rig.camera.did else None)
+        assert rig.now < 1005 * S + 5 * S
     finally:
         hung.set()
 
 
 async def test_a_call_hands_back_what_it_returned_or_raised() -> None:
-    thread = Thread("camera-left")
+    thread = Thread("camera-left", MadeUpClock(1000, 1_800_000_000))
 
     def lost() -> None:
         raise CameraLost("gone")
@@ -434,6 +445,66 @@ async def test_a_disk_that_stalls_does_not_make_its_camera_count_as_silent(rig: 
     await rig.until(lambda: rig.lane.idle)
     assert rig.now > 1000 * S + 3 * S
     assert rig.lane.restarts == 0
+
+
+# ---- keeping a camera warm
+
+
+@pytest.fixture
+async def warm(monkeypatch: pytest.MonkeyPatch) -> Rig:
+    """A lane that keeps its camera warm."""
+    return Rig(monkeypatch, keep_warm=True)
+
+
+async def test_a_camera_that_is_kept_warm_rests_whenever_it_is_not_wanted_and_is_closed_at_the_end(warm: Rig) -> None:
+    await warm.until(lambda: warm.camera.did == ["open", "rest"])
+    assert (warm.lane.health().state, warm.lane.idle, warm.lane.watermark_us()) == ("warm", True, warm.now)
+    warm.camera.did.clear()
+    warm.on_pause = lambda: (warm.sees(warm.now), warm.lane.want(len(warm.pauses) < 20))[0]
+    warm.lane.want(True)
+    await warm.until(lambda: warm.lane.idle)
+    assert warm.camera.did == ["open", "start", "rest"]
+    assert warm.writer.did == ["flush"]
+    assert warm.lane.health().state == "warm"
+    await warm.lane.stop()
+    assert warm.camera.did == ["open", "start", "rest", "stop", "close"]
+    assert warm.lane.health().state == "off"
+
+
+@pytest.mark.parametrize("what", ["open", "rest"])
+async def test_a_camera_that_cannot_be_kept_warm_is_closed_and_opened_when_it_is_wanted(warm: Rig, what: str) -> None:
+    def lost() -> None:
+        raise CameraLost("not there")
+
+    warm.camera.fails[what] = lost
+    await warm.until(lambda: "close" in warm.camera.did)
+    assert warm.lane.health().state == "off"
+    warm.camera.did.clear()
+    warm.camera.fails.clear()
+    warm.on_pause = lambda: warm.sees(warm.now)
+    warm.lane.want(True)
+    await warm.until(lambda: warm.lane.streaming)
+    assert warm.camera.did[:2] == ["open", "start"]
+
+
+async def test_a_warm_camera_that_fails_is_opened_anew(warm: Rig) -> None:
+    warm.lane.want(True)
+    await warm.until(lambda: warm.lane.restarts >= 1)  # no frame ever comes
+    assert warm.camera.did[:4] == ["open", "start", "stop", "close"]
+    assert warm.lane.health().state == "lost"
+
+
+async def test_a_warm_camera_is_looked_at_and_rests_again(warm: Rig) -> None:
+    looking = asyncio.create_task(looked_at(warm))
+    await eventually(lambda: _is(warm.camera.sink))
+    assert warm.camera.sink
+    for number in range(4):
+        warm.camera.sink(Frame(b"", True, (warm.now + number * S) * 1000))
+    verdict = await looking
+    assert verdict is not None
+    assert verdict.frames == 4
+    assert warm.camera.did == ["open", "rest", "open", "start", "rest"]
+    assert warm.writer.frames == []
 
 
 # ---- looking at a camera

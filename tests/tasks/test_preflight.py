@@ -70,6 +70,18 @@ async def test_a_pre_flight_that_ended_with_the_process_is_not_begun_again(tower
     await tower.desk.film(Stage.BOOKED, start_s=300, end_s=800)
     await tower.desk.store.tell("match", "pre-flight begun")
     assert await tower.look() == 0
+    assert tower.task.newest is None
+
+
+async def test_the_newest_is_known_again_after_a_restart(tower: Tower) -> None:
+    await tower.desk.film(Stage.BOOKED, start_s=300, end_s=800)
+    tower.right.verdict = Verdict(["the picture is black"])
+    await tower.look()
+    found = tower.task.newest
+    assert found is not None
+    assert (found.booking_id, found.problems) == ("match", ["camera right: the picture is black"])
+    again = Tower(tower.desk)
+    assert (await again.look(), again.task.newest) == (0, found)
 
 
 async def test_what_is_wrong_is_told_with_the_camera_it_is_wrong_with(tower: Tower) -> None:

@@ -30,14 +30,14 @@ class CameraHealth:
     """What a camera knows of itself, for the heartbeat and for people."""
 
     model: str
-    state: str  # closed, open, streaming, lost
+    state: str  # closed, open (at rest, too), streaming, lost
     frames: int = 0  # handed to the sink since the last start
     note: str = ""
     temperature_c: float | None = None  # of its sensor, where it tells
 
 
 class Camera(Protocol):
-    """One camera of the pair. `open → start → stop → close`, again and again."""
+    """One camera of the pair. `open → start → stop → close`, again and again; it may `rest` before a start or after."""
 
     name: str  # left or right
     rate: Fraction  # frames per second it is asked for
@@ -59,6 +59,14 @@ class Camera(Protocol):
 
     def stop(self) -> None:
         """Hand over no more frames: when this returns, `sink` is not called again. Harmless if not started."""
+
+    def rest(self) -> None:
+        """Hand over no more frames, as `stop` does, but stay warm: where there is a sensor it goes on, and keeps
+        its exposure settled for the next start.
+
+        Raises:
+            CameraLost: it is not open, or its sensor does not start.
+        """
 
     def close(self) -> None:
         """Give the device back. Harmless if not open."""

@@ -146,6 +146,12 @@ class PacedCamera(ABC):
         if self._state == "streaming":
             self._state = "open"
 
+    def rest(self) -> None:
+        """See `Camera.rest`: there is no sensor to keep warm."""
+        self.stop()
+        if self._state != "open":
+            raise CameraLost(f"camera {self.name} is {self._state}, not open")
+
     def close(self) -> None:
         """See `Camera.close`."""
         self.stop()

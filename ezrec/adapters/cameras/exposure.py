@@ -14,6 +14,10 @@ from ezrec.domain.clock import SECOND
 
 Mode = Literal["auto", "hold", "equal"]
 OTHER_US = 3 * SECOND  # how much longer one camera waits for the other
+AUTOMATIC = {"ExposureTime": 0, "AnalogueGain": 0.0, "AwbEnable": True}
+"""Controls that give a camera its own way again. Picamera2 turns the zeros into the modes that libcamera wants:
+https://github.com/raspberrypi/picamera2/pull/1255
+"""
 
 
 @dataclass(frozen=True)
@@ -73,10 +77,10 @@ class Evened:
             if not self._held and not self._seen:
                 self._one = None
 
-    def held(self) -> dict[str, Look]:
-        """What is held now, by side."""
+    def holds(self, side: str) -> bool:
+        """Whether a side's exposure is held."""
         with self._lock:
-            return dict(self._held)
+            return side in self._held
 
     def _hold(self, side: str, look: Look) -> dict[str, Any]:
         self._held[side] = look

@@ -29,9 +29,9 @@ from picamera2.outputs import Output
 
 from ezrec.adapters.cameras import CameraHealth, CameraLost, Frame, Sink
 from ezrec.adapters.cameras.deadline import at_most
-from ezrec.adapters.cameras.exposure import Evened, Look
+from ezrec.adapters.cameras.exposure import AUTOMATIC, Evened, Look
 from ezrec.adapters.cameras.frameloop import FrameLoop
-from ezrec.adapters.cameras.holders import holders, words_for
+from ezrec.adapters.cameras.holders import Holder, holders, words_for
 from ezrec.adapters.cameras.identity import Found, Remembered, Wanted, bind, missing
 from ezrec.domain.clock import SECOND, Clock
 
@@ -87,6 +87,7 @@ class Pair:
         self.evened = evened
         self.memory = memory
         self._lock = threading.Lock()  # Picamera2's list of cameras does not bear two that come and go at once
+        self._holders: list[Holder] = []  # as they were said last
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -101,6 +102,13 @@ class Pair:
             yield
         finally:
             self._lock.release()
+
+    def look_round(self) -> None:
+        """Say who else holds cameras, if that has changed: it need not be these, and these may still open."""
+        now = holders()
+        if now and now != self._holders:
+            log.warning("others hold cameras", who=words_for(now))
+        self._holders = now
 
     def place(self, side: str) -> tuple[int, Found]:
         """The place of a side's camera in Picamera2's list, and what is known of it.
@@ -165,6 +173,7 @@ class PicameraCamera:
         if self._camera is not None:
             return
         with self._pair.alone(), at_most(OPEN_LIMIT_S):
+            self._pair.look_round()
             place, found = self._pair.place(self.name)
             self._found = found
             try:
@@ -186,39 +195,50 @@ class PicameraCamera:
         if self._streaming:
             raise CameraLost(f"camera {self.name} is streaming already")
         asked, camera = self._asked, self._camera
-        self._trouble, self._told, self._looked = "", {}, 0
-        encoder = H264Encoder(bitrate=asked.bitrate, iperiod=max(1, round(asked.keyframe_s * asked.rate)),
-                              repeat=True, framerate=asked.rate)
-        encoder.threads = math.ceil(asked.size[0] * asked.size[1] * asked.rate / ENCODED_BY_ONE)
+        self._trouble, self._told = "", {}
         self._started_us = self._clock.mono_us()
-        tap = tap_of(sink, self._started_us - SECOND, self._failed)
+        zero_us = self._started_us - SECOND
+        encoder = Encoder(zero_us, bitrate=asked.bitrate, iperiod=max(1, round(asked.keyframe_s * asked.rate)),
+                          repeat=True, framerate=asked.rate)
+        encoder.threads = math.ceil(asked.size[0] * asked.size[1] * asked.rate / ENCODED_BY_ONE)
+        tap = tap_of(sink, zero_us, self._failed)
         try:
             with at_most(START_LIMIT_S):
                 self._encoder, self._tap = encoder, tap
                 camera.start_encoder(encoder, tap)
-                encoder.firsttimestamp = tap.zero_us  # sensor times come out relative to it
-                camera.post_callback = self._look
-                camera.start(show_preview=None)  # the loop is there since it was opened
+                self._start_sensor()
         except Exception as error:
             raise CameraLost(self._why("does not start", error)) from error
 
     def stop(self) -> None:
         """See `Camera.stop`. What the encoder still holds is handed over first."""
-        if not self._streaming:
+        if self._camera is None or not (self._streaming or self._camera.started):
             return
-        camera, tap, encoder, self._encoder = self._camera, self._tap, self._encoder, None
         try:
             with at_most(STOP_LIMIT_S):
-                camera.cancel_all_and_flush()  # a job that timed out would make `stop` wait for ever
-                camera.stop()
-                camera.post_callback = None
-                if encoder in camera.encoders:
-                    camera.stop_encoder(encoder)
+                self._camera.cancel_all_and_flush()  # a job that timed out would make `stop` wait for ever
+                self._camera.stop()
+                self._camera.post_callback = None
+                self._stop_encoder()
         except Exception as error:
             raise CameraLost(self._why("does not stop well", error)) from error
         finally:
-            tap.ended = True
-            self._pair.evened.forget(self.name)
+            self._ended()
+
+    def rest(self) -> None:
+        """See `Camera.rest`. Nothing is encoded, and the exposure is the camera's own."""
+        if self._camera is None:
+            raise CameraLost(f"camera {self.name} is not open")
+        try:
+            with at_most(START_LIMIT_S):
+                self._stop_encoder()
+                self._start_sensor()
+                if self._pair.evened.holds(self.name):
+                    self._camera.set_controls(AUTOMATIC)
+        except Exception as error:
+            raise CameraLost(self._why("does not stay warm", error)) from error
+        finally:
+            self._ended()
 
     def close(self) -> None:
         """See `Camera.close`."""
@@ -247,6 +267,24 @@ class PicameraCamera:
     def _streaming(self) -> bool:
         """Whether it was started and not stopped."""
         return self._tap is not None and not self._tap.ended
+
+    def _start_sensor(self) -> None:
+        """Start the camera, unless it rests."""
+        if not self._camera.started:
+            self._looked = 0
+            self._camera.post_callback = self._look
+            self._camera.start(show_preview=None)  # the loop is there since it was opened
+
+    def _stop_encoder(self) -> None:
+        encoder, self._encoder = self._encoder, None
+        if encoder in self._camera.encoders:
+            self._camera.stop_encoder(encoder)
+
+    def _ended(self) -> None:
+        """The sink gets nothing more."""
+        if self._tap is not None:
+            self._tap.ended = True
+        self._pair.evened.forget(self.name)
 
     def _configure(self, camera: Any) -> None:
         """Ask for YUV420 without a raw stream: the default needs four times the memory, which the Pi runs short of."""
@@ -280,7 +318,7 @@ class PicameraCamera:
     def _look(self, request: Any) -> None:
         """On the frames' thread, for every frame before it is encoded: read what few frames tell."""
         self._looked += 1
-        if self._looked % LOOK_FRAMES:
+        if self._looked % LOOK_FRAMES or not self._streaming:
             return
         try:
             self._told = request.get_metadata()
@@ -369,6 +407,24 @@ def _tidy(camera: Any) -> None:
         camera.notifymeread.close()
         with suppress(OSError):
             os.close(camera.notifyme_w)
+
+
+class Encoder(H264Encoder):  # type: ignore[misc]  # it is Picamera2's class, which brings no types
+    """Picamera2's encoder, whose frames' times count from a moment that is chosen and not from its first frame."""
+
+    def __init__(self, zero_us: int, **options: Any) -> None:
+        """`zero_us` is that moment, monotonic µs."""
+        self._zero_us = zero_us
+        super().__init__(**options)
+
+    @property
+    def firsttimestamp(self) -> int:
+        """What Picamera2 subtracts from sensor times, µs."""
+        return self._zero_us
+
+    @firsttimestamp.setter
+    def firsttimestamp(self, _: int | None) -> None:
+        """Picamera2 sets it at its start and with its first frame."""
 
 
 def tap_of(sink: Sink, zero_us: int, failed: Callable[[Exception], None]) -> Any:

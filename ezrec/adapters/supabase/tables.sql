@@ -135,6 +135,7 @@ alter table public.system_status
   add column if not exists recording boolean,
   add column if not exists current_booking_id text,
   add column if not exists cameras jsonb,
+  add column if not exists preflight jsonb,
   add column if not exists queues jsonb,
   add column if not exists last_error text,
   add column if not exists last_error_at timestamptz,
@@ -158,6 +159,7 @@ comment on column public.system_status.throttled is 'Why the processor is held b
 comment on column public.system_status.recording is 'Whether cameras are being recorded now.';
 comment on column public.system_status.current_booking_id is 'The booking that is being recorded, or null.';
 comment on column public.system_status.cameras is 'Each camera by name: state, frames, dropped, last_frame_ms, ...';
+comment on column public.system_status.preflight is 'The newest look at the cameras before a booking: booking_id, at, problems; or null.';
 comment on column public.system_status.queues is 'Films with work to do by stage, parked ones, and what is still to be told.';
 comment on column public.system_status.last_error is 'The last error that was logged.';
 comment on column public.system_status.last_error_at is 'When that was.';

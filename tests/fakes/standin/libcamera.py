@@ -366,6 +366,8 @@ class Camera:
 
     def _fill(self, request: Request, scene: "_Scene", index: int, period: Fraction, frames: int) -> None:
         self._settings |= request.settings
+        if request.settings.get("AwbEnable"):
+            del self._settings["ColourGains"]
         ns = -(-index * period.numerator * 1_000_000_000 // period.denominator)
         buffer = request.buffers[scene.stream]
         scene.draw(buffer, ns // 1000, index, black=self.faults["black"])
@@ -375,7 +377,7 @@ class Camera:
         ready = frames > (self.faults["slow_ready"] or _READY_FRAMES)
         told = {"SensorTimestamp": ns, "FrameDuration": int(period * 1_000_000),
                 "ExposureTime": self.faults["exposure_us"] if automatic else self._settings["ExposureTime"],
-                "AnalogueGain": self._settings.get("AnalogueGain", 2.0), "SensorTemperature": 41.0, "Lux": 400.0,
+                "AnalogueGain": self._settings.get("AnalogueGain") or 2.0, "SensorTemperature": 41.0, "Lux": 400.0,
                 "ColourGains": self._settings.get("ColourGains", (2.1, 1.7)), "DigitalGain": 1.0}
         if self._settings.get("SyncMode", 0):
             told["SyncReady"] = ready

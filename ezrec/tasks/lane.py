@@ -29,7 +29,7 @@ log = logs.get("recording")
 
 OPEN_LIMIT_S = 10.0  # limits of the blocking calls on a camera
 START_LIMIT_S = 8.0
-STOP_LIMIT_S = 2.2  # a camera that hangs here costs the other one's frames too
+STOP_LIMIT_S = 2.0  # of which frames are lost if it hangs; a stop takes 0.1 to 0.7 s
 CLOSE_LIMIT_S = 8.0
 FLUSH_LIMIT_S = 10.0  # for the writer to seal what it holds
 LOOK_S = 0.1  # how often a streaming camera, or a call under way, is looked at

@@ -31,11 +31,22 @@ def test_an_encoder_that_does_not_work_is_refused_with_versions_and_remedy(
         made(tmp_path)
 
 
-def test_a_picamera2_that_was_never_tried_is_only_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pi, "software", lambda: {"picamera2": "0.3.99", "encoder": "libx264"})
+def test_versions_that_were_never_tried_are_only_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = {"picamera2": "0.3.99", "libcamera": "v0.7.2+7-gabc", "av": "13.1.0", "encoder": "libx264"}
+    monkeypatch.setattr(pi, "software", lambda: versions)
     with capture_logs() as lines:
         assert len(made(tmp_path)) == 2
-    assert [line["event"] for line in lines] == ["camera software", "untried version of picamera2"]
+    assert [(line["event"], line.get("package")) for line in lines] == [
+        ("camera software", None), ("untried version", "picamera2"), ("untried version", "av")]
+
+
+@pytest.mark.parametrize(("package", "version", "tried"), [
+    ("picamera2", "0.3.30", False), ("picamera2", "0.3.31", True), ("picamera2", "0.3.38", True),
+    ("picamera2", "0.3.39", False), ("av", "14.2.0", True), ("av", "18.1.0", True), ("av", "19.0", False),
+    ("libcamera", "0.7.9", True), ("libcamera", "unknown", False)])
+def test_a_version_between_those_that_were_tried_counts_as_tried(package: str, version: str, tried: bool) -> None:
+    versions = {"picamera2": "0.3.35", "libcamera": "0.7.2", "av": "17.1.0"} | {package: version}
+    assert (package not in pi.untried(versions)) is tried
 
 
 def test_a_picamera2_that_cannot_be_imported_is_refused_with_the_cause(

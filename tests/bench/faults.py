@@ -1,7 +1,7 @@
 """What a camera's faults cost, measured: the real program with the real Picamera2 on the stand-in for libcamera.
 
 Each fault is made while both cameras record a booking; the log says when it was noticed, the film's certificate what
-is missing. Where the process leaves, it is started again after one second, as the systemd unit does. Writes the table
+is missing. Where the process leaves, it is started again after a moment, as the systemd unit does. Writes the table
 into docs/cameras.md.
 
     make faults
@@ -30,7 +30,7 @@ DOCUMENT = ROOT / "docs" / "cameras.md"
 BEGIN, END = "<!-- faults: made by `make faults` -->\n", "<!-- end of faults -->\n"
 CAMERAS = {"source": "picamera2", "width": 640, "height": 360, "fps": 30, "bitrate": 1_000_000, "lead_s": 2.0,
            "keyframe_s": 1.0}
-RESTART_S = 1.0  # RestartSec of the unit
+RESTART_S = 0.2  # RestartSec of the unit
 LEAD_S, FAULT_AT_S = 4.0, 4.0  # before the window; into it
 
 
@@ -143,7 +143,7 @@ def table(rows: list[Measured]) -> str:
                      f"{row.lost:.1f} s | {row.other_lost:.1f} s |")
     where = f"{os.cpu_count()} cores, Python {platform.python_version()}"
     lines += ["", (f"Measured {datetime.now(UTC):%Y-%m-%d} on {where}, Picamera2 on the stand-in for libcamera, "
-                   f"2 x 640x360 at 30 a second, films made meanwhile, started again {RESTART_S:.0f} s after it left.")]
+                   f"2 x 640x360 at 30 a second, films made meanwhile, started again {RESTART_S} s after it left.")]
     return "\n".join(lines) + "\n"
 
 

@@ -47,13 +47,27 @@ def gaps(certificate: dict[str, Any], camera: str) -> list[float]:
 
 
 def test_a_film_of_both_cameras_loses_no_frame_and_begins_with_its_window(site: Site) -> None:
-    starts = start(site, 6)
+    starts = start(site, 10)
     certificate = finish(site)
     assert (certificate["layout"], certificate["gaps"]) == ("wide", [])
     assert {camera["drops"] for camera in certificate["cameras"].values()} == {0}
     assert abs(datetime.fromisoformat(certificate["window"][0]).timestamp() - starts) < 0.01
     (software,) = site.said("camera software")
-    assert (software["encoder"], software["libcamera"]) == ("libx264", "0.0.0+standin")
+    assert (software["encoder"], software["libcamera"]) == ("libx264", "0.7.2+standin")
+    assert not [line for line in site.lines if line["level"] in ("warning", "error")]
+
+
+def test_cameras_that_are_kept_warm_are_opened_once_and_stay_on_between_bookings(site: Site) -> None:
+    site.configure(cameras=PI | {"keep_warm": True})
+    site.start()
+    site.wait_said("camera opened", times=2)
+    site.book("first", 3, 5)
+    site.book("match", 9, 11)
+    site.wait_said("camera stopped", times=2)
+    certificate = finish(site)
+    assert (certificate["layout"], certificate["gaps"]) == ("wide", [])
+    assert site.check("first")[0]["gaps"] == []
+    assert [line["camera"] for line in site.said("camera opened")] in (["left", "right"], ["right", "left"])
     assert not [line for line in site.lines if line["level"] in ("warning", "error")]
 
 

@@ -208,8 +208,11 @@ def test_a_closed_log_pipe_does_not_end_the_recorder(site: Site) -> None:
         process.wait()
 
 
-def test_a_full_disk_costs_the_time_that_it_is_full_and_nothing_else(site: Site, tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", ["simulated", "picamera2"])
+def test_a_full_disk_costs_the_time_that_it_is_full_and_hangs_no_camera(
+        site: Site, tmp_path: Path, source: str) -> None:
     full = tmp_path / "full"
+    site.configure(cameras={"source": source})
     site.start(environment={"FULL_DISK": str(full)})
     site.wait_said("ready")
     site.book("match", 2, 10)
@@ -227,3 +230,6 @@ def test_a_full_disk_costs_the_time_that_it_is_full_and_nothing_else(site: Site,
         assert began - 2 < lost_from, gap
         assert lost_to < over + 5, gap
     assert certificate["fallbacks"] == []
+    assert not site.said("camera silent, starting it again")
+    assert not site.said("camera lost")
+    assert site.stop() == 0

@@ -4,6 +4,7 @@ The one module about them that may be imported anywhere: it imports Picamera2 it
 """
 
 import importlib.util
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(task="recording")
 
-KNOWN = ("0.3.31", "0.3.38")  # oldest and newest Picamera2 that were tried
+TRIED = {"picamera2": ("0.3.31", "0.3.38"), "libcamera": ("0.7", "0.7"), "av": ("14", "18")}
+"""The oldest and newest version of each that were tried (`make test-versions`, `make test-lab`)."""
 INSTALL = ("on Raspberry Pi OS: `sudo apt install python3-picamera2`, in a virtual environment made with "
            "`python3 -m venv --system-site-packages` and without a numpy or av of its own")
 
@@ -75,6 +77,20 @@ def software() -> dict[str, str]:
     return {**adapter.versions(), "encoder": "libx264" if libav else "V4L2"}
 
 
+def untried(versions: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Which of `versions` were never tried, each with the oldest and newest that were."""
+    found = {}
+    for name, (oldest, newest) in TRIED.items():
+        counts = len(_numbers(newest))
+        if not _numbers(oldest) <= _numbers(versions.get(name, ""))[:counts] <= _numbers(newest):
+            found[name] = oldest, newest
+    return found
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", version)))
+
+
 def found() -> list[str]:
     """The cameras that are listed, in words, in the order that the settings' places count in.
 
@@ -111,8 +127,8 @@ def pi_cameras(cameras: Cameras, clock: Clock, data: Path) -> list[Camera]:
         raise SettingsError(f'cameras.source = "picamera2": encoding fails ({wrong}) with '
                             f"{', '.join(' '.join(one) for one in versions.items())}; {INSTALL}")
     log.info("camera software", **versions)
-    if not KNOWN[0] <= versions.get("picamera2", "") <= KNOWN[1]:  # they are all 0.3.3x
-        log.warning("untried version of picamera2", version=versions.get("picamera2"), tried=" to ".join(KNOWN))
+    for name, tried in untried(versions).items():
+        log.warning("untried version", package=name, version=versions.get(name), tried=" to ".join(tried))
     return [adapter.PicameraCamera(name, adapter.Asked(
         size=(cameras.width, cameras.height), rate=cameras.fps, bitrate=cameras.bitrate, keyframe_s=cameras.keyframe_s,
         turned=rotations[name].rotation == 180, sensor_mode=own.sensor_mode, lens=own.lens, sync=own.sync),

@@ -41,7 +41,7 @@ log = structlog.get_logger(task="recording")
 
 OPEN_LIMIT_S = 11.0  # the lane gives such a call up a little sooner, if Python can still run
 START_LIMIT_S = 9.0
-STOP_LIMIT_S = 3.0
+STOP_LIMIT_S = 2.1
 CLOSE_LIMIT_S = 8.5
 PATIENCE_S = 5.0  # for the other camera to be opened or closed
 BUFFERS = 6

@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-__version__ = "0.0.0+standin"
+__version__ = "0.7.2+standin"  # whose bindings it stands in for
 
 FAULTS: dict[str, Any] = {
     "absent": False,  # not in the list; a stream that runs gives nothing more

@@ -1,5 +1,6 @@
 """`ezrec check`: whether what the recorder needs is there and works."""
 
+import logging
 import sys
 import threading
 from pathlib import Path
@@ -15,6 +16,9 @@ from ezrec.domain.errors import AlreadyRunning, EzrecError
 
 TRY_S = 4.0  # for two key frames; a camera starts within one second
 LIMIT_S = 30.0  # for both cameras together, whatever they do
+UNKNOWN: dict[str, Any] = {  # of a camera that gave nothing
+    "ok": False, "problems": [], "model": None, "note": "", "frames": 0, "missing": 0, "rate": None, "brightness": None,
+    "sharpness": None, "likeness": None, "temperature_c": None, "picture": None}
 
 
 def check(
@@ -39,6 +43,7 @@ def check(
     data = settings.paths.data.absolute()
     logs.register_secrets(settings)
     logs.set_up("error", data / "logs", stream=sys.stderr)
+    logging.getLogger("picamera2").setLevel(logging.CRITICAL)  # its errors stand in what is found
     files.make_folders(data)
     try:
         with system.DataLock(data):
@@ -74,7 +79,7 @@ def look(settings: Any, data: Path, *, keep: bool) -> dict[str, Any]:
         thread.start()
     for thread in threads:
         thread.join(LIMIT_S / len(threads))
-    hung = {"ok": False, "problems": [f"a call on the camera hangs for {LIMIT_S / len(threads):.0f} s"]}
+    hung = UNKNOWN | {"problems": [f"a call on the camera hangs for {LIMIT_S / len(threads):.0f} s"]}
     return {"source": settings.cameras.source, "machine": _machine(data), "holders": held, **_platform(settings),
             "cameras": {camera.name: results.get(camera.name, hung) for camera in made}}
 
@@ -108,7 +113,7 @@ def _try(camera: Any, data: Path, *, keep: bool) -> dict[str, Any]:
         if keep and verdict.good:
             keep_reference(reference, verdict)
     except (CameraLost, OSError) as error:
-        return {"ok": False, "problems": [str(error)]}
+        return UNKNOWN | {"problems": [str(error)]}
     return {"ok": verdict.good, "problems": list(verdict.problems), "model": told.model, "note": told.note,
             "frames": verdict.frames, "missing": verdict.missing, "rate": verdict.rate,
             "brightness": verdict.brightness, "sharpness": verdict.sharpness, "likeness": verdict.likeness,

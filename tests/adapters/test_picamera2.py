@@ -234,6 +234,7 @@ def test_a_sensor_that_stalled_at_rest_gives_frames_after_a_stop_and_a_start(ben
     camera.open()
     camera.rest()
     bench.faults(left={"stalls_until_restarted": True})
+    wait_until(lambda: camera._camera.camera._asleep)
     bench.faults()
     camera.start(caught)
     threading.Event().wait(0.3)

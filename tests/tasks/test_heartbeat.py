@@ -360,8 +360,8 @@ async def test_a_bug_is_not_hidden(rig: Rig) -> None:
 
 
 async def test_it_beats_by_the_machine_s_own_clock_until_it_is_ended(rig: Rig) -> None:
-    heartbeat = Heartbeat(rig.desk.store, SystemClock(), rig.recording, rig.table, rig.gauge,  # type: ignore[arg-type]
-                          rig.desk.settings().site, 0.05, lambda: (), lambda: None)
+    heartbeat = Heartbeat(rig.desk.store, SystemClock(), rig.recording, rig.preflight,  # type: ignore[arg-type]
+                          rig.table, rig.gauge, rig.desk.settings().site, 0.05, lambda: (), lambda: None)
     beating = asyncio.create_task(heartbeat.run())
     await eventually(lambda: asyncio.sleep(0, len(rig.table.rows) > 3))
     beating.cancel()

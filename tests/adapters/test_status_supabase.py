@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from ezrec.config.sections import Supabase as Section
 from ezrec.domain.stages import Stage
 from ezrec.tasks import heartbeat as heartbeat_module
 from ezrec.tasks.heartbeat import Heartbeat
+from ezrec.tasks.preflight import Found
 from tests.fakes.cloud.chaos import SUPABASE_FAULTS, ChaosProxy
 from tests.fakes.cloud.supabase import Supabase as Project
 from tests.fakes.desk import Desk, a_desk
@@ -50,8 +52,9 @@ class Device:
         status = SupabaseStatus(Supabase(Section(url=url, **credential)))
         site = self.desk.settings(site={"user_id": self.user, "camera_id": self.court}).site
         meter = Meter(self.desk.data, self.desk.clock)
-        heartbeat = Heartbeat(self.desk.store, self.desk.clock, Idle(), status, meter,  # type: ignore[arg-type]
-                              site, INTERVAL_S, lambda: ["upload"], self._healed)
+        preflight = SimpleNamespace(newest=Found("match", self.desk.clock.wall_us(), ["camera left: no frame came"]))
+        heartbeat = Heartbeat(self.desk.store, self.desk.clock, Idle(), preflight, status,  # type: ignore[arg-type]
+                              meter, site, INTERVAL_S, lambda: ["upload"], self._healed)
         return heartbeat.run_once, status
 
     def _healed(self) -> None:

@@ -1,7 +1,8 @@
 """The lab's scenario, run inside its tree: two back-to-back bookings, one camera frozen for 5 s in the second.
 
-The program, Picamera2 and libcamera are the real ones; only the cameras are libcamera's virtual ones. Exit status 0 if
-both films are what they should be.
+The program, Picamera2 and libcamera are the real ones; only the cameras are libcamera's virtual ones. They are kept
+warm, so that they are started in both ways: from rest, and after the freeze from a stop. Exit status 0 if both films
+are what they should be.
 """
 
 import os
@@ -20,7 +21,7 @@ from tests.fakes.waiting import wait_until  # noqa: E402
 
 VIRTUAL = Path(__file__).parent / "virtual"
 CAMERAS = {"source": "picamera2", "width": 1280, "height": 720, "fps": 30, "bitrate": 4_000_000, "lead_s": 3.0,
-           "keyframe_s": 1.0, "left": {"id": "CourtLeft"}, "right": {"id": "CourtRight"}}
+           "keyframe_s": 1.0, "keep_warm": True, "left": {"id": "CourtLeft"}, "right": {"id": "CourtRight"}}
 FILM = {"chunk_s": 4.0, "maxrate": 6_000_000, "bufsize": 12_000_000}
 LENGTH_S, FREEZE_S = 14.0, 5.0
 LIMIT_S = 180.0

@@ -68,6 +68,9 @@ REPEATED = {"sealing segment", "segment written", "segment sealed", "planning ch
             "rendering chunk", "chunk rendered", "joining chunk", "chunk joined"}
 """Lines that come several times in a window."""
 
+CAMERAS: dict[str, dict[str, Any]] = {
+    "simulated": {}, "picamera2": {"source": "picamera2"}, "warm": {"source": "picamera2", "keep_warm": True}}
+
 ONE = (("match", 0.0, 5.0),)
 BACK_TO_BACK = (("first", 0.0, 3.0), ("second", 3.0, 6.0))
 OVERLAPPING = (("early", 0.0, 4.0), ("late", 2.0, 6.0))
@@ -97,6 +100,7 @@ class Case:
     windows: tuple[tuple[str, float, float], ...] = ONE
     branded: bool = False
     segment_s: float = 1.0  # longer ones would lose more than is allowed if they were not taken over after a crash
+    cameras: Mapping[str, Any] = field(default_factory=dict)  # settings
 
     def __str__(self) -> str:
         return ", then ".join(map(str, self.kills))
@@ -154,8 +158,8 @@ def run_case(folder: Path, case: Case) -> Outcome:
 
 
 def _run(folder: Path, case: Case, outcome: Outcome) -> None:
-    site = Site(folder, film=brand(folder / "brand") if case.branded else {}, cameras={"lead_s": LEAD_S},
-                recorder={"segment_s": case.segment_s})
+    site = Site(folder, film=brand(folder / "brand") if case.branded else {},
+                cameras={"lead_s": LEAD_S, **case.cameras}, recorder={"segment_s": case.segment_s})
     clocks_us = round((time.time() - time.monotonic()) * 1e6)  # UTC = monotonic + this
     ids = [booking_id for booking_id, _, _ in case.windows]
     deaths: list[tuple[int, int]] = []
@@ -344,6 +348,8 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=100, help="how many cases")
     parser.add_argument("--parallel", type=int, default=3, help="how many at a time")
     parser.add_argument("--seed", type=int, default=None, help="to draw the same cases again")
+    parser.add_argument("--cameras", choices=CAMERAS, default="simulated",
+                        help="picamera2 is the real one on the stand-in for libcamera; warm: the same, kept warm")
     parser.add_argument("--keep", type=Path, default=None, help="folder for what failed cases leave")
     wanted = parser.parse_args()
     seed = random.SystemRandom().randrange(1 << 32) if wanted.seed is None else wanted.seed
@@ -351,7 +357,9 @@ def main() -> int:
     console = Console(width=None if sys.stdout.isatty() else 150)
     console.print(f"{wanted.runs} cases, {wanted.parallel} at a time, seed {seed}")
     began = time.monotonic()
-    outcomes = _run_all(cases(wanted.runs, random.Random(seed)), wanted.parallel, keep, console)
+    cameras = CAMERAS[wanted.cameras]
+    drawn = [replace(case, cameras=cameras) for case in cases(wanted.runs, random.Random(seed))]
+    outcomes = _run_all(drawn, wanted.parallel, keep, console)
     console.print(_table(outcomes))
     bad = [outcome for _, outcome in outcomes if outcome.wrong]
     for number, outcome in outcomes:

@@ -333,9 +333,10 @@ class Camera:
         _MANAGER.put(request)
 
     def _period(self) -> Fraction:
-        """Seconds from frame to frame."""
+        """Seconds from frame to frame: of the rate that is meant, which whole microseconds do not quite tell."""
         limits = self._settings.get("FrameDurationLimits", (33333, 33333))
-        return Fraction(int(limits[0]), 1_000_000) / (1 + Fraction(self.faults["rate_ppm"]) / 1_000_000)
+        rate = Fraction(1_000_000, int(limits[0])).limit_denominator(1001)
+        return 1 / (rate * (1 + Fraction(self.faults["rate_ppm"]) / 1_000_000))
 
     def _stream(self) -> None:
         """Frame n is due at n periods of the machine's clock, and handed over one period later."""

@@ -61,10 +61,11 @@ PROMISES: dict[int, list[str]] = {
         "domain/test_certificate.py::test_frames_left_out_at_a_join_are_skips",
         "whole/test_cameras.py::test_drift_and_drops_of_both_cameras_are_counted_and_cost_nothing_else",
     ],
-    7: [  # the event loop is never held over 100 ms by ours
+    7: [  # the event loop is never held over 100 ms by ours; what libcamera's holds cost is measured by the bench
         "test_promises.py::test_nothing_holds_the_event_loop_while_a_film_is_recorded_made_and_published",
         "tasks/test_film_task.py::test_a_film_of_six_hours_never_holds_the_loop_and_costs_no_more_than_a_short_one",
         "tasks/test_upload.py::test_hashing_does_not_hold_the_event_loop",
+        "adapters/test_picamera2.py::test_one_camera_that_is_opened_and_closed_costs_the_other_one_no_frame",
     ],
     8: [  # clock steps never cut, stretch or lose a recording
         "domain/test_timeline.py::test_a_film_is_never_shorter_than_booked_and_never_absurdly_longer",

@@ -73,8 +73,8 @@ def look(settings: Any, data: Path, *, keep: bool) -> dict[str, Any]:
     results: dict[str, dict[str, Any]] = {}
     threads = [threading.Thread(target=lambda one=camera: results.update({one.name: _try(one, data, keep=keep)}),
                                 name=f"check-{camera.name}", daemon=True) for camera in made]
-    held = [{"pid": one.pid, "command": one.command, "unit": one.unit, "devices": one.devices, "remedy": one.remedy}
-            for one in holders()]
+    held = [{"pid": one.pid, "command": one.command, "unit": one.unit, "devices": one.devices, "remedy": one.remedy,
+             "words": one.words} for one in holders()]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -126,7 +126,7 @@ def tell(found: dict[str, Any]) -> None:
     if "software" in found:
         rows.append(("software", ", ".join(f"{name} {version}" for name, version in found["software"].items())))
         rows += [("found   ", f"{at}: {one}") for at, one in enumerate(found["found"])]
-    rows += [("held by ", f"process {one['pid']} ({one['command']}): {one['remedy']}") for one in found["holders"]]
+    rows += [("held by ", one["words"]) for one in found["holders"]]
     for name, one in found["cameras"].items():
         rows.append((f"{name:8}", _sentence(one)))
         if one.get("picture"):

@@ -118,9 +118,10 @@ def test_after_stop_the_sink_is_not_called_again(camera: Camera) -> None:
     number = len(caught.frames)
     again = Caught()
     camera.start(again)
-    again.wait(5)
+    steps = [later.sensor_ns - earlier.sensor_ns for earlier, later in pairwise(again.wait(12))]
     camera.stop()
     assert len(caught.frames) == number
+    assert min(steps) == pytest.approx(1_000_000_000 / camera.rate, rel=0.01)  # it runs at its rate as before
 
 
 def test_ten_rounds_leave_no_thread_and_each_begins_with_a_key_frame(camera: Camera) -> None:

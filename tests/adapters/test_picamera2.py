@@ -175,11 +175,15 @@ def test_a_control_that_the_camera_does_not_know_is_left_out_and_told(
         bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     import libcamera  # noqa: PLC0415
 
-    described = {"id": LEFT, "model": "imx219", "side": "left", "without": ["AfMode", "LensPosition", "SyncMode"]}
-    monkeypatch.setattr(libcamera.CameraManager.singleton(), "_known", [libcamera.Camera(described)])
-    camera = bench.one(lens=0.5)
-    camera.open()
-    assert camera.health().note == "this camera knows no AfMode, LensPosition; sensors run freely"
+    lens = ["AfMode", "LensPosition"]
+    described = [{"id": "one", "model": "imx219", "side": "left", "without": [*lens, "SyncMode"]},
+                 {"id": "other", "model": "imx219", "side": "right", "without": lens}]
+    monkeypatch.setattr(libcamera.CameraManager.singleton(), "_known", list(map(libcamera.Camera, described)))
+    cameras = bench.pair(lens=0.5, wanted={"left": Wanted("one"), "right": Wanted("other")})
+    for camera in cameras:
+        camera.open()
+    assert [camera.health().note for camera in cameras] == [
+        "this camera knows no AfMode, LensPosition; sensors run freely", "this camera knows no AfMode, LensPosition"]
 
 
 def test_the_sensor_mode_is_pinned_and_one_that_does_not_exist_is_told(bench: Bench) -> None:
@@ -255,6 +259,10 @@ def test_the_sensors_run_in_step_and_frames_do_not_wait_for_it(bench: Bench) -> 
     assert "in step" not in cameras[0].health().note
     for camera in cameras:
         wait_until(lambda camera=camera: "sensors in step after" in camera.health().note)
+    cameras[0].stop()
+    cameras[0].start(Caught())
+    assert "in step" not in cameras[0].health().note  # it has to get there again
+    wait_until(lambda: "sensors in step after" in cameras[0].health().note)
 
 
 # ---- what goes wrong
@@ -352,9 +360,9 @@ def test_fifty_rounds_leave_no_thread_no_descriptor_and_no_growing_memory(bench:
 
 def test_a_camera_that_could_not_be_closed_because_of_the_other_one_is_closed_the_next_time(
         bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ezrec.adapters.cameras import picamera2 as adapter  # noqa: PLC0415
+    from ezrec.adapters.cameras import pair  # noqa: PLC0415
 
-    monkeypatch.setattr(adapter, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(pair, "PATIENCE_S", 0.05)
     camera = bench.one()
     camera.open()
     with camera._pair.alone(), pytest.raises(CameraLost, match="the other camera is being opened or closed"):

@@ -39,7 +39,8 @@ def pi_pair(sides: tuple[str, ...] = SIDES, wanted: Mapping[str, Any] | None = N
     here()
     from ezrec.adapters.cameras.exposure import Evened  # noqa: PLC0415
     from ezrec.adapters.cameras.identity import Remembered, Wanted  # noqa: PLC0415
-    from ezrec.adapters.cameras.picamera2 import Asked, Pair, PicameraCamera  # noqa: PLC0415
+    from ezrec.adapters.cameras.pair import Pair  # noqa: PLC0415
+    from ezrec.adapters.cameras.picamera2 import Asked, PicameraCamera  # noqa: PLC0415
 
     pair = Pair(wanted or {side: Wanted() for side in sides}, Evened(exposure, len(sides), settle_s), Remembered())
     wish = {"size": (320, 180), "rate": Fraction(50), "bitrate": 1_000_000, "keyframe_s": 0.2} | asked

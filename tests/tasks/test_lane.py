@@ -315,6 +315,48 @@ async def test_a_camera_that_falls_silent_again_soon_is_opened_anew(rig: Rig) ->
     assert rig.camera.did[:-2] == ["open", "start", "stop", "start", "stop", "close", "open", "start"]
 
 
+@pytest.fixture
+async def as_set(monkeypatch: pytest.MonkeyPatch) -> Rig:
+    """A lane with the settings' defaults."""
+    monkeypatch.setitem(globals(), "SETTINGS", RecorderSettings())
+    return Rig(monkeypatch)
+
+
+@pytest.mark.parametrize("cure", ["start", "open"])
+async def test_a_stall_is_noticed_within_two_seconds_and_gone_within_five(as_set: Rig, cure: str) -> None:
+    silent_from, stopped_at, came = 1005 * S, list[int](), list[int]()
+    as_set.camera.fails["stop"] = lambda: stopped_at.append(as_set.now)
+
+    def see() -> None:
+        if as_set.now < silent_from or as_set.camera.did.count(cure) > 1:
+            as_set.sees(as_set.now)
+            came.append(as_set.now)
+
+    as_set.on_pause = see
+    as_set.lane.want(True)
+    await as_set.until(lambda: came and came[-1] > silent_from)
+    assert stopped_at[0] - silent_from <= 2 * S
+    assert next(us for us in came if us > silent_from) - silent_from <= 5 * S
+
+
+async def test_a_camera_that_was_away_for_long_gives_frames_within_ten_seconds_of_being_back(as_set: Rig) -> None:
+    back, came = 1120 * S, list[int]()
+
+    def open_() -> None:
+        if as_set.now < back:
+            raise CameraLost("not there")
+
+    def see() -> None:
+        if as_set.camera.sink:
+            as_set.sees(as_set.now)
+            came.append(as_set.now)
+
+    as_set.camera.fails["open"], as_set.on_pause = open_, see
+    as_set.lane.want(True)
+    await as_set.until(lambda: came)
+    assert back < came[0] <= back + 10 * S
+
+
 async def test_a_camera_that_does_not_stop_well_is_closed_all_the_same(rig: Rig) -> None:
     def broken() -> None:
         raise CameraLost("the encoder is broken")

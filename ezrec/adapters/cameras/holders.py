@@ -39,6 +39,12 @@ class Holder:
             return f"another EZREC runs: stop it ({self._stop() or f'kill {self.pid}'})"
         return self._stop() or f"kill {self.pid}"
 
+    @property
+    def words(self) -> str:
+        """For people: who it is, what it holds and what to do about it."""
+        unit = f", unit {self.unit}" if self.unit else ""
+        return f"process {self.pid} ({self.command}{unit}) holds {', '.join(self.devices)}: {self.remedy}"
+
     def _stop(self) -> str:
         if not self.unit.endswith(".service"):
             return ""
@@ -60,9 +66,7 @@ def holders(proc: Path = PROC, own: int | None = None) -> list[Holder]:
 
 def words_for(found: Iterable[Holder]) -> str:
     """For people: who holds the cameras and what to do, or that nobody is seen."""
-    said = [f"process {one.pid} ({one.command}{f', unit {one.unit}' if one.unit else ''}) holds "
-            f"{', '.join(one.devices)}: {one.remedy}" for one in found]
-    if said:
+    if said := [one.words for one in found]:
         return "; ".join(said)
     return "No process of this user is seen to hold a camera" + ("" if os.geteuid() == 0 else "; root sees all of them")
 

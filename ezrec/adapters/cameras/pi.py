@@ -19,7 +19,7 @@ from ezrec.domain.clock import Clock
 from ezrec.domain.errors import SettingsError
 
 if TYPE_CHECKING:
-    from ezrec.adapters.cameras.picamera2 import Pair
+    from ezrec.adapters.cameras.pair import Pair
 
 log = structlog.get_logger(task="recording")
 
@@ -71,10 +71,10 @@ def smoke() -> str:
 
 def software() -> dict[str, str]:
     """The versions of what pictures come through, and which encoder makes H.264 of them."""
-    from ezrec.adapters.cameras import picamera2 as adapter  # noqa: PLC0415
+    from ezrec.adapters.cameras import mended  # noqa: PLC0415
 
-    libav = issubclass(adapter.H264Encoder, adapter.LibavH264Encoder)  # a Pi 5 has no encoder of its own
-    return {**adapter.versions(), "encoder": "libx264" if libav else "V4L2"}
+    libav = issubclass(mended.H264Encoder, mended.LibavH264Encoder)  # a Pi 5 has no encoder of its own
+    return {**mended.versions(), "encoder": "libx264" if libav else "V4L2"}
 
 
 def untried(versions: Mapping[str, str]) -> dict[str, tuple[str, str]]:
@@ -97,14 +97,14 @@ def found() -> list[str]:
     Raises:
         CameraLost: libcamera fails.
     """
-    from ezrec.adapters.cameras import picamera2 as adapter  # noqa: PLC0415
+    from ezrec.adapters.cameras.pair import listed  # noqa: PLC0415
 
-    return [one.words for one in adapter.listed()]
+    return [one.words for one in listed()]
 
 
 def pair_of(cameras: Cameras, data: Path) -> "Pair":
     """What the process's cameras share, as the settings say; who is who is remembered in the folder `data`."""
-    from ezrec.adapters.cameras.picamera2 import Pair  # noqa: PLC0415
+    from ezrec.adapters.cameras.pair import Pair  # noqa: PLC0415
 
     wanted: Mapping[str, Wanted] = {"left": Wanted(cameras.left.id, cameras.left.model)} | (
         {"right": Wanted(cameras.right.id, cameras.right.model)} if cameras.dual else {})

@@ -1,41 +1,30 @@
 """Cameras on a Raspberry Pi, through Picamera2: two of its instances in this one process.
 
-What Picamera2 leaves to chance is settled here. Which camera is which is bound by identity; the encoder's frames go to
-an output of our own, which only hands them on; the thread that encodes is ours, and outlives errors; a camera that
-could not be opened leaves nothing behind; every call that may hang inside libcamera has a limit that holds without
-Python.
+Which camera is which is bound by identity (`pair.py`); what Picamera2 leaves to chance is put right (`mended.py`); the
+thread that encodes is ours, and outlives errors (`frameloop.py`); every call that may hang inside libcamera has a limit
+that holds without Python (`deadline.py`).
 
 Limits: Picamera2 0.3.31 to 0.3.38 are known to work. libcamera holds the interpreter while a camera is opened, started
 or stopped (0.1 to 0.7 s each). Methods are for the camera's own thread, as `Camera` says.
 """
 
-import atexit
 import math
-import os
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from importlib import metadata
 from typing import Any
 
 import libcamera
-import picamera2
 import structlog
-from picamera2.encoders import H264Encoder, LibavH264Encoder
-from picamera2.outputs import Output
 
-from ezrec.adapters.cameras import CameraHealth, CameraLost, Frame, Sink
+from ezrec.adapters.cameras import CameraHealth, CameraLost, Sink
 from ezrec.adapters.cameras.deadline import at_most
-from ezrec.adapters.cameras.exposure import AUTOMATIC, Evened, Look
+from ezrec.adapters.cameras.exposure import AUTOMATIC, Look
 from ezrec.adapters.cameras.frameloop import FrameLoop
-from ezrec.adapters.cameras.holders import Holder, holders, words_for
-from ezrec.adapters.cameras.identity import Found, Remembered, Wanted, bind, missing
+from ezrec.adapters.cameras.holders import holders, words_for
+from ezrec.adapters.cameras.identity import Found
+from ezrec.adapters.cameras.mended import Encoder, Tap, causes, closed, made
+from ezrec.adapters.cameras.pair import Pair
 from ezrec.domain.clock import SECOND, Clock
-
-__all__ = ["Asked", "H264Encoder", "LibavH264Encoder", "Pair", "PicameraCamera", "listed", "versions"]
 
 log = structlog.get_logger(task="recording")
 
@@ -43,11 +32,11 @@ OPEN_LIMIT_S = 11.0  # the lane gives such a call up a little sooner, if Python 
 START_LIMIT_S = 9.0
 STOP_LIMIT_S = 2.1
 CLOSE_LIMIT_S = 8.5
-PATIENCE_S = 5.0  # for the other camera to be opened or closed
 BUFFERS = 6
 ENCODED_BY_ONE = 1920 * 1080 * 30  # pixels per second that one thread of a Pi 5 encodes with room to spare
 SYNC_PATIENCE_US = 10 * SECOND  # for both sensors to be in step; about 100 frames are usual
 LOOK_FRAMES = 15  # the metadata of one frame in so many is read
+FREE = "sensors run freely"
 
 
 @dataclass(frozen=True)
@@ -69,85 +58,6 @@ def lens_controls(lens: float | None) -> dict[str, Any]:
     return {} if lens is None else {"AfMode": 0, "LensPosition": lens}  # libcamera's AfModeManual is 0
 
 
-def versions() -> dict[str, str]:
-    """Versions of what pictures come through: picamera2, libcamera, PyAV."""
-    found = {"libcamera": str(getattr(libcamera, "__version__", None)
-                              or getattr(libcamera.CameraManager, "version", "unknown"))}
-    for name in ("picamera2", "av"):
-        with suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
-
-
-class Pair:
-    """What the cameras of one process share: who is who, one opening at a time, an even exposure, sensors in step."""
-
-    def __init__(self, wanted: Mapping[str, Wanted], evened: Evened, memory: Remembered) -> None:
-        self.wanted = dict(wanted)
-        self.evened = evened
-        self.memory = memory
-        self._lock = threading.Lock()  # Picamera2's list of cameras does not bear two that come and go at once
-        self._holders: list[Holder] = []  # as they were said last
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """One camera at a time is opened or closed.
-
-        Raises:
-            CameraLost: the other one takes too long.
-        """
-        if not self._lock.acquire(timeout=PATIENCE_S):
-            raise CameraLost("the other camera is being opened or closed, and does not get done with it")
-        try:
-            yield
-        finally:
-            self._lock.release()
-
-    def look_round(self) -> None:
-        """Say who else holds cameras, if that has changed: it need not be these, and these may still open."""
-        now = holders()
-        if now and now != self._holders:
-            log.warning("others hold cameras", who=words_for(now))
-        self._holders = now
-
-    def place(self, side: str) -> tuple[int, Found]:
-        """The place of a side's camera in Picamera2's list, and what is known of it.
-
-        Raises:
-            CameraLost: there is none for it; says what was found and what to write.
-        """
-        found = listed()
-        bound = bind(found, self.wanted, self.memory.ids())
-        if len(bound) == len(self.wanted):
-            self.memory.keep({name: found[at].id for name, at in bound.items()})
-        place = bound.get(side)
-        if place is None:
-            if not picamera2.Picamera2._cm.cameras:  # nothing is open: libcamera may look for cameras anew  # noqa: SLF001
-                picamera2.Picamera2._cm.reset()  # noqa: SLF001
-            raise CameraLost(missing(found, self.wanted, side))
-        return place, found[place]
-
-    def sync_mode(self, side: str) -> int:
-        """The SyncMode of libcamera: the first side gives the time (1), the other follows (2); 0 with one camera."""
-        if len(self.wanted) < 2:
-            return 0
-        return 1 if side == next(iter(self.wanted)) else 2
-
-
-def listed() -> list[Found]:
-    """The cameras there are, in the order that `Picamera2(n)` counts in.
-
-    Raises:
-        CameraLost: libcamera fails.
-    """
-    try:
-        with at_most(OPEN_LIMIT_S):
-            info = picamera2.Picamera2.global_camera_info()
-    except Exception as error:
-        raise CameraLost(f"libcamera cannot list the cameras: {causes(error)}") from error
-    return [Found(str(one["Id"]), str(one.get("Model", "unknown")), int(one["Num"])) for one in info]
-
-
 class PicameraCamera:
     """One camera of the pair."""
 
@@ -159,6 +69,7 @@ class PicameraCamera:
         self._found: Found | None = None
         self._encoder: Any = None
         self._tap: Any = None  # of the last start
+        self._controls: dict[str, Any] = {}  # what it is asked for with every start
         self._sync = ""
         self._told: dict[str, Any] = {}  # of the newest frame that was looked at
         self._looked = 0
@@ -201,7 +112,7 @@ class PicameraCamera:
         encoder = Encoder(zero_us, bitrate=asked.bitrate, iperiod=max(1, round(asked.keyframe_s * asked.rate)),
                           repeat=True, framerate=asked.rate)
         encoder.threads = math.ceil(asked.size[0] * asked.size[1] * asked.rate / ENCODED_BY_ONE)
-        tap = tap_of(sink, zero_us, self._failed)
+        tap = Tap(sink, zero_us, self._failed)
         try:
             with at_most(START_LIMIT_S):
                 self._encoder, self._tap = encoder, tap
@@ -272,6 +183,9 @@ class PicameraCamera:
         """Start the camera, unless it rests."""
         if not self._camera.started:
             self._looked = 0
+            if self._sync != FREE:
+                self._sync = ""  # they have to get in step again
+            self._camera.set_controls(self._controls)  # Picamera2 forgets them with every start
             self._camera.post_callback = self._look
             self._camera.start(show_preview=None)  # the loop is there since it was opened
 
@@ -297,12 +211,13 @@ class PicameraCamera:
         refused = [name for name in wishes if name not in known]
         if odd := sorted(set(refused) - {"SyncMode"}):
             notes.append(f"this camera knows no {', '.join(odd)}")
-        self._sync = "" if asked.sync and "SyncMode" in wishes and not refused else "sensors run freely"
+        self._controls = {name: value for name, value in wishes.items() if name not in refused}
+        self._sync = "" if "SyncMode" in self._controls else FREE
         configuration = camera.create_video_configuration(
             main={"size": asked.size, "format": "YUV420"}, raw=None, buffer_count=BUFFERS,
             transform=libcamera.Transform(hflip=int(asked.turned), vflip=int(asked.turned)),
             sensor={"output_size": asked.sensor_mode} if asked.sensor_mode else {},
-            controls={name: value for name, value in wishes.items() if name not in refused})
+            controls=self._controls)
         camera.configure(configuration)
         got = camera.camera_configuration()
         if tuple(got["main"]["size"]) != asked.size:
@@ -353,117 +268,3 @@ class PicameraCamera:
         if "busy" in text.lower():
             text += f". {words_for(holders())}"
         return text
-
-
-def causes(error: BaseException) -> str:
-    """What happened, from the innermost cause outwards: Picamera2 wraps the word that matters."""
-    said: list[str] = []
-    at: BaseException | None = error
-    while at is not None:
-        said.append(str(at) or type(at).__name__)
-        at = at.__cause__ or at.__context__
-    return " (".join(dict.fromkeys(reversed(said))) + ")" * (len(dict.fromkeys(said)) - 1)
-
-
-def made(place: int) -> Any:
-    """Open Picamera2's camera of this place; one that fails leaves nothing behind, neither descriptor nor thread."""
-    camera = picamera2.Picamera2.__new__(picamera2.Picamera2)
-    try:
-        camera.__init__(place)
-    except BaseException:
-        _tidy(camera)
-        raise
-    atexit.unregister(camera.close)  # it would wait for a camera that hangs when the process wants to leave
-    _revive()
-    return camera
-
-
-def closed(camera: Any) -> None:
-    """Close a camera, and give its buffers back now rather than when Python finds the time."""
-    try:
-        camera.close()
-    finally:
-        camera.allocator = None
-
-
-def _revive() -> None:
-    """The thread that fetches all cameras' requests ends at its first error; then start it again."""
-    shared = picamera2.Picamera2._cm  # noqa: SLF001 - there is no other way to it
-    if shared.running and not shared.thread.is_alive():
-        shared.setup()
-
-
-def _tidy(camera: Any) -> None:
-    """Undo a half-made Picamera2, whose own `close` does not work yet."""
-    shared = picamera2.Picamera2._cm  # noqa: SLF001
-    number = getattr(camera, "camera_idx", None)
-    if shared.cameras.get(number) is camera:  # up to 0.3.31 it is listed first
-        shared.cleanup(number)
-    if getattr(camera, "is_open", False):
-        with suppress(Exception):
-            camera.camera.release()
-    camera.is_open, camera._preview = False, None  # noqa: SLF001 - its `__del__` closes what is open
-    if hasattr(camera, "notifymeread"):
-        camera.notifymeread.close()
-        with suppress(OSError):
-            os.close(camera.notifyme_w)
-
-
-class Encoder(H264Encoder):  # type: ignore[misc]  # it is Picamera2's class, which brings no types
-    """Picamera2's encoder, whose frames' times count from a moment that is chosen and not from its first frame."""
-
-    def __init__(self, zero_us: int, **options: Any) -> None:
-        """`zero_us` is that moment, monotonic µs."""
-        self._zero_us = zero_us
-        super().__init__(**options)
-
-    @property
-    def firsttimestamp(self) -> int:
-        """What Picamera2 subtracts from sensor times, µs."""
-        return self._zero_us
-
-    @firsttimestamp.setter
-    def firsttimestamp(self, _: int | None) -> None:
-        """Picamera2 sets it at its start and with its first frame."""
-
-
-def tap_of(sink: Sink, zero_us: int, failed: Callable[[Exception], None]) -> Any:
-    """An output for Picamera2's encoder that hands every frame to `sink` and never raises.
-
-    Args:
-        sink: gets the frames.
-        zero_us: what the encoder counts time from, monotonic µs.
-        failed: told of an error of the sink.
-    """
-
-    class Tap(Output):  # type: ignore[misc]  # it is Picamera2's class, which brings no types
-        def __init__(self) -> None:
-            super().__init__()
-            self.zero_us = zero_us
-            self.frames = 0
-            self.ended = False
-            self._shift_us: int | None = None
-            self._begun = False
-
-        def outputframe(self, frame: Any, keyframe: bool = True, timestamp: int | None = None,
-                        packet: Any = None, audio: bool = False) -> None:  # noqa: ARG002 - Picamera2's signature
-            if self.ended or timestamp is None or audio:
-                return
-            self._begun = self._begun or bool(keyframe)
-            if not self._begun:
-                return
-            us = int(timestamp) + self.zero_us
-            if self._shift_us is None:
-                self._shift_us = asleep_us() if us > time.monotonic_ns() // 1000 + SECOND else 0
-            try:
-                sink(Frame(bytes(frame), bool(keyframe), (us - self._shift_us) * 1000))
-            except Exception as error:  # noqa: BLE001 - one that raises would cost the encoder its frame
-                failed(error)
-            self.frames += 1
-
-    return Tap()
-
-
-def asleep_us() -> int:
-    """How far the boot clock, which libcamera may stamp frames with, is ahead of the monotonic one, in µs."""
-    return (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.monotonic_ns()) // 1000

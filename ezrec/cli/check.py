@@ -102,16 +102,16 @@ def _platform(settings: Any) -> dict[str, Any]:
 
 def _try(camera: Any, data: Path, *, keep: bool) -> dict[str, Any]:
     from ezrec.adapters.cameras import CameraLost  # noqa: PLC0415
-    from ezrec.adapters.cameras.trial import keep_reference, try_out  # noqa: PLC0415
+    from ezrec.adapters.cameras.trial import keep_picture, try_out  # noqa: PLC0415
 
     picture, reference = data / "check" / f"{camera.name}.jpg", data / "reference" / f"{camera.name}.jpg"
     try:
         verdict = try_out(camera, TRY_S, None if keep else reference)
         told = camera.health()
         if verdict.picture:
-            keep_reference(picture, verdict)
+            keep_picture(picture, verdict)
         if keep and verdict.good:
-            keep_reference(reference, verdict)
+            keep_picture(reference, verdict)
     except (CameraLost, OSError) as error:
         return UNKNOWN | {"problems": [str(error)]}
     return {"ok": verdict.good, "problems": list(verdict.problems), "model": told.model, "note": told.note,

@@ -116,7 +116,7 @@ CREATE TABLE outbox (                       -- what the cloud must still be told
     parked_reason TEXT                      -- refused for good: waits for a person, what follows it goes on
 ) STRICT;
 
-CREATE TABLE event (                        -- a film's story for people; never read to decide
+CREATE TABLE event (                        -- a film's story for people; no step is decided by it
     id         INTEGER PRIMARY KEY,
     at         INTEGER NOT NULL,
     booking_id TEXT,

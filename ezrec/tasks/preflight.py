@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ezrec import logs
-from ezrec.adapters.cameras.trial import Verdict, keep_reference
+from ezrec.adapters.cameras.trial import Verdict, keep_picture
 from ezrec.adapters.system import clock_is_set
 from ezrec.config import Settings
 from ezrec.domain.clock import SECOND, Clock
@@ -95,6 +95,6 @@ class Preflight:
     def _remember(self, camera: str, verdict: Verdict) -> None:
         """Keep the picture for people; the first good one becomes the reference."""
         if verdict.picture:
-            keep_reference(self._data / "check" / f"{camera}.jpg", verdict)
+            keep_picture(self._data / "check" / f"{camera}.jpg", verdict)
         if verdict.good and verdict.picture and not self.reference(camera).exists():
-            keep_reference(self.reference(camera), verdict)
+            keep_picture(self.reference(camera), verdict)

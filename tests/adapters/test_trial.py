@@ -11,7 +11,7 @@ from ezrec.adapters.cameras import CameraLost, Frame
 from ezrec.adapters.cameras.court import CourtView
 from ezrec.adapters.cameras.encoder import H264Encoder, new_picture, planes_of
 from ezrec.adapters.cameras.simulated import SimulatedCamera
-from ezrec.adapters.cameras.trial import SMALL, Sample, Verdict, judge, keep_reference, small, try_out
+from ezrec.adapters.cameras.trial import SMALL, Sample, Verdict, judge, keep_picture, small, try_out
 from ezrec.domain.clock import SECOND, SystemClock
 
 SIZE = (640, 360)
@@ -62,7 +62,7 @@ def trouble(how: str, reference: Path | None = None) -> list[str]:
 def reference(tmp_path: Path) -> Path:
     good = judge(sampled([court(n * 100_000) for n in range(8)]))
     assert good.good
-    keep_reference(tmp_path / "reference" / "left.jpg", good)
+    keep_picture(tmp_path / "reference" / "left.jpg", good)
     return tmp_path / "reference" / "left.jpg"
 
 

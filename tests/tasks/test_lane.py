@@ -335,12 +335,13 @@ async def test_a_stall_is_noticed_within_two_seconds_and_gone_within_five(as_set
     as_set.on_pause = see
     as_set.lane.want(True)
     await as_set.until(lambda: came and came[-1] > silent_from)
-    assert stopped_at[0] - silent_from <= 2 * S
-    assert next(us for us in came if us > silent_from) - silent_from <= 5 * S
+    last_us = max(us for us in came if us < silent_from)
+    assert stopped_at[0] - last_us <= 2 * S
+    assert next(us for us in came if us > silent_from) - last_us <= 5 * S
 
 
 async def test_a_camera_that_was_away_for_long_gives_frames_within_ten_seconds_of_being_back(as_set: Rig) -> None:
-    back, came = 1120 * S, list[int]()
+    back, came = 1095 * S, list[int]()  # just after a try, if pauses grew to half a minute
 
     def open_() -> None:
         if as_set.now < back:

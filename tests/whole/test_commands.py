@@ -21,6 +21,7 @@ import pytest
 import typer
 
 from ezrec import cli
+from ezrec.cli import check
 from ezrec.domain.booking import Booking
 from ezrec.domain.clock import SECOND
 from ezrec.domain.stages import Stage
@@ -361,3 +362,14 @@ def test_the_demo_plays_two_files_as_its_cameras(tmp_path: Path) -> None:
     assert {picture.shape for picture in pictures} == {(72, 256)}
     # Not in every one: on a machine that is too busy a half may be filled for a moment.
     assert any(abs(int(one[40, 64]) - 60) < 8 and abs(int(one[40, 192]) - 180) < 8 for one in pictures)
+
+
+def test_check_says_who_holds_the_cameras_and_that_the_processor_is_held_back(
+        capsys: pytest.CaptureFixture[str]) -> None:
+    held = {"words": "process 812 (motion) holds /dev/video0: sudo systemctl disable --now motion.service"}
+    check.tell({"machine": {"temperature_c": 81.2, "throttled": "throttled now", "disk_free_mb": 900},
+                "holders": [held], "cameras": {"left": check.UNKNOWN | {"problems": ["no frame came"]}}})
+    said = capsys.readouterr().out
+    assert "81 °C; 900 MiB free; THE PROCESSOR IS HELD BACK: throttled now" in said
+    assert f"held by   {held['words']}" in said
+    assert "left      NOT OK: no frame came\n" in said

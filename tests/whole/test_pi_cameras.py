@@ -141,6 +141,7 @@ def test_check_starts_both_cameras_saves_a_picture_of_each_and_says_what_is_wron
     assert [one["ok"] for one in good["cameras"].values()] == [True, True]
     assert good["software"]["encoder"] == "libx264"
     assert len(good["found"]) == 2
+    assert good["machine"]["disk_free_mb"] > 0
     for name, one in good["cameras"].items():
         assert one["picture"] == str(site.data / "check" / f"{name}.jpg")
         assert Path(one["picture"]).read_bytes()[:2] == b"\xff\xd8"

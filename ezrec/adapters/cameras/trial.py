@@ -202,8 +202,8 @@ def jpeg(picture: av.VideoFrame) -> bytes:
     return memory.getvalue()
 
 
-def keep_reference(file: Path, verdict: Verdict) -> None:
-    """Make the trial's picture the camera's reference. Raises OSError."""
+def keep_picture(file: Path, verdict: Verdict) -> None:
+    """Write the trial's picture, for people or as the camera's reference. Raises OSError."""
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, verdict.picture)
 

@@ -11,8 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from ezrec import logs
-from ezrec.adapters import files
+from ezrec import files, logs
 from ezrec.adapters.workers import PoolClosed
 from ezrec.domain.clock import SECOND, Clock
 from ezrec.domain.errors import EzrecError, IllegalStep, LeaveError, ParkError, RetryError

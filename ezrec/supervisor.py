@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 from zoneinfo import ZoneInfo
 
-from ezrec import logs
-from ezrec.adapters import files, system
+from ezrec import files, logs
+from ezrec.adapters import system
 from ezrec.adapters.adoption import adopt, set_aside
 from ezrec.adapters.bookings import BookingSource
 from ezrec.adapters.bookings.local import BookingsFile
@@ -28,23 +28,23 @@ from ezrec.adapters.status import StatusTable
 from ezrec.adapters.storage import Storage
 from ezrec.adapters.storage.local import LocalStorage
 from ezrec.adapters.workers import RenderPool
-from ezrec.choices import make_cameras, make_cloud, make_storage
 from ezrec.config import Settings
 from ezrec.domain.clock import SECOND, Clock, SystemClock
 from ezrec.domain.errors import LeaveError
 from ezrec.domain.stages import Stage
+from ezrec.factories import make_cameras, make_cloud, make_storage
 from ezrec.pipeline import Pipeline, Step
 from ezrec.store import Store
 from ezrec.tasks.bookings import Bookings
 from ezrec.tasks.cleanup import Cleanup
-from ezrec.tasks.film import FilmMaking
+from ezrec.tasks.film.making import FilmMaking
+from ezrec.tasks.film.recipe import Recipes
 from ezrec.tasks.heartbeat import Heartbeat
-from ezrec.tasks.lane import Lane
 from ezrec.tasks.outbox import Outbox
-from ezrec.tasks.preflight import Preflight
 from ezrec.tasks.publish import Publish
-from ezrec.tasks.recipe import Recipes
-from ezrec.tasks.recording import Recording
+from ezrec.tasks.recording.lane import Lane
+from ezrec.tasks.recording.preflight import Preflight
+from ezrec.tasks.recording.windows import Recording
 from ezrec.tasks.upload import Upload
 
 log = logs.get("supervisor")

@@ -23,7 +23,7 @@ TESTS = Path(__file__).parent
 PROMISES: dict[int, list[str]] = {
     1: [  # file first and fsynced, then the row; row marked, file unlinked, row dropped
         "adapters/test_segments.py::test_a_segment_is_synced_with_its_folder_before_it_is_handed_out",
-        "tasks/test_recording.py::test_a_segments_row_is_written_before_its_lane_counts_it_as_durable",
+        "tasks/recording/test_windows.py::test_a_segments_row_is_written_before_its_lane_counts_it_as_durable",
         "tasks/test_cleanup.py::test_a_kill_between_the_steps_of_a_deletion_brings_no_segment_back",
         "store/test_store_beside_others.py::test_commits_wait_for_the_disk",
         "whole/test_kill.py::test_a_film_survives_a_kill_before_a_durable_step_and_one_after_it",
@@ -63,24 +63,24 @@ PROMISES: dict[int, list[str]] = {
     ],
     7: [  # the event loop is never held over 100 ms by ours; what libcamera's holds cost is measured by the bench
         "test_promises.py::test_nothing_holds_the_event_loop_while_a_film_is_recorded_made_and_published",
-        "tasks/test_film_task.py::test_a_film_of_six_hours_never_holds_the_loop_and_costs_no_more_than_a_short_one",
+        "tasks/film/test_making.py::test_a_film_of_six_hours_never_holds_the_loop_and_costs_no_more_than_a_short_one",
         "tasks/test_upload.py::test_hashing_does_not_hold_the_event_loop",
-        "adapters/test_picamera2.py::test_one_camera_that_is_opened_and_closed_costs_the_other_one_no_frame",
+        "adapters/cameras/pi/test_camera.py::test_one_camera_that_is_opened_and_closed_costs_the_other_one_no_frame",
     ],
     8: [  # clock steps never cut, stretch or lose a recording
         "domain/test_timeline.py::test_a_film_is_never_shorter_than_booked_and_never_absurdly_longer",
         "domain/test_timeline.py::test_a_film_that_has_begun_keeps_its_start",
-        "tasks/test_recording.py::test_a_clock_that_steps_in_mid_film_neither_cuts_nor_loses_it",
+        "tasks/recording/test_windows.py::test_a_clock_that_steps_in_mid_film_neither_cuts_nor_loses_it",
     ],
     9: [  # room: no new work, cancelled first, published next, unpublished never
-        "tasks/test_recording.py::test_a_film_is_not_begun_when_the_disk_is_nearly_full_and_is_begun_once_there_is_room",
+        "tasks/recording/test_windows.py::test_a_film_is_not_begun_when_the_disk_is_nearly_full_and_is_begun_once_there_is_room",
         "tasks/test_cleanup.py::test_for_room_the_cancelled_go_first_then_the_published_and_the_unpublished_never",
     ],
     10: [  # everything from outside is validated at the border
         "domain/test_booking.py::test_whatever_passes_as_an_id_is_one_plain_file_name",
         "store/test_store.py::test_a_row_that_cannot_be_true_is_refused",
         "adapters/test_local_storage.py::test_an_upload_id_never_becomes_a_path",
-        "tasks/test_recipe.py::test_a_logo_that_cannot_be_used_is_left_out_and_said",
+        "tasks/film/test_recipe.py::test_a_logo_that_cannot_be_used_is_left_out_and_said",
     ],
 }
 

@@ -18,10 +18,10 @@ import av
 import av.error
 import numpy as np
 
-from ezrec.adapters.files import fsync_file, fsync_folder, make_folders
 from ezrec.adapters.segments import Sealed, Tally
 from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import RetryError
+from ezrec.files import fsync_file, fsync_folder, make_folders
 
 if TYPE_CHECKING:
     from av.container import InputContainer

@@ -22,10 +22,10 @@ import av.error
 import structlog
 
 from ezrec.adapters.cameras import Frame
-from ezrec.adapters.files import fsync_folder, make_folders
 from ezrec.domain.clock import SECOND, Clock
 from ezrec.domain.errors import RetryError
 from ezrec.domain.timeline import HOLD_US, Interval, Segment
+from ezrec.files import fsync_folder, make_folders
 
 log = structlog.get_logger(task="recording")
 

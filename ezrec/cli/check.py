@@ -36,7 +36,8 @@ def check(
     """
     if not cameras:
         raise typer.BadParameter("say what to check: --cameras")
-    from ezrec.adapters import files, system  # noqa: PLC0415 - what commands without cameras do not need
+    from ezrec import files  # noqa: PLC0415 - what commands without cameras do not need
+    from ezrec.adapters import system  # noqa: PLC0415
 
     place: Place = context.obj
     settings = place.load()
@@ -66,8 +67,8 @@ def look(settings: Any, data: Path, *, keep: bool) -> dict[str, Any]:
     Raises:
         SettingsError: cameras of this kind cannot be made here.
     """
-    from ezrec.adapters.cameras.holders import holders  # noqa: PLC0415
-    from ezrec.choices import make_cameras  # noqa: PLC0415
+    from ezrec.adapters.cameras.pi.holders import holders  # noqa: PLC0415
+    from ezrec.factories import make_cameras  # noqa: PLC0415
 
     made = make_cameras(settings, SystemClock())
     results: dict[str, dict[str, Any]] = {}
@@ -95,14 +96,14 @@ def _machine(data: Path) -> dict[str, Any]:
 def _platform(settings: Any) -> dict[str, Any]:
     if settings.cameras.source != "picamera2":
         return {}
-    from ezrec.adapters.cameras import pi  # noqa: PLC0415
+    from ezrec.adapters.cameras.pi import factory as pi  # noqa: PLC0415
 
     return {"software": pi.software(), "found": pi.found()}
 
 
 def _try(camera: Any, data: Path, *, keep: bool) -> dict[str, Any]:
     from ezrec.adapters.cameras import CameraLost  # noqa: PLC0415
-    from ezrec.adapters.cameras.trial import keep_picture, try_out  # noqa: PLC0415
+    from ezrec.adapters.cameras.inspection import keep_picture, try_out  # noqa: PLC0415
 
     picture, reference = data / "check" / f"{camera.name}.jpg", data / "reference" / f"{camera.name}.jpg"
     try:

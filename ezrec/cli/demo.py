@@ -65,11 +65,11 @@ def demo(
     """
     if (left is None) != (right is None):
         raise typer.BadParameter("--left and --right go together")
-    from ezrec.media import showcase  # noqa: PLC0415 - OpenCV and PyAV, wanted by no other command
+    from ezrec.media import demo_media  # noqa: PLC0415 - OpenCV and PyAV, wanted by no other command
 
     place: Place = context.obj
     folder = (data or place.data or Path("ezrec-demo")).absolute()
-    logos, intro = showcase.make(folder / "venue")
+    logos, intro = demo_media.make(folder / "venue")
     given = {key for key, _, origin in place.load().describe() if origin != "default"}
     settings = Place(place.config, folder).load(**_overrides(logos, intro, left, right, overlap, given))
     logs.register_secrets(settings)
@@ -184,7 +184,7 @@ def _say(console: Console, steps: Sequence[tuple[bool, str]]) -> None:
 
 def _verdicts(path: Path, film: Film, *, simulated: bool) -> list[tuple[bool, str]]:
     """What the film itself says, against its certificate."""
-    from ezrec.adapters.cameras.counters import look_at  # noqa: PLC0415 - PyAV, wanted by no other command
+    from ezrec.adapters.cameras.synthetic.counters import look_at  # noqa: PLC0415 - PyAV, wanted by no other command
 
     certificate = film.certificate or {}
     cameras = list(certificate["cameras"]) if simulated else []

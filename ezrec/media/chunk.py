@@ -24,7 +24,7 @@ from ezrec.media.decode import READING, Reel
 from ezrec.media.encode import MUXER, coded_frame, finish, put_in_place, shown_part, video_stream
 from ezrec.media.overlay import place
 from ezrec.media.probe import video_of
-from ezrec.media.pyav import LibavError, opened, translated
+from ezrec.pyav import LibavError, opened, translated
 
 POSTER_WIDTH = 1280  # pixels at most
 POSTER_QUALITY = 85  # JPEG, of 100

@@ -16,7 +16,7 @@ from av.video.frame import VideoFrame
 from ezrec.domain.errors import BadMedia
 from ezrec.domain.film import SECOND, Footage
 from ezrec.media.probe import video_of
-from ezrec.media.pyav import LibavError, opened
+from ezrec.pyav import LibavError, opened
 
 READING = {"analyzeduration": "0", "fpsprobesize": "0"}
 """A segment's rate is not asked for, so libavformat need not read on to find it."""

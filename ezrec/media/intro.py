@@ -27,7 +27,7 @@ from ezrec.domain.film import Canvas, Intro, Recipe
 from ezrec.media.compose import black, fit, planes_of
 from ezrec.media.encode import MUXER, coded_frame, finish, put_in_place, video_stream
 from ezrec.media.probe import probe, video_of
-from ezrec.media.pyav import LibavError, opened
+from ezrec.pyav import LibavError, opened
 
 LARGEST_BYTES = 1_000_000_000
 SOUND_RATE = 48_000  # Hz

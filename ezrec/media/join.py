@@ -22,7 +22,7 @@ from ezrec.domain.film import Encoder, Recipe
 from ezrec.media.decode import READING
 from ezrec.media.encode import MUXER, make_durable
 from ezrec.media.probe import FilmFacts, film_facts, video_of
-from ezrec.media.pyav import LibavError, copied_stream, forget, opened, translated
+from ezrec.pyav import LibavError, copied_stream, forget, opened, translated
 
 FRONT = 64  # bytes: the boxes around the index (ftyp 32, an empty box 8, mdat's header 8), rounded up
 RUN = 1 << 20  # bytes: libavformat's mov muxer puts neighbouring samples into one MP4 chunk up to this size

@@ -15,7 +15,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from ezrec.domain.errors import BadMedia
-from ezrec.media.pyav import LibavError, display_rotation, opened
+from ezrec.pyav import LibavError, display_rotation, opened
 
 BOX_HEADER = struct.Struct(">I4s")
 

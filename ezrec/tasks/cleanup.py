@@ -10,8 +10,7 @@ import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from ezrec import logs
-from ezrec.adapters import files
+from ezrec import files, logs
 from ezrec.config import Settings
 from ezrec.domain.clock import SECOND, Clock
 from ezrec.domain.errors import EzrecError

@@ -20,8 +20,8 @@ from ezrec.domain.clock import SECOND, Clock
 from ezrec.domain.errors import EzrecError, ParkError, RetryError
 from ezrec.store import Store
 from ezrec.store.rows import Backlog
-from ezrec.tasks.preflight import Found, Preflight
-from ezrec.tasks.recording import Recording
+from ezrec.tasks.recording.preflight import Found, Preflight
+from ezrec.tasks.recording.windows import Recording
 
 log = logs.get("heartbeat")
 

@@ -23,7 +23,7 @@ from ezrec.domain.film import Film, Recipe
 from ezrec.domain.stages import Stage
 from ezrec.store import Store
 from ezrec.store.rows import PartRow
-from ezrec.tasks.film import Growth
+from ezrec.tasks.film.making import Growth
 
 log = logs.get("upload")
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from ezrec.adapters.adoption import adopt, set_aside
 from ezrec.adapters.cameras import Frame
-from ezrec.adapters.cameras.court import CourtView, counter_at, due_us, index_at, read_counter
-from ezrec.adapters.cameras.encoder import H264Encoder, new_picture, planes_of
+from ezrec.adapters.cameras.synthetic.court import CourtView, counter_at, due_us, index_at, read_counter
+from ezrec.adapters.cameras.synthetic.encoder import H264Encoder, new_picture, planes_of
 from ezrec.adapters.segments import TsFile
 from ezrec.domain.errors import RetryError
 
@@ -191,8 +191,8 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 import structlog
-from ezrec.adapters.cameras.court import CourtView, counter_at, due_us
-from ezrec.adapters.cameras.encoder import H264Encoder, new_picture, planes_of
+from ezrec.adapters.cameras.synthetic.court import CourtView, counter_at, due_us
+from ezrec.adapters.cameras.synthetic.encoder import H264Encoder, new_picture, planes_of
 from ezrec.adapters.segments import SegmentWriter
 from ezrec.domain.clock import SystemClock
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from ezrec.adapters import segments
 from ezrec.adapters.cameras import Frame
-from ezrec.adapters.cameras.court import CourtView, Planes, counter_at, due_us, read_counter
-from ezrec.adapters.cameras.encoder import H264Encoder, new_picture, planes_of
+from ezrec.adapters.cameras.synthetic.court import CourtView, Planes, counter_at, due_us, read_counter
+from ezrec.adapters.cameras.synthetic.encoder import H264Encoder, new_picture, planes_of
 from ezrec.adapters.segments import Sealed, SegmentFailed, SegmentWriter, Tally, TsFile
 from ezrec.config.sections import Recorder as RecorderSettings
 

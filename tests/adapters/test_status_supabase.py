@@ -16,7 +16,7 @@ from ezrec.config.sections import Supabase as Section
 from ezrec.domain.stages import Stage
 from ezrec.tasks import heartbeat as heartbeat_module
 from ezrec.tasks.heartbeat import Heartbeat
-from ezrec.tasks.preflight import Found
+from ezrec.tasks.recording.preflight import Found
 from tests.fakes.cloud.chaos import SUPABASE_FAULTS, ChaosProxy
 from tests.fakes.cloud.supabase import Supabase as Project
 from tests.fakes.desk import Desk, a_desk

@@ -16,12 +16,12 @@ from typing import Any
 
 from ezrec.adapters.workers import RenderPool
 from ezrec.domain.film import ChunkJob, Intro, Recipe
-from ezrec.media import showcase
+from ezrec.media import demo_media
 from ezrec.media.chunk import render
 from ezrec.media.encode import coded_width
 from ezrec.media.intro import normalise
 from ezrec.media.join import Joiner
-from ezrec.media.pyav import opened
+from ezrec.pyav import opened
 from tests.bench.footage import RATE, SETTINGS, Taken, chunk_us, recipe_for, take
 from tests.bench.result import Plan, Row, Say, spread
 
@@ -37,7 +37,7 @@ class Workshop:
         self.ticks = round(seconds * RATE)
         say(f"taking {seconds} s of footage")
         self._taken: Taken = take(folder / "footage", SIZE, self.ticks + round(RATE))
-        logos, clip = showcase.make(folder / "venue")
+        logos, clip = demo_media.make(folder / "venue")
         plain = recipe_for(SIZE, logos)
         say("normalising the intro")
         intro: Intro = normalise(clip, replace(plain, logos=()), folder / "intro.mp4", SETTINGS.film.intro_max_s)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from ezrec.adapters.cameras.court import CourtView, counter_at, due_us
-from ezrec.adapters.cameras.encoder import H264Encoder, new_picture, planes_of
+from ezrec.adapters.cameras.synthetic.court import CourtView, counter_at, due_us
+from ezrec.adapters.cameras.synthetic.encoder import H264Encoder, new_picture, planes_of
 from ezrec.adapters.segments import TsFile
 from ezrec.config import Settings
 from ezrec.domain.clock import SECOND

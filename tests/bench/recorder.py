@@ -18,7 +18,7 @@ import psutil
 
 from ezrec.adapters.workers import RenderPool
 from ezrec.domain.film import ChunkJob
-from ezrec.media import showcase
+from ezrec.media import demo_media
 from ezrec.media.chunk import render
 from tests.bench.footage import RATE, SETTINGS, bitrate, chunk_us, recipe_for, take
 from tests.bench.result import Plan, Row, Say, mb
@@ -63,7 +63,7 @@ class Court:
 
     def __init__(self, folder: Path, size: tuple[int, int], make_site: Callable[..., Site] = Site,
                  notice_s: float = 3) -> None:
-        logos, intro = showcase.make(folder / "venue")
+        logos, intro = demo_media.make(folder / "venue")
         corners = ("top_left", "top_right")
         cameras, film = SETTINGS.cameras, SETTINGS.film
         self.size = size
@@ -163,7 +163,7 @@ class Court:
 def needed_cores(folder: Path, size: tuple[int, int], seconds: int) -> float:
     """CPU seconds for each second: both cameras at `size` drawn, encoded and written, and the film made."""
     taken = take(folder / "footage", size, round((seconds + 1) * RATE))
-    logos, _ = showcase.make(folder / "venue")
+    logos, _ = demo_media.make(folder / "venue")
     ticks = round(seconds * RATE)
     recipe = recipe_for(size, logos)
     job = ChunkJob(recipe, taken.start_us, 0, ticks, taken.between(taken.start_us, taken.start_us + chunk_us(ticks)),

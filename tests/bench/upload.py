@@ -17,7 +17,7 @@ from ezrec.config import Settings
 from ezrec.domain.film import Canvas, Encoder, Recipe
 from ezrec.domain.stages import Stage
 from ezrec.store import Store
-from ezrec.tasks.film import Growth
+from ezrec.tasks.film.making import Growth
 from ezrec.tasks.upload import Upload
 from tests.bench import clouds
 from tests.bench.footage import RATE

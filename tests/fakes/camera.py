@@ -4,8 +4,8 @@ import threading
 from fractions import Fraction
 
 from ezrec.adapters.cameras import CameraHealth, Sink
-from ezrec.adapters.cameras.court import CourtView, counter_at, due_us, index_at
-from ezrec.adapters.cameras.encoder import H264Encoder, new_picture, planes_of
+from ezrec.adapters.cameras.synthetic.court import CourtView, counter_at, due_us, index_at
+from ezrec.adapters.cameras.synthetic.encoder import H264Encoder, new_picture, planes_of
 from ezrec.domain.clock import Clock
 
 SIZE = (192, 108)

@@ -28,7 +28,7 @@ from typing import Any
 import av
 import numpy as np
 
-from ezrec.adapters.cameras.counters import Seen, look_at
+from ezrec.adapters.cameras.synthetic.counters import Seen, look_at
 from tests.fakes.cloud.chaos import ChaosProxy
 from tests.fakes.cloud.s3 import S3
 from tests.fakes.cloud.supabase import Supabase

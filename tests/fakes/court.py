@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ezrec.adapters.cameras.counters import Seen, look_at
+from ezrec.adapters.cameras.synthetic.counters import Seen, look_at
 from ezrec.adapters.segments import SegmentWriter
 from ezrec.config import Settings
 from ezrec.domain.booking import Booking
@@ -25,10 +25,10 @@ from ezrec.domain.film import Film
 from ezrec.domain.stages import CHANGEABLE, Stage
 from ezrec.store import Store
 from ezrec.tasks.bookings import Bookings
-from ezrec.tasks.film import FilmMaking
-from ezrec.tasks.lane import Lane
-from ezrec.tasks.recipe import Recipes
-from ezrec.tasks.recording import Recording
+from ezrec.tasks.film.making import FilmMaking
+from ezrec.tasks.film.recipe import Recipes
+from ezrec.tasks.recording.lane import Lane
+from ezrec.tasks.recording.windows import Recording
 from tests.fakes.camera import SIZE, ScriptedCamera
 from tests.fakes.clocks import MadeUpClock
 from tests.fakes.site import SETTINGS

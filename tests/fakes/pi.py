@@ -37,10 +37,10 @@ def pi_pair(sides: tuple[str, ...] = SIDES, wanted: Mapping[str, Any] | None = N
             settle_s: float = 0.3, **asked: Any) -> list[Any]:
     """Cameras as the settings would make them, small and quick."""
     here()
-    from ezrec.adapters.cameras.exposure import Evened  # noqa: PLC0415
-    from ezrec.adapters.cameras.identity import Remembered, Wanted  # noqa: PLC0415
-    from ezrec.adapters.cameras.pair import Pair  # noqa: PLC0415
-    from ezrec.adapters.cameras.picamera2 import Asked, PicameraCamera  # noqa: PLC0415
+    from ezrec.adapters.cameras.pi.camera import Asked, PicameraCamera  # noqa: PLC0415
+    from ezrec.adapters.cameras.pi.exposure import Evened  # noqa: PLC0415
+    from ezrec.adapters.cameras.pi.identity import Remembered, Wanted  # noqa: PLC0415
+    from ezrec.adapters.cameras.pi.pair import Pair  # noqa: PLC0415
 
     pair = Pair(wanted or {side: Wanted() for side in sides}, Evened(exposure, len(sides), settle_s), Remembered())
     wish = {"size": (320, 180), "rate": Fraction(50), "bitrate": 1_000_000, "keyframe_s": 0.2} | asked

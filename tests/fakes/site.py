@@ -19,7 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from ezrec.adapters.cameras.counters import Seen, look_at
+from ezrec.adapters.cameras.synthetic.counters import Seen, look_at
 from ezrec.store import VERSION
 from tests.fakes.pi import environment as pi_environment
 from tests.fakes.waiting import wait_until

@@ -26,7 +26,7 @@ for python in ${PYTHONS:-python3.11 python3.13}; do
             [ -e "$over" ] || "$venv/bin/pip" install --quiet --no-deps --target "$over" "picamera2==$picamera2" "av==$av"
             echo "Python $version, Picamera2 $picamera2, PyAV $av"
             PYTHONPATH="$over" "$venv/bin/python" -m pytest -q -n 2 -p no:cacheprovider \
-                tests/adapters/test_cameras_contract.py tests/adapters/test_picamera2.py "$film"
+                tests/adapters/cameras/test_cameras_contract.py tests/adapters/cameras/pi/test_camera.py "$film"
         done
     done
 done

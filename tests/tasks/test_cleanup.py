@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ezrec.adapters import files
+from ezrec import files
 from ezrec.adapters.publishing.local import LocalPublisher
 from ezrec.adapters.storage.local import LocalStorage
 from ezrec.domain.clock import SECOND
@@ -18,7 +18,7 @@ from ezrec.domain.film import Film
 from ezrec.domain.stages import Stage
 from ezrec.store import Store
 from ezrec.tasks.cleanup import SPARE_US, Cleanup
-from ezrec.tasks.film import Growth
+from ezrec.tasks.film.making import Growth
 from ezrec.tasks.outbox import Outbox
 from ezrec.tasks.publish import Publish
 from ezrec.tasks.upload import Upload

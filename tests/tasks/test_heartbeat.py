@@ -17,8 +17,8 @@ from ezrec.domain.errors import CredentialError, ParkError, RetryError
 from ezrec.domain.stages import Stage
 from ezrec.tasks import heartbeat as heartbeat_module
 from ezrec.tasks.heartbeat import COLLECT_SHARE, PUT_SHARE, REFUSED_S, Heartbeat, next_due
-from ezrec.tasks.lane import LaneHealth
-from ezrec.tasks.preflight import Found
+from ezrec.tasks.recording.lane import LaneHealth
+from ezrec.tasks.recording.preflight import Found
 from tests.fakes.desk import MONO_S, Desk, a_desk
 from tests.fakes.waiting import eventually
 

@@ -20,7 +20,7 @@ from ezrec.domain.errors import ParkError, RetryError, UploadGone
 from ezrec.domain.film import Film
 from ezrec.domain.stages import Stage
 from ezrec.tasks import upload as upload_module
-from ezrec.tasks.film import Growth
+from ezrec.tasks.film.making import Growth
 from ezrec.tasks.publish import Publish
 from ezrec.tasks.upload import Upload, due_parts, object_key
 from tests.fakes.desk import RECIPE, Desk, a_desk

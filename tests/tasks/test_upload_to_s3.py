@@ -16,7 +16,7 @@ from ezrec.config import sections
 from ezrec.domain.errors import CredentialError, ParkError, RetryError
 from ezrec.domain.film import Film
 from ezrec.domain.stages import Stage
-from ezrec.tasks.film import Growth
+from ezrec.tasks.film.making import Growth
 from ezrec.tasks.upload import Upload
 from tests.fakes.cloud import faults
 from tests.fakes.cloud.chaos import S3_FAULTS, ChaosProxy

@@ -7,10 +7,10 @@ import time
 from pathlib import Path, PurePosixPath
 
 from ezrec.adapters.storage import Part, composite_etag
-from ezrec.choices import make_cloud, make_storage
 from ezrec.config import load
 from ezrec.domain.booking import Booking
 from ezrec.domain.clock import SECOND
+from ezrec.factories import make_cloud, make_storage
 from ezrec.store import Store
 from ezrec.tasks.outbox import Outbox
 from tests.fakes.clocks import MadeUpClock

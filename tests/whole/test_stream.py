@@ -19,7 +19,7 @@ import av
 import numpy as np
 import pytest
 
-from ezrec.adapters.cameras.court import read_counter
+from ezrec.adapters.cameras.synthetic.court import read_counter
 from tests.fakes.site import Site
 from tests.fakes.waiting import wait_until
 

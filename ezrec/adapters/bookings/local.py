@@ -11,8 +11,8 @@ import os
 import stat
 from pathlib import Path
 
-from ezrec.adapters.files import os_errors
 from ezrec.domain.errors import RetryError
+from ezrec.files import os_errors
 
 LARGEST = 8_000_000
 """Bytes; a year of bookings is far smaller, and a wrong path to a film is not."""

@@ -25,9 +25,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
 
-from ezrec.adapters.files import TEMPORARY, fsync_file, fsync_folder, make_folders, os_errors, remove, write_atomically
 from ezrec.adapters.storage import Part, Stored, check_key, composite_etag, object_length
 from ezrec.domain.errors import ParkError, RetryError
+from ezrec.files import TEMPORARY, fsync_file, fsync_folder, make_folders, os_errors, remove, write_atomically
 
 _UPLOADS = ".uploads"
 _BLOCK = 1 << 20  # bytes read or written at a time

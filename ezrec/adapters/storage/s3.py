@@ -39,12 +39,12 @@ from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
 from ezrec import logs
-from ezrec.adapters.files import os_errors
 from ezrec.adapters.storage import Part, Stored, check_key, composite_etag, object_length
 from ezrec.adapters.storage.pace import PIECE, PartBody, RateCap, Watch
 from ezrec.adapters.storage.s3_errors import FOREIGN, NO_S3, code_of, status_of, verdict
 from ezrec.config import sections
 from ezrec.domain.errors import ParkError, RetryError, UploadGone
+from ezrec.files import os_errors
 
 log = logs.get("upload")
 

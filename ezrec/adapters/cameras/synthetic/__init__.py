@@ -1,0 +1,1 @@
+"""Cameras without hardware: a simulated court, or video files played in real time."""

@@ -1,0 +1,84 @@
+"""What the settings choose: which cameras, which storage, which parts of a Supabase project.
+
+Each kind is imported only where it is wanted: the cloud's libraries alone take 69 MB.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ezrec.adapters.cameras import Camera
+from ezrec.adapters.publishing import Publisher
+from ezrec.adapters.status import StatusTable
+from ezrec.adapters.storage import Storage
+from ezrec.adapters.storage.local import LocalStorage
+from ezrec.config import Settings
+from ezrec.domain.clock import Clock
+
+if TYPE_CHECKING:
+    from ezrec.adapters.bookings.supabase import SupabaseBookings
+    from ezrec.adapters.supabase import Supabase
+
+
+def make_cameras(settings: Settings, clock: Clock) -> list[Camera]:
+    """The cameras that the settings ask for, left before right. Each kind is imported only where it is wanted."""
+    cameras = settings.cameras
+    names = ["left", "right"] if cameras.dual else ["left"]
+    if cameras.source == "replay":
+        from ezrec.adapters.cameras.synthetic.replay import ReplayCamera  # noqa: PLC0415
+
+        films = {"left": cameras.replay.left, "right": cameras.replay.right}
+        return [ReplayCamera(name, Path(films[name] or ""), bitrate=cameras.bitrate, keyframe_s=cameras.keyframe_s,
+                             clock=clock) for name in names]
+    if cameras.source == "picamera2":
+        from ezrec.adapters.cameras.pi.factory import pi_cameras  # noqa: PLC0415
+
+        return pi_cameras(cameras, clock, settings.paths.data.absolute())
+    from ezrec.adapters.cameras.synthetic.simulated import SimulatedCamera  # noqa: PLC0415
+
+    return [SimulatedCamera(name, size=(cameras.width, cameras.height), rate=cameras.fps, bitrate=cameras.bitrate,
+                            keyframe_s=cameras.keyframe_s, overlap=cameras.simulated.overlap, clock=clock,
+                            faults=cameras.simulated.faults) for name in names]
+
+
+def make_storage(settings: Settings, data: Path, recording: Callable[[], bool]) -> Storage:
+    """The storage that the settings ask for; `recording` tells whether a camera is on."""
+    if settings.storage.kind == "s3":
+        from ezrec.adapters.storage.s3 import S3Storage  # noqa: PLC0415
+
+        return S3Storage(settings.s3, recording)
+    return LocalStorage(settings.paths.library_folder.absolute(), data)
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """What there is to do with a Supabase project; None where the settings do not ask for it."""
+
+    bookings: "SupabaseBookings | None" = None
+    publisher: Publisher | None = None
+    status: StatusTable | None = None
+    connections: "tuple[Supabase, ...]" = ()
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        for one in self.connections:
+            await one.close()
+
+
+def make_cloud(settings: Settings, clock: Clock) -> Cloud:
+    """The parts of the Supabase project that the settings ask for; its libraries are imported only then."""
+    if not settings.supabase.url:
+        return Cloud()
+    from ezrec.adapters.bookings.supabase import SupabaseBookings  # noqa: PLC0415
+    from ezrec.adapters.publishing.supabase import SupabasePublisher  # noqa: PLC0415
+    from ezrec.adapters.status.supabase import SupabaseStatus  # noqa: PLC0415
+    from ezrec.adapters.supabase import Supabase  # noqa: PLC0415
+
+    called_off, site = settings.bookings.ignore_statuses, settings.site
+    project, beats = Supabase(settings.supabase), Supabase(settings.supabase)  # nothing makes a beat late
+    return Cloud(
+        SupabaseBookings(project, site, clock, settings.bookings.days_ahead, called_off)
+        if settings.bookings.source == "supabase" else None,
+        SupabasePublisher(project, called_off) if settings.publishing.kind == "supabase" else None,
+        SupabaseStatus(beats) if site.user_id else None, (project, beats))

@@ -1,0 +1,161 @@
+"""Freezing a film's recipe: canvas, rate, encoder, logos, intro, as the settings stand at its first chunk.
+
+Logos and intro are copied into the media folder under the name of their content, so that what a film began with stays
+there however the venue's files change. What cannot be used is left out and said in the recipe.
+"""
+
+import asyncio
+import hashlib
+import json
+import math
+import stat
+from dataclasses import asdict, replace
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+
+from ezrec import files, logs
+from ezrec.adapters.workers import RenderPool, WorkerDied
+from ezrec.config import Settings
+from ezrec.config.sections import Film as FilmSettings
+from ezrec.domain.clock import SECOND
+from ezrec.domain.errors import BadMedia
+from ezrec.domain.film import Canvas, Encoder, Film, Intro, Logo, Recipe
+from ezrec.media import compose, intro, overlay
+from ezrec.media.join import index_reserve
+
+log = logs.get("film")
+
+MAX_MEDIA_BYTES = 1 << 30  # of a logo or an intro; more is a mistake
+MOST_PARTS = 10_000  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+ROOM = 1.1  # over what the encoder's limit allows, for index and container
+UNUSABLE = (BadMedia, WorkerDied, MemoryError)  # a file that kills its worker is left out like one that is broken
+
+
+class Recipes:
+    """Makes recipes from the settings of now and the cameras that deliver."""
+
+    def __init__(self, settings: Settings, data: Path, pool: RenderPool, camera_rate: Fraction) -> None:
+        self._settings = settings
+        self._media = data / "media"
+        self._pool = pool
+        self.rate = settings.film.rate or camera_rate
+
+    async def freeze(self, film: Film, sizes: dict[str, tuple[int, int]]) -> Recipe:
+        """The recipe of a film whose cameras deliver pictures of these sizes (width and height in pixels)."""
+        wanted = self._settings.film
+        plain = Recipe(self.rate, self.canvas(sizes), self._encoder(wanted),
+                       part_size=self._part_size())
+        skipped: list[str] = []
+        logos = []
+        for one in wanted.logos:
+            try:
+                logos.append(await self._logo(one.name, one.file, one.position, one.width, one.margin, one.opacity,
+                                              plain.canvas))
+            except UNUSABLE as error:
+                skipped.append(f"logo {one.name}: {error}")
+        plain = replace(plain, logos=tuple(logos))
+        if wanted.intro:
+            try:
+                plain = replace(plain, intro=await self._intro(wanted.intro, plain))
+            except UNUSABLE as error:
+                skipped.append(f"intro: {error}")
+        for words in skipped:
+            log.warning("media skipped", booking=film.booking_id, error=words)
+        return replace(plain, skipped=tuple(skipped), index_reserve=self._reserve(film, plain))
+
+    async def recast(self, film: Film, recipe: Recipe, sizes: dict[str, tuple[int, int]]) -> Recipe:
+        """The same recipe on the canvas of other cameras; logos and intro stay those it was frozen with."""
+        canvas = self.canvas(sizes)
+        scale = canvas.width / recipe.canvas.width
+        logos = tuple(replace(logo, width=_even(logo.width * scale), margin=round(logo.margin * scale))
+                      for logo in recipe.logos)
+        new = replace(recipe, canvas=canvas, logos=logos, intro=None)
+        if recipe.intro:
+            try:
+                source = next(self._media.glob(f"{recipe.intro.sha256}.*"))
+                new = replace(new, intro=await self._normalised(source, recipe.intro.sha256, new))
+            except (*UNUSABLE, StopIteration) as error:
+                new = replace(new, skipped=(*new.skipped, f"intro: {error}"))
+        return replace(new, index_reserve=self._reserve(film, new))
+
+    def canvas(self, sizes: dict[str, tuple[int, int]]) -> Canvas:
+        """The canvas of these cameras, left before right."""
+        cameras = self._settings.cameras
+        rotations = {"left": cameras.left.rotation, "right": cameras.right.rotation}
+        if cameras.source == "picamera2":  # the camera itself turns what hangs head down, at no cost
+            rotations = {name: 0 if degrees == 180 else degrees for name, degrees in rotations.items()}
+        film = self._settings.film
+        return compose.layout(sizes, rotations, film.layout, film.overlap)
+
+    def _encoder(self, wanted: FilmSettings) -> Encoder:
+        return Encoder(wanted.preset, wanted.crf, wanted.maxrate, wanted.bufsize, keyint=max(1, int(2 * self.rate)),
+                       threads=wanted.threads)
+
+    def _part_size(self) -> int:
+        """The size of parts, in bytes: as set, but not so small that the longest film could not be stored."""
+        bookings, film = self._settings.bookings, self._settings.film
+        longest_s = bookings.longest_h * 3600 + bookings.pre_roll_s + bookings.post_roll_s + film.intro_max_s
+        most_mb = film.maxrate / 8 * longest_s * ROOM / (1 << 20)
+        return max(self._settings.storage.part_mb, math.ceil(most_mb / MOST_PARTS)) << 20
+
+    def _reserve(self, film: Film, recipe: Recipe) -> int:
+        if self._settings.film.index_reserve_kb:
+            return self._settings.film.index_reserve_kb << 10
+        ticks = int((film.ends_at - film.starts_at) * recipe.rate / SECOND)
+        clip = recipe.intro
+        return index_reserve(ticks + (clip.ticks if clip else 0), recipe.encoder, bool(clip and clip.sound))
+
+    async def _logo(self, name: str, file: Path, position: str, width: float, margin: float, opacity: float,
+                    canvas: Canvas) -> Logo:
+        path, sha256 = await self._keep(file)
+        pixels = _even(width * canvas.width)
+        await self._pool.run(partial(overlay.prepare_logo, str(path)), pixels)  # a broken one is found out here
+        return Logo(name, str(path), sha256, position, pixels, round(margin * canvas.width), opacity)
+
+    async def _intro(self, file: Path, recipe: Recipe) -> Intro:
+        path, sha256 = await self._keep(file)
+        return await self._normalised(path, sha256, recipe)
+
+    async def _normalised(self, source: Path, sha256: str, recipe: Recipe) -> Intro:
+        """The intro as chunk 0, made once for each clip, canvas, rate and encoder."""
+        look = json.dumps([sha256, asdict(recipe.canvas), str(recipe.rate), asdict(recipe.encoder)], sort_keys=True)
+        out = self._media / f"intro-{hashlib.sha256(look.encode()).hexdigest()[:32]}.mp4"
+        known = out.with_suffix(".json")
+        if out.exists() and known.exists():
+            return Intro(**json.loads(known.read_text("utf-8")))
+        normalise = partial(intro.normalise, str(source), replace(recipe, logos=(), intro=None), str(out))
+        made: Intro = await self._pool.run(normalise, self._settings.film.intro_max_s)
+        made = replace(made, path=str(out), sha256=sha256)
+        files.write_atomically(known, json.dumps(asdict(made)).encode())
+        return made
+
+    async def _keep(self, file: Path) -> tuple[Path, str]:
+        """Copy a file into the media folder under its content's name.
+
+        Raises:
+            BadMedia: it cannot be read.
+        """
+        return await asyncio.to_thread(self._keep_now, file)
+
+    def _keep_now(self, file: Path) -> tuple[Path, str]:
+        try:
+            status = file.stat()
+            if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device might never end
+                raise BadMedia(f"{file} is not a file")
+            if status.st_size > MAX_MEDIA_BYTES:
+                raise BadMedia(f"{file} is larger than {MAX_MEDIA_BYTES >> 20} MB")
+            with file.open("rb") as content:
+                sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+        except OSError as error:
+            raise BadMedia(f"{file} cannot be read: {error.strerror}") from error
+        kept = self._media / f"{sha256}{file.suffix.lower()}"
+        if not kept.exists():
+            files.make_folders(self._media)
+            with file.open("rb") as content:
+                files.write_atomically(kept, content)
+        return kept, sha256
+
+
+def _even(pixels: float) -> int:
+    return max(2, round(pixels / 2) * 2)

@@ -1,0 +1,481 @@
+"""Film making: what is planned, rendered, joined and begun again; a long film costs no more than a short one."""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import closing
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ezrec.adapters.workers import WorkerDied
+from ezrec.domain.clock import SECOND
+from ezrec.domain.errors import BadMedia, IndexOutgrown, ParkError, RetryError
+from ezrec.domain.film import CameraShare, Canvas, ChunkJob, ChunkReport, Film, Recipe, Rung, View
+from ezrec.domain.stages import Stage
+from ezrec.domain.timeline import HOLD_US, Segment, coverage
+from ezrec.tasks.film import making as film_module
+from ezrec.tasks.film.footage import KnownFootage
+from ezrec.tasks.film.making import FilmMaking
+from tests.fakes.desk import MONO_S, RECIPE, Desk, a_desk
+from tests.fakes.holding import Holding
+
+S = SECOND
+FOR_EVER = 1 << 62
+SINGLE = Canvas(320, 180, (View("left", 0, 320, 180),))
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    async with a_desk(tmp_path) as one:
+        yield one
+
+
+class Pool:
+    """Workers that write a line of text for a chunk, and fail as they are told."""
+
+    def __init__(self) -> None:
+        self.jobs: list[ChunkJob] = []
+        self.fails: Callable[[ChunkJob], Exception | None] = lambda _: None
+
+    async def run(self, fn: Callable[..., Any], arg: Any) -> Any:
+        if not isinstance(arg, ChunkJob):
+            return SimpleNamespace(width=320, height=180)
+        self.jobs.append(arg)
+        if error := self.fails(arg):
+            raise error
+        with_footage = ",".join(sorted(name for name, ours in arg.footage.items() if ours))
+        text = f"[{arg.first_tick}+{arg.ticks} {arg.rung} {with_footage}]"
+        Path(arg.out).write_text(text)
+        cameras = {view.camera: CameraShare(shown=arg.ticks) for view in arg.recipe.canvas.views}
+        return ChunkReport(len(text), cameras, both=arg.ticks)
+
+    def rendered(self) -> list[int]:
+        return [job.first_tick for job in self.jobs]
+
+
+class Joiner:
+    """Puts the chunks' texts behind each other."""
+
+    fails: Callable[[str], Exception | None] = lambda _: None
+
+    def __init__(self, path: str, recipe: Recipe) -> None:
+        self.path, self.recipe, self.chunks = Path(path), recipe, 0
+
+    @property
+    def grown(self) -> int:
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def index_bytes(self) -> int:
+        return 100 * self.chunks
+
+    def add(self, chunk: str, ticks: int) -> None:
+        text = Path(chunk).read_text()
+        with self.path.open("a") as file:
+            if error := type(self).fails(text):
+                file.write(text[:3])
+                raise error
+            file.write(text)
+        self.chunks += 1
+
+    def close(self) -> Any:
+        if self.index_bytes() > self.recipe.index_reserve:
+            raise IndexOutgrown("too long")
+        return SimpleNamespace(bytes=self.grown)
+
+    def discard(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+class Recipes:
+    """A recipe for the cameras there are."""
+
+    rate = Fraction(30)
+    recipe = replace(RECIPE, index_reserve=100_000)
+
+    async def freeze(self, _: Film, sizes: dict[str, tuple[int, int]]) -> Recipe:
+        return self.recipe if len(sizes) > 1 else replace(self.recipe, canvas=SINGLE)
+
+    async def recast(self, _: Film, recipe: Recipe, sizes: dict[str, tuple[int, int]]) -> Recipe:
+        return replace(recipe, canvas=self.recipe.canvas)
+
+
+class Studio:
+    """The film task on a film from 0 to 12 s on run 1, with chunks of 2 s."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.pool, self.recipes = Pool(), Recipes()
+        self.known_s = 0.0
+        self.restart()
+
+    def restart(self) -> None:
+        self.films = FilmMaking(self.desk.store, self.desk.data, self.pool, self.recipes, self,  # type: ignore[arg-type]
+                                2.0, {"left": Fraction(30), "right": Fraction(30)}, 1, lambda: None)
+
+    def known_to_us(self, _: int) -> int:
+        return round((MONO_S + self.known_s) * S)
+
+    def delivering(self) -> dict[str, tuple[int, int]]:
+        return {}
+
+    async def record(self, to_s: int, cameras: tuple[str, ...] = ("left", "right"), from_s: int = -1) -> None:
+        """Segments of 1 s from `from_s`, known up to `to_s`."""
+        for at in range(from_s, to_s):
+            for camera in cameras:
+                await self.desk.segment(1, at, 1, camera)
+        self.known_s = to_s
+
+    async def work(self) -> bool:
+        return await self.films.work(await self.desk.now())
+
+    async def text(self) -> str:
+        film = await self.desk.now()
+        return (self.desk.data / "films" / film.recording_id / f"film-{film.generation}.mp4").read_text()
+
+    async def ticks(self) -> list[tuple[int, int]]:
+        film = await self.desk.now()
+        rows = await self.desk.store.chunks("match", film.generation)
+        return [(row.chunk.first_tick, row.chunk.ticks) for row in rows]
+
+
+def film_text(*chunks: tuple[int, int], cameras: str = "left,right") -> str:
+    return "".join(f"[{first}+{ticks} full {cameras}]" for first, ticks in chunks)
+
+
+@pytest.fixture
+async def studio(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Studio:
+    monkeypatch.setattr(film_module, "Joiner", Joiner)
+    monkeypatch.setattr(Joiner, "fails", staticmethod(lambda _: None))
+    await desk.run()
+    film = await desk.film(Stage.RECORDING, start_s=0, end_s=12)
+    await desk.lay(film, 1)
+    return Studio(desk)
+
+
+WHOLE = tuple((first, 60) for first in range(0, 360, 60))
+
+
+async def test_a_film_grows_while_it_is_recorded_and_is_closed_once_it_is_over(studio: Studio) -> None:
+    grown = []
+    for to_s in (1, 3, 6, 9):
+        await studio.record(to_s, from_s=round(studio.known_s) or -1)
+        assert not await studio.work()
+        grown.append(len(await studio.ticks()))
+    assert grown == [0, 1, 2, 4]
+    assert await studio.text() == film_text(*WHOLE[:4])
+    growth = studio.films.growth(await studio.desk.now())
+    assert growth
+    assert (growth.final, growth.closed) == (len(film_text(*WHOLE[:4])), False)
+    await studio.record(13, from_s=9)
+    await studio.desk.store.step("match", Stage.RECORDED)
+    assert await studio.work()
+    film = await studio.desk.now()
+    assert film.stage is Stage.RENDERED
+    assert film.certificate
+    assert (film.certificate["film_seconds"], film.certificate["gaps"]) == (12, [])
+    assert await studio.text() == film_text(*WHOLE)
+    assert film.bytes == len(film_text(*WHOLE))
+    assert studio.pool.rendered() == [first for first, _ in WHOLE]  # each once
+    assert not list((studio.desk.data / "films" / "rec-match").glob("chunk-*"))
+    growth = studio.films.growth(film)
+    assert growth
+    assert growth.closed
+
+
+async def test_after_a_crash_the_film_is_made_again_from_its_chunks_with_the_same_bytes(studio: Studio) -> None:
+    await studio.record(7)
+    await studio.work()
+    before, rendered = await studio.text(), len(studio.pool.jobs)
+    studio.restart()
+    (studio.desk.data / "films" / "rec-match" / "film-1.mp4").write_text("torn")
+    await studio.work()
+    assert await studio.text() == before
+    assert len(studio.pool.jobs) == rendered
+    await studio.record(13, from_s=7)
+    await studio.desk.store.step("match", Stage.RECORDED)
+    assert await studio.work()
+    assert await studio.text() == film_text(*WHOLE)
+
+
+async def test_a_chunk_that_was_planned_but_not_rendered_is_rendered_after_a_restart(studio: Studio) -> None:
+    await studio.record(7)
+
+    class Killed(BaseException):
+        pass
+
+    studio.pool.fails = lambda job: Killed() if job.first_tick == 120 else None  # type: ignore[return-value]
+    with pytest.raises(Killed):
+        await studio.work()
+    assert await studio.ticks() == list(WHOLE[:3])
+    studio.pool.fails = lambda _: None
+    studio.restart()
+    await studio.work()
+    assert await studio.text() == film_text(*WHOLE[:3])
+    assert studio.pool.rendered() == [0, 60, 120, 120]
+
+
+async def test_a_chunk_gets_the_segments_that_touch_it_and_no_others(studio: Studio) -> None:
+    await studio.record(13)
+    await studio.work()
+    job = studio.pool.jobs[2]  # 4 to 6 s
+    assert {camera: [(one.start_us - MONO_S * S) // S for one in ours] for camera, ours in job.footage.items()} == {
+        "left": [3, 4, 5, 6], "right": [3, 4, 5, 6]}
+    assert job.anchor_us == MONO_S * S
+
+
+@pytest.mark.parametrize("error", [WorkerDied("killed"), BadMedia("broken"), MemoryError()])
+async def test_a_chunk_that_fails_three_times_goes_to_the_next_rung_and_says_so(
+        studio: Studio, error: Exception) -> None:
+    studio.pool.fails = lambda job: error if job.first_tick == 60 and job.rung is Rung.FULL else None
+    await studio.record(5)
+    await studio.work()
+    assert studio.pool.rendered() == [0, 60, 60, 60, 60]
+    assert await studio.text() == film_text((0, 60)) + "[60+60 side_by_side left,right]"
+    rows = await studio.desk.store.chunks("match", 1)
+    assert [row.rung for row in rows] == [Rung.FULL, Rung.PLAIN]
+    assert [event.detail["rung"] for event in await studio.desk.store.events("match") if event.kind == "fallback"] == [
+        "side_by_side"]
+
+
+async def test_a_chunk_that_fails_on_every_rung_parks_the_film_and_is_tried_again_from_the_top(studio: Studio) -> None:
+    studio.pool.fails = lambda job: BadMedia("broken") if job.first_tick == 60 else None
+    await studio.record(5)
+    with pytest.raises(ParkError, match="chunk 2"):
+        await studio.work()
+    assert [job.rung for job in studio.pool.jobs[1:]] == [rung for rung in Rung for _ in range(3)]
+    assert (studio.desk.data / "segments").exists()
+    studio.pool.fails = lambda _: None
+    await studio.work()
+    assert await studio.text() == film_text(*WHOLE[:2])
+
+
+@pytest.mark.parametrize("error", [BadMedia("broken"), OSError(28, "No space left on device"), RetryError("later")])
+async def test_a_chunk_that_is_half_joined_spoils_nothing(
+        studio: Studio, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    monkeypatch.setattr(Joiner, "fails", staticmethod(lambda text: error if text.startswith("[60+") else None))
+    await studio.record(7)
+    with pytest.raises(type(error)):
+        await studio.work()
+    monkeypatch.setattr(Joiner, "fails", staticmethod(lambda _: None))
+    await studio.work()
+    assert await studio.text() == film_text(*WHOLE[:3])
+    again = 1 if isinstance(error, BadMedia) else 0  # a broken chunk is rendered again
+    assert studio.pool.rendered().count(60) == 1 + again
+    assert studio.pool.rendered().count(0) == 1
+
+
+async def move(studio: Studio, start_s: float, end_s: float) -> None:
+    film = await studio.desk.now()
+    base = film.starts_at - round((await first_span(studio)).start_us - MONO_S * S)
+    await studio.desk.store.move_film("match", base + round(start_s * S), base + round(end_s * S))
+    span = await first_span(studio)
+    await studio.desk.store.put_span("match", span.moved(round((MONO_S + start_s) * S), round((MONO_S + end_s) * S)))
+
+
+async def first_span(studio: Studio) -> Any:
+    return (await studio.desk.store.spans("match"))[0]
+
+
+async def test_a_start_that_is_moved_begins_the_film_again_with_the_chunks_that_still_hold(studio: Studio) -> None:
+    await studio.record(9)
+    await studio.work()
+    await studio.desk.store.name_upload("match", 1, "key-1", "up-1")
+    await move(studio, 1, 12)
+    await studio.work()
+    film = await studio.desk.now()
+    assert (film.generation, film.object_key, film.upload_id) == (2, None, None)
+    assert [(message.kind, message.body) for message in await studio.desk.store.outbox("match")] == [
+        ("abort", {"key": "key-1", "upload_id": "up-1"})]
+    assert await studio.ticks() == [(30, 30), (60, 60), (120, 60), (180, 60)]
+    assert studio.pool.rendered() == [0, 60, 120, 180, 30]
+    assert await studio.text() == film_text((30, 30), (60, 60), (120, 60), (180, 60))
+    assert not (studio.desk.data / "films" / "rec-match" / "film-1.mp4").exists()
+
+
+async def test_an_end_that_is_cut_back_too_late_begins_the_film_again(studio: Studio) -> None:
+    await studio.record(9)
+    await studio.work()
+    await move(studio, 0, 5)
+    await studio.desk.store.step("match", Stage.RECORDED)
+    assert await studio.work()
+    assert (await studio.desk.now()).generation == 2
+    assert await studio.text() == film_text((0, 60), (60, 60), (120, 30))
+    assert studio.pool.rendered() == [0, 60, 120, 180, 120]
+
+
+async def test_an_end_that_is_extended_begins_nothing_again(studio: Studio) -> None:
+    await studio.record(9)
+    await studio.work()
+    await move(studio, 0, 15)
+    await studio.record(16, from_s=9)
+    await studio.desk.store.step("match", Stage.RECORDED)
+    assert await studio.work()
+    assert (await studio.desk.now()).generation == 1
+    assert await studio.text() == film_text(*WHOLE, (360, 60), (420, 30))
+
+
+async def test_an_index_that_outgrows_its_reserve_gets_twice_the_room_in_a_new_generation(studio: Studio) -> None:
+    studio.recipes.recipe = replace(Recipes.recipe, index_reserve=250)
+    await studio.record(13)
+    await studio.desk.store.step("match", Stage.RECORDED)
+    for _ in range(3):
+        assert await studio.work()  # begun again or closed: in any case there is more to do at once
+    film = await studio.desk.now()
+    assert film.recipe
+    assert (film.stage, film.generation, film.recipe.index_reserve) == (Stage.RENDERED, 3, 1000)
+    assert await studio.text() == film_text(*WHOLE)
+    assert studio.pool.rendered() == [first for first, _ in WHOLE]  # chunks are used again
+
+
+async def test_a_second_camera_that_returns_for_more_than_half_makes_the_film_wide(studio: Studio) -> None:
+    await studio.record(4, ("left",))
+    await studio.work()
+    film = await studio.desk.now()
+    assert film.recipe
+    assert film.recipe.canvas == SINGLE
+    await studio.record(10, from_s=4)
+    await studio.work()
+    assert (await studio.desk.now()).generation == 1  # 6 s of 12
+    await studio.record(11, from_s=10)
+    await studio.work()
+    film = await studio.desk.now()
+    assert film.recipe
+    assert (film.generation, film.recipe.canvas) == (2, Recipes.recipe.canvas)
+    assert await studio.text() == film_text((0, 60), cameras="left") + film_text(*WHOLE[1:5])
+    assert studio.pool.rendered().count(0) == 2  # none looks as it did
+
+
+async def test_a_film_without_footage_is_parked_once_its_window_is_over(studio: Studio) -> None:
+    studio.known_s = 20
+    assert not await studio.work()
+    await studio.desk.store.step("match", Stage.RECORDED)
+    with pytest.raises(ParkError, match="no footage"):
+        await studio.work()
+
+
+async def test_what_a_film_holds_is_let_go_when_it_is_forgotten(studio: Studio) -> None:
+    await studio.record(9)
+    await studio.work()
+    await studio.films.forget("match")
+    assert studio.films.growth(await studio.desk.now()) is None
+    assert not (studio.desk.data / "films" / "rec-match" / "film-1.mp4").exists()
+    await studio.work()
+    assert await studio.text() == film_text(*WHOLE[:4])
+
+
+# ---- what is known of the footage
+
+
+async def test_footage_that_is_read_a_little_at_a_time_is_the_same_as_all_at_once(desk: Desk) -> None:
+    await desk.run()
+    film = await desk.film(Stage.RECORDING, start_s=0, end_s=40)
+    await desk.lay(film, 1)
+    marks = {"us": 0}
+    known = KnownFootage(desk.store, desk.data, lambda _: marks["us"])
+    at = {"left": -3, "right": -2}
+    for index in range(58):
+        camera = ("left", "right")[index % 2]
+        at[camera] += 1 + (index % 7 == 0)
+        start = (MONO_S + at[camera]) * S
+        await desk.segment(1, at[camera], 1, camera, gaps=((start, start + HOLD_US),) if index % 11 == 0 else ())
+        marks["us"] = (MONO_S + min(at.values()) + 1) * S if index % 3 else FOR_EVER * (index == 57)
+        now = await known.of("match")
+        fresh = await KnownFootage(desk.store, desk.data, lambda _: marks["us"]).of("match")
+        assert now == fresh
+        (stretch,) = now.stretches
+        segments = await desk.store.segments(1, stretch.start_us - HOLD_US, stretch.end_us + HOLD_US)
+        assert stretch.seen == {name: coverage([one.footage(str(desk.data)) for one in segments if one.camera == name])
+                                for name in {one.camera for one in segments}}
+
+
+async def test_footage_before_a_start_that_is_moved_back_is_read_after_all(desk: Desk) -> None:
+    await desk.run()
+    film = await desk.film(Stage.RECORDING, start_s=5, end_s=40)
+    await desk.lay(film, 1)
+    for at in range(12):
+        await desk.segment(1, at, 1)
+    known = KnownFootage(desk.store, desk.data, lambda _: FOR_EVER)
+    await known.of("match")
+    (span,) = await desk.store.spans("match")
+    await desk.store.put_span("match", span.moved(span.start_us - 4 * S, span.end_us + 9 * S))
+    (stretch,) = (await known.of("match")).stretches
+    assert stretch.seen == {"left": ((MONO_S * S, (MONO_S + 12) * S),)}
+
+
+# ---- a long film (promise 7)
+
+HOURS = 6
+CHUNKS = HOURS * 1800
+
+
+def fill(path: Path) -> None:
+    """The rows of six hours: segments of 4 s, chunks of 2 s with reports."""
+    share = CameraShare(shown=60, first_us=1, last_us=2)
+    report = ChunkReport(77, {"left": share, "right": share}).dumps()
+    start = MONO_S * S
+    with closing(sqlite3.connect(path)) as db:
+        db.executemany(
+            "INSERT INTO segment (camera, run, start_us, end_us, frames, dropped, bytes, path)"
+            " VALUES (?,1,?,?,120,0,9,?)",
+            [(camera, start + at * 4 * S, start + (at + 1) * 4 * S, f"segments/1/{camera}/{at}.ts")
+             for camera in ("left", "right") for at in range(HOURS * 900)])
+        db.executemany(
+            "INSERT INTO chunk (film, generation, number, run, start_us, first_tick, ticks, state, path, report)"
+            " VALUES ('match', 1, ?, 1, ?, ?, 60, 'rendered', ?, ?)",
+            [(at + 1, start + 2 * at * S, 60 * at, "films/rec-match/chunk.mp4", report) for at in range(CHUNKS)])
+        db.commit()
+
+
+async def test_a_film_of_six_hours_never_holds_the_loop_and_costs_no_more_than_a_short_one(
+        desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(film_module, "Joiner", Joiner)
+    await desk.run()
+    film = await desk.film(Stage.RECORDING, start_s=0, end_s=HOURS * 3600 + 60, recipe=Recipes.recipe.dumps())
+    await desk.lay(film, 1)
+    fill(desk.data / "ezrec.db")
+    studio = Studio(desk)
+    folder = desk.data / "films" / "rec-match"
+    folder.mkdir(parents=True)
+    (folder / "chunk.mp4").write_text("x")
+    studio.known_s = HOURS * 3600
+    joined: list[int] = []
+
+    async def join(_: FilmMaking, film: Film, number: int, *__: Any) -> None:
+        joined.append(number)
+
+    with Holding() as first, monkeypatch.context() as patch:
+        patch.setattr(FilmMaking, "_join", join)
+        await studio.work()
+    assert first.longest_s < 0.1, first.what
+    studio.films._files["match"] = SimpleNamespace(  # type: ignore[assignment]
+        generation=1, joined=CHUNKS, joiner=Joiner(str(folder / "film-1.mp4"), Recipes.recipe),
+        thread=SimpleNamespace(shutdown=lambda **_: None))
+    monkeypatch.setattr(film_module, "_on", lambda _, what: asyncio.to_thread(what))
+    reports = json.loads
+    parsed: list[int] = []
+    monkeypatch.setattr("ezrec.domain.film.json.loads", lambda text: (parsed.append(len(text)), reports(text))[1])
+    with Holding() as steady:
+        for _ in range(5):
+            await studio.work()
+    assert steady.longest_s < 0.05, steady.what
+    assert steady.total_s / 5 < 0.05
+    assert sum(parsed) < 5 * 5000  # recipes, but not thousands of reports
+    print(f"first look: {first.longest_s * 1e3:.0f} ms at a time, {first.total_s * 1e3:.0f} ms in all; "
+          f"then {steady.total_s / 5 * 1e3:.1f} ms a look, {steady.longest_s * 1e3:.1f} ms at a time")
+    (folder / "chunk-x.mp4").write_text("x")
+    await desk.store.step("match", Stage.RECORDED)
+    studio.known_s = HOURS * 3600 + 70
+    with Holding() as last:
+        assert await studio.work()
+    assert last.longest_s < 0.1, last.what
+    print(f"closing: {last.longest_s * 1e3:.0f} ms at a time")
+
+
+def test_a_segment_told_to_a_chunk_keeps_its_gaps() -> None:
+    assert Segment("left", 1, 0, 9, 1, 0, 1, "p", ((2, 3),)).footage("/d").gaps == ((2, 3),)

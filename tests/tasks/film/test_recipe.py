@@ -1,0 +1,160 @@
+"""Recipes: what a film is frozen with stays, whatever becomes of the settings and the venue's files."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from ezrec.adapters.workers import WorkerDied
+from ezrec.config import Settings
+from ezrec.domain.errors import BadMedia
+from ezrec.domain.film import Film, Intro, Recipe
+from ezrec.domain.stages import Stage
+from ezrec.tasks.film.recipe import Recipes
+
+SIZES = {"left": (320, 180), "right": (320, 180)}
+FILM = Film("b", "rec", 1, Stage.RECORDING, 0, 600_000_000, None, None, None, None, None, None, 0, None, None, None,
+            None, 0)
+
+
+class Pool:
+    """Workers that answer at once: logos are really looked at, the intro is made up."""
+
+    def __init__(self) -> None:
+        self.normalised: list[str] = []
+        self.fails: Exception | None = None
+
+    async def run(self, fn: Callable[..., Any], arg: Any) -> Any:
+        if self.fails:
+            raise self.fails
+        source, _, out = fn.args if len(getattr(fn, "args", ())) == 3 else (None, None, None)
+        if out is None:
+            return fn(arg)
+        self.normalised.append(str(source))
+        Path(out).write_bytes(b"intro")
+        return Intro(out, "", 45, sound=True)
+
+
+@pytest.fixture
+def pool() -> Pool:
+    return Pool()
+
+
+def picture(path: Path, level: int = 200) -> Path:
+    cv2.imwrite(str(path), np.full((20, 40, 4), level, np.uint8))
+    return path
+
+
+def recipes(tmp_path: Path, pool: Pool, **film: Any) -> Recipes:
+    settings = Settings(paths={"data": tmp_path / "data"}, film={"overlap": 0} | film)
+    return Recipes(settings, tmp_path / "data", pool, Fraction(30))  # type: ignore[arg-type]
+
+
+def logo(file: Path, name: str = "sponsor", **more: Any) -> dict[str, Any]:
+    return {"name": name, "file": file, "position": "top_left", "width": 0.1, "margin": 0.01} | more
+
+
+async def test_a_recipe_freezes_what_the_settings_say_now(tmp_path: Path, pool: Pool) -> None:
+    recipe = await recipes(tmp_path, pool, crf=19, threads=1, rate=25, preset="fast").freeze(FILM, SIZES)
+    assert (recipe.rate, recipe.encoder.crf, recipe.encoder.threads, recipe.encoder.preset) == (25, 19, 1, "fast")
+    assert recipe.encoder.keyint == 50  # 2 s
+    assert (recipe.canvas.width, recipe.canvas.height) == (640, 180)
+    assert recipe.part_size == 5 << 20
+    assert recipe.index_reserve > 600 * 25 * 12
+    assert Recipe.loads(recipe.dumps()) == recipe
+
+
+async def test_parts_are_so_large_that_the_longest_booking_fits_into_ten_thousand(tmp_path: Path, pool: Pool) -> None:
+    recipe = await recipes(tmp_path, pool, maxrate=50_000_000, bufsize=100_000_000).freeze(FILM, SIZES)
+    assert 10_000 * recipe.part_size > 6 * 3600 * 50e6 / 8 > 10_000 * (5 << 20)
+    assert recipe.part_size % (1 << 20) == 0
+
+
+async def test_a_film_has_its_cameras_rate_unless_told_otherwise(tmp_path: Path, pool: Pool) -> None:
+    assert (await recipes(tmp_path, pool).freeze(FILM, SIZES)).rate == 30
+
+
+async def test_one_camera_gives_the_single_canvas(tmp_path: Path, pool: Pool) -> None:
+    recipe = await recipes(tmp_path, pool).freeze(FILM, {"right": (320, 180)})
+    assert [(view.camera, view.x) for view in recipe.canvas.views] == [("right", 0)]
+    assert (recipe.canvas.width, recipe.canvas.height) == (320, 180)
+
+
+async def test_a_logo_is_kept_under_its_content_and_survives_the_venues_file(tmp_path: Path, pool: Pool) -> None:
+    file = picture(tmp_path / "logo.PNG")
+    content = file.read_bytes()
+    (one,) = (await recipes(tmp_path, pool, logos=[logo(file, opacity=0.5)]).freeze(FILM, SIZES)).logos
+    assert (one.width, one.margin, one.opacity) == (64, 6, 0.5)
+    picture(file, 10)
+    assert Path(one.path).read_bytes() == content
+    assert Path(one.path).name == f"{one.sha256}.png"
+    (two,) = (await recipes(tmp_path, pool, logos=[logo(file)]).freeze(FILM, SIZES)).logos
+    assert two.sha256 != one.sha256
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda file: file.write_bytes(b""), lambda file: file.write_text("no")])
+async def test_a_logo_that_cannot_be_used_is_left_out_and_said(tmp_path: Path, pool: Pool,
+                                                               spoil: Callable[[Path], object]) -> None:
+    bad, good = picture(tmp_path / "bad.png"), picture(tmp_path / "good.png")
+    spoil(bad)
+    recipe = await recipes(tmp_path, pool, logos=[logo(bad), logo(good, "company")]).freeze(FILM, SIZES)
+    assert [one.name for one in recipe.logos] == ["company"]
+    assert len(recipe.skipped) == 1
+    assert recipe.skipped[0].startswith("logo sponsor: ")
+
+
+@pytest.mark.parametrize("error", [BadMedia("no video in it"), WorkerDied("a worker died"), MemoryError("too large")])
+async def test_an_intro_that_cannot_be_used_is_left_out_and_said(tmp_path: Path, pool: Pool, error: Exception) -> None:
+    clip = tmp_path / "intro.mp4"
+    clip.write_bytes(b"clip")
+    pool.fails = error
+    recipe = await recipes(tmp_path, pool, intro=clip).freeze(FILM, SIZES)
+    assert (recipe.intro, recipe.skipped) == (None, (f"intro: {error}",))
+
+
+async def test_an_intro_is_normalised_once_for_each_look(tmp_path: Path, pool: Pool) -> None:
+    clip = tmp_path / "intro.mp4"
+    clip.write_bytes(b"clip")
+    first = await recipes(tmp_path, pool, intro=clip).freeze(FILM, SIZES)
+    assert first.intro
+    assert (first.intro.ticks, first.intro.sound) == (45, True)
+    assert (await recipes(tmp_path, pool, intro=clip).freeze(FILM, SIZES)).intro == first.intro
+    assert len(pool.normalised) == 1
+    other = await recipes(tmp_path, pool, intro=clip, crf=30).freeze(FILM, SIZES)
+    assert other.intro
+    assert other.intro.path != first.intro.path
+    clip.write_bytes(b"another clip")
+    await recipes(tmp_path, pool, intro=clip).freeze(FILM, SIZES)
+    assert len(pool.normalised) == 3
+
+
+async def test_a_film_that_becomes_wide_keeps_what_it_was_frozen_with(tmp_path: Path, pool: Pool) -> None:
+    clip, file = tmp_path / "intro.mp4", picture(tmp_path / "logo.png")
+    clip.write_bytes(b"clip")
+    narrow = await recipes(tmp_path, pool, intro=clip, logos=[logo(file)]).freeze(FILM, {"left": (320, 180)})
+    clip.unlink()
+    file.unlink()
+    wide = await recipes(tmp_path, pool, crf=40, rate=50).recast(FILM, narrow, SIZES)
+    assert (wide.canvas.width, wide.rate, wide.encoder) == (640, narrow.rate, narrow.encoder)
+    assert (wide.logos[0].sha256, wide.logos[0].width) == (narrow.logos[0].sha256, 2 * narrow.logos[0].width)
+    assert wide.intro
+    assert narrow.intro
+    assert (wide.intro.sha256, wide.skipped) == (narrow.intro.sha256, ())
+    assert wide.intro.path != narrow.intro.path
+
+
+async def test_the_reserve_for_the_index_is_the_settings_if_it_has_one(tmp_path: Path, pool: Pool) -> None:
+    assert (await recipes(tmp_path, pool, index_reserve_kb=16).freeze(FILM, SIZES)).index_reserve == 16 << 10
+
+
+@pytest.mark.parametrize(("source", "left", "right"), [("simulated", 180, 90), ("picamera2", 0, 90)])
+def test_what_a_camera_turns_itself_is_not_turned_in_the_film_again(
+        tmp_path: Path, pool: Pool, source: str, left: int, right: int) -> None:
+    settings = Settings(paths={"data": tmp_path}, cameras={
+        "source": source, "left": {"rotation": 180}, "right": {"rotation": 90}})
+    canvas = Recipes(settings, tmp_path, pool, Fraction(30)).canvas(SIZES)  # type: ignore[arg-type]
+    assert [view.rotation for view in canvas.views] == [left, right]

@@ -263,9 +263,9 @@ class _File:
         self._thread.start()
 
     def _write(self) -> None:
-        told = lost = 0  # lines lost in the queue that were told of; lines lost that were not
+        reported = lost = 0  # lines lost in the queue that were told of; lines lost that were not
         while (record := self._lines.get()) is not None:
-            lost, told = lost + self.entrance.lost - told, self.entrance.lost
+            lost, reported = lost + self.entrance.lost - reported, self.entrance.lost
             if lost:
                 notice = logging.makeLogRecord({"msg": _lost_line(self.entrance.formatter, lost)})
                 lost = 0 if self._handler.put(notice) else lost

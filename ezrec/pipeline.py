@@ -1,7 +1,7 @@
 """The pipeline: asyncio queues between the steps; take, work, take the step, hand on; retry, park, resume.
 
 A step's work does what can be done now for one film and says whether it is finished. A film is queued for a step when
-it is poked: by footage, by growth, by the step before, by a person. Each step works its queue oldest film first, one
+it is queued: by footage, by growth, by the step before, by a person. Each step works its queue oldest film first, one
 film at a time; what fails is tried again with full-jitter backoff or parked with its reason.
 """
 
@@ -47,11 +47,11 @@ class Pipeline:
         self._clock = clock
         self._due = asyncio.Event()
 
-    def poke_soon(self) -> None:
+    def notify(self) -> None:
         """Something has changed: queue every film that may advance."""
         self._due.set()
 
-    def poke(self, step: Step, film: Film) -> None:
+    def enqueue(self, step: Step, film: Film) -> None:
         """Queue one film for one step, unless it waits there already or rests after a failure."""
         if film.retry_at is None and film.booking_id in step.resting:  # a person asked for it now
             step.resting.pop(film.booking_id).cancel()
@@ -60,21 +60,21 @@ class Pipeline:
             step.waiting.add(film.booking_id)
             step.queue.put_nowait((film.starts_at, film.booking_id))
 
-    def wake(self, *steps: Step) -> None:
+    def retry_now(self, *steps: Step) -> None:
         """The network is back, or so it seems: what rests after a failure (at these steps; at all) is tried now."""
         for step in steps or self.steps:
             for handle in step.resting.values():
                 handle.cancel()
-                self.poke_soon()
+                self.notify()
             step.resting.clear()
 
     async def run(self) -> None:
-        """Queue films as they are poked, for ever; at start every film goes on where it was."""
+        """Queue films as they are queued, for ever; at start every film goes on where it was."""
         while True:
             self._due.clear()
             for film in await self._store.films(*{stage for step in self.steps for stage in step.stages}):
                 for step in self.steps:
-                    self.poke(step, film)
+                    self.enqueue(step, film)
             await self._due.wait()
 
     async def work(self, step: Step) -> None:
@@ -82,7 +82,7 @@ class Pipeline:
         while True:
             _, booking_id = await step.queue.get()
             step.waiting.discard(booking_id)
-            if booking_id not in step.resting:  # it may have been poked while it was failing
+            if booking_id not in step.resting:  # it may have been queued while it was failing
                 await self.work_once(step, booking_id)
 
     async def work_once(self, step: Step, booking_id: str) -> None:
@@ -98,13 +98,13 @@ class Pipeline:
             await self._failed(step, film, error)
             return
         if step.failures.pop(booking_id, None):  # what failed beside it may work as well now
-            self.wake()
+            self.retry_now()
         elif done:  # older films that rest must not wait while younger ones go through
-            self.wake(step)
+            self.retry_now(step)
         if film.attempts and not any(booking_id in one.resting for one in self.steps):
             await self._store.update_film(booking_id, attempts=0, retry_at=None)
         if done:
-            self.poke_soon()
+            self.notify()
 
     async def _failed(self, step: Step, film: Film, error: Exception) -> None:
         failures = step.failures[film.booking_id] = step.failures.get(film.booking_id, 0) + 1
@@ -129,4 +129,4 @@ class Pipeline:
 
     def _rested(self, step: Step, booking_id: str) -> None:
         step.resting.pop(booking_id, None)
-        self.poke_soon()
+        self.notify()

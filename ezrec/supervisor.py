@@ -108,17 +108,17 @@ class Supervisor:
 
         pipeline = Pipeline(store, clock)
         recording = Recording(store, clock, data, settings, [self._lane_of(camera) for camera in cameras],
-                              system.boot_id(), files.free_bytes, pipeline.poke_soon)
+                              system.boot_id(), files.free_bytes, pipeline.notify)
         recipes = Recipes(settings, data, pool, cameras[0].rate)
         films = FilmMaking(store, data, pool, recipes, recording, settings.film.chunk_s,
                            {camera.name: camera.rate for camera in cameras}, settings.film.workers,
-                           pipeline.poke_soon)
+                           pipeline.notify)
         storage = make_storage(settings, data, lambda: recording.active)
         upload = Upload(store, storage, settings, zone, data, films.growth)
         cloud = make_cloud(settings, clock)
         outbox = Outbox(store, clock, storage, cloud.publisher or LocalPublisher(store), cloud.bookings,
-                        pipeline.poke_soon, frozenset({"abort"} if cloud.publisher else {"abort", "video"}))
-        publish = Publish(store, settings.site, zone, outbox.poke)
+                        pipeline.notify, frozenset({"abort"} if cloud.publisher else {"abort", "video"}))
+        publish = Publish(store, settings.site, zone, outbox.notify)
         cleanup = Cleanup(store, clock, data, settings, lambda: recording.run_id if recording.active else None,
                           films.forget)
         preflight = Preflight(store, clock, data, settings, recording, files.free_bytes)
@@ -127,8 +127,8 @@ class Supervisor:
             sources.append(BookingsFile(settings.bookings.file))
 
         def changed() -> None:
-            recording.look()
-            pipeline.poke_soon()
+            recording.notify()
+            pipeline.notify()
 
         bookings = Bookings(store, clock, sources, settings.bookings, zone, changed)
         pipeline.steps = (
@@ -198,7 +198,7 @@ class Supervisor:
         """Tell systemd that the recorder lives, as long as it does."""
         interval_s = system.watchdog_interval_s() or SEEN_ALIVE_S
         while True:
-            if self._clock.mono_us() - recording.looked_us < SEEN_ALIVE_S * SECOND:
+            if self._clock.mono_us() - recording.checked_us < SEEN_ALIVE_S * SECOND:
                 system.notify("WATCHDOG=1")
             await asyncio.sleep(interval_s / 3)
 
@@ -210,8 +210,8 @@ class Supervisor:
     def _heartbeat(self, store: Store, recording: Recording, preflight: Preflight, status: StatusTable,
                    pipeline: Pipeline, outbox: Outbox) -> Heartbeat:
         def healed() -> None:
-            pipeline.wake()
-            outbox.wake()
+            pipeline.retry_now()
+            outbox.retry_now()
 
         return Heartbeat(store, self._clock, recording, preflight, status, Meter(self._data, self._clock),
                          self.settings.site, self.settings.supabase.heartbeat_s, self._degraded, healed)

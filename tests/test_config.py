@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from ezrec.config import LogoFile, Settings, load, loading
-from ezrec.config.places import DOCUMENTS, OWN, QUALITIES, SECRET_DOCUMENTS
+from ezrec.config import LogoSettings, Settings, load, loading
+from ezrec.config.places import LEGACY_NAMES, LEGACY_SECRETS, OWN, QUALITIES
 from ezrec.config.sections import KEYS, SECRETS
 from ezrec.domain.errors import SettingsError
 
@@ -127,7 +127,7 @@ def test_every_name_of_the_documents_reaches_its_key() -> None:
         "EMAIL_HOST_PASSWORD": SECRET, "EMAIL_USE_TLS": "False", "EMAIL_FROM": "a@b.example",
         "SHARE_BASE_URL": "https://share.example",
     }
-    assert env.keys() == DOCUMENTS.keys()
+    assert env.keys() == LEGACY_NAMES.keys()
     settings = load(env=env)
     found = {key: value for key, value, source in settings.describe() if source != "default"}
     assert found == {
@@ -144,7 +144,7 @@ def test_every_name_of_the_documents_reaches_its_key() -> None:
 
 
 def test_an_empty_document_name_counts_as_not_set() -> None:
-    assert load(env=dict.fromkeys(DOCUMENTS, "")) == Settings()
+    assert load(env=dict.fromkeys(LEGACY_NAMES, "")) == Settings()
 
 
 @pytest.mark.parametrize("quality", QUALITIES)
@@ -319,14 +319,14 @@ def test_what_is_no_rate_is_refused(given: object) -> None:
 
 
 @pytest.mark.parametrize("place", ["environment", "dotenv"])
-@pytest.mark.parametrize("name", sorted(SECRET_DOCUMENTS | {name for name, key in OWN.items() if key in SECRETS}))
+@pytest.mark.parametrize("name", sorted(LEGACY_SECRETS | {name for name, key in OWN.items() if key in SECRETS}))
 def test_every_secret_may_come_from_a_file(name: str, place: str) -> None:
     Path("secret").write_text(SECRET + "\n")
     env = {"SUPABASE_URL": "https://x.example", "AWS_ACCESS_KEY_ID": "i", "EMAIL_HOST_USER": "u",
            f"{name}_FILE": "secret",
            "EZREC_SUPABASE__KEY": "k", "EZREC_SUPABASE__DEVICE_TOKEN": "k", "EZREC_S3__SECRET_ACCESS_KEY": "k",
            "EZREC_EMAIL__PASSWORD": "k"}
-    key = OWN.get(name) or next(iter(DOCUMENTS[name](" ")))
+    key = OWN.get(name) or next(iter(LEGACY_NAMES[name](" ")))
     del env["EZREC_" + key.upper().replace(".", "__")]
     if place == "dotenv":
         Path(".env").write_text("".join(f"{name}={value}\n" for name, value in env.items()))
@@ -354,8 +354,8 @@ def test_a_secret_given_twice_in_one_place_is_refused() -> None:
 
 def test_no_secret_shows_in_any_form_of_the_settings() -> None:
     env = {"SUPABASE_URL": "https://x.example", "AWS_ACCESS_KEY_ID": "i", "EMAIL_HOST_USER": "u"}
-    settings = load(env=env | dict.fromkeys(SECRET_DOCUMENTS, SECRET))
-    assert settings.secret_values() == [SECRET] * len(SECRET_DOCUMENTS)
+    settings = load(env=env | dict.fromkeys(LEGACY_SECRETS, SECRET))
+    assert settings.secret_values() == [SECRET] * len(LEGACY_SECRETS)
     shown = [repr(settings), str(settings), settings.model_dump_json(), str(settings.model_dump()),
              str(settings.describe()), repr(settings.supabase), str(settings.s3)]
     assert not [form for form in shown if SECRET in form]
@@ -405,7 +405,7 @@ def test_folders_follow_the_data_folder_unless_told() -> None:
 
 def test_every_key_says_what_it_is() -> None:
     assert [key for key, field in KEYS.items() if not field.description] == []
-    assert [name for name, field in LogoFile.model_fields.items() if not field.description] == []
+    assert [name for name, field in LogoSettings.model_fields.items() if not field.description] == []
 
 
 @pytest.mark.parametrize(
@@ -442,8 +442,8 @@ def test_the_example_holds_every_key_with_its_default_and_description() -> None:
 def test_the_example_of_a_logo_is_complete_and_true() -> None:
     block = EXAMPLE.read_text().partition("# [[film.logos]]\n")[2].partition("\n\n")[0]
     raw = tomllib.loads(re.sub(r"^# ", "", block, flags=re.MULTILINE))
-    logo = LogoFile(**raw)
-    assert raw.keys() == LogoFile.model_fields.keys()
-    assert logo == LogoFile(name=logo.name, file=logo.file, position=logo.position)
-    for field in LogoFile.model_fields.values():
+    logo = LogoSettings(**raw)
+    assert raw.keys() == LogoSettings.model_fields.keys()
+    assert logo == LogoSettings(name=logo.name, file=logo.file, position=logo.position)
+    for field in LogoSettings.model_fields.values():
         assert f"  # {field.description}" in block

@@ -129,7 +129,7 @@ async def test_one_steps_success_does_not_end_the_rest_of_another(desk: Desk, ti
     await made.work_once(upload, "match")
     await made.work_once(film_step, "match")
     assert (await desk.now()).retry_at is not None
-    made.poke(upload, await desk.now())
+    made.enqueue(upload, await desk.now())
     assert (list(upload.resting), upload.waiting) == (["match"], set())
 
 
@@ -147,7 +147,7 @@ async def test_a_film_that_goes_through_has_those_tried_now_that_rest_at_the_sam
         await made.work_once(step, "old")
     await made.work_once(upload, "young")
     assert (list(film_step.resting), list(upload.resting)) == (["old"], [])
-    made.poke(upload, await desk.now("old"))
+    made.enqueue(upload, await desk.now("old"))
     assert upload.waiting == {"old"}
 
 
@@ -199,11 +199,11 @@ async def test_a_parked_upload_stops_neither_film_making_nor_the_next_step(desk:
     await desk.film(Stage.RECORDING)
     await made.work_once(upload, "match")
     for step in made.steps:
-        made.poke(step, await desk.now())
+        made.enqueue(step, await desk.now())
     assert (film_step.waiting, upload.waiting) == ({"match"}, set())
     await made.work_once(film_step, "match")
     film = await desk.store.step("match", Stage.RECORDED)
-    made.poke(upload, film)
+    made.enqueue(upload, film)
     assert (work.calls, film.parked_step, upload.waiting) == (["match"], "upload", set())
 
 
@@ -220,9 +220,9 @@ async def test_a_person_that_asks_for_a_retry_ends_the_rest(desk: Desk, timers: 
     made, (step,) = line(desk, Fails(RetryError("no network")))
     await desk.film(Stage.RECORDING)
     await made.work_once(step, "match")
-    made.poke(step, await desk.now())
+    made.enqueue(step, await desk.now())
     assert step.waiting == set()
-    made.poke(step, await desk.store.update_film("match", "retried", retry_at=None, attempts=0))
+    made.enqueue(step, await desk.store.update_film("match", "retried", retry_at=None, attempts=0))
     assert (step.waiting, step.resting, timers.set) == ({"match"}, {}, [])
 
 
@@ -248,8 +248,8 @@ async def test_a_poke_during_the_work_is_not_lost(desk: Desk) -> None:
     film = await desk.film(Stage.RECORDING)
     async with running(made):
         await eventually(lambda: has(calls))
-        made.poke(step, film)
-        made.poke(step, film)
+        made.enqueue(step, film)
+        made.enqueue(step, film)
         calls[0].set()
         await eventually(lambda: has(len(calls) == 2))
         assert step.queue.empty()  # two pokes are one more look
@@ -262,7 +262,7 @@ async def test_a_poke_during_work_that_fails_does_not_cut_its_rest_short(desk: D
     work = Fails(RetryError("no network"))
 
     async def poked(one: Film) -> bool:
-        made.poke(step, film)
+        made.enqueue(step, film)
         return await work(one)
 
     step.work = poked
@@ -271,7 +271,7 @@ async def test_a_poke_during_work_that_fails_does_not_cut_its_rest_short(desk: D
         await eventually(lambda: has(step.resting and step.queue.empty()))
         await desk.film(Stage.RECORDING, "other")
         step.work = other
-        made.poke_soon()
+        made.notify()
         await eventually(lambda: has(other.calls))
     assert (work.calls, other.calls) == (["match"], ["other"])
 
@@ -280,7 +280,7 @@ async def test_the_oldest_film_has_its_turn_first(desk: Desk) -> None:
     work = Fails()
     made, (step,) = line(desk, work)
     for name, start_s in (("late", -10), ("early", -30), ("middle", -20)):
-        made.poke(step, await desk.film(Stage.RECORDING, name, start_s))
+        made.enqueue(step, await desk.film(Stage.RECORDING, name, start_s))
     async with running(made):
         await eventually(lambda: has(len(set(work.calls)) == 3))
     assert list(dict.fromkeys(work.calls)) == ["early", "middle", "late"]

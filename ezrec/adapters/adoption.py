@@ -60,7 +60,7 @@ def adopt(path: Path, rate: Fraction) -> Sealed | None:
         size = path.stat().st_size
     except OSError as error:
         raise RetryError(f"{path} cannot be adopted now: {error}") from error
-    tally = Tally(_told_rate(times, rate))
+    tally = Tally(_measured_rate(times, rate))
     for us in times:
         tally.add(us)
     return Sealed(path.parent.name, run, start_us, tally.end_us, tally.frames, tally.dropped, size, path,
@@ -142,11 +142,11 @@ def _decode(container: "InputContainer", stream: "VideoStream") -> Iterator[av.V
         yield from packet.decode()
 
 
-def _told_rate(times: Sequence[int], rate: Fraction) -> Fraction:
+def _measured_rate(times: Sequence[int], rate: Fraction) -> Fraction:
     """The rate that the frames tell by their usual distance, if it is not about the one asked for."""
     if len(times) < FEWEST:
         return rate
     usual = median(after - before for before, after in pairwise(times))
-    told = SECOND / Fraction(usual)
-    return rate if abs(told - rate) < rate / 10 else told
+    measured = SECOND / Fraction(usual)
+    return rate if abs(measured - rate) < rate / 10 else measured
 

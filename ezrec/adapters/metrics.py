@@ -117,8 +117,8 @@ class Meter:
         """Degrees Celsius of the processor, or of the hottest part that has a sensor."""
         if self._zone:
             return round(int(self._zone.read_text("ascii")) / 1000, 1)
-        told = [one.current for sensors in psutil.sensors_temperatures().values() for one in sensors if one.current]
-        return round(max(told), 1) if told else None
+        readings = [one.current for sensors in psutil.sensors_temperatures().values() for one in sensors if one.current]
+        return round(max(readings), 1) if readings else None
 
     def _slowed_down(self) -> str | None:
         if self._throttled_file:
@@ -126,9 +126,9 @@ class Meter:
         if self._command and self._clock.mono_us() >= self._ask_us:
             self._ask_us = self._clock.mono_us() + round(COMMAND_EVERY_S * SECOND)
             try:
-                told = subprocess.run([self._command, "get_throttled"],  # noqa: S603 - a name of ours
+                answer = subprocess.run([self._command, "get_throttled"],  # noqa: S603 - a name of ours
                                       capture_output=True, text=True, check=True, timeout=COMMAND_LIMIT_S).stdout
-                self._throttled = throttled_words(int(told.strip().removeprefix("throttled="), 16))
+                self._throttled = throttled_words(int(answer.strip().removeprefix("throttled="), 16))
             except FileNotFoundError:
                 self._command = None  # not a Pi
             except (OSError, ValueError, subprocess.SubprocessError):

@@ -218,7 +218,7 @@ class TsFile:
         self.size += length
 
 
-class _Open:
+class _OpenSegment:
     """The segment that is being written."""
 
     def __init__(self, file: TsFile, rate: Fraction, now_us: int) -> None:
@@ -268,7 +268,7 @@ class SegmentWriter:
         self._open_us: int | None = None  # start of the segment that is not yet sealed
         self._last_us: int | None = None  # newest frame written
         self._ending = False
-        self._open: _Open | None = None  # touched by the writer thread only
+        self._open: _OpenSegment | None = None  # touched by the writer thread only
         self._thread = threading.Thread(target=self._write_on, name=f"segments-{camera}", daemon=True)
         self._thread.start()
 
@@ -410,8 +410,8 @@ class SegmentWriter:
             self._cuts = [cut for cut in self._cuts if cut > us]
         return cut or us - start_us >= self._segment_us
 
-    def _begin(self, us: int) -> _Open:
-        self._open = _Open(TsFile(self._home, us, self._rate), self._rate, self._clock.mono_us())
+    def _begin(self, us: int) -> _OpenSegment:
+        self._open = _OpenSegment(TsFile(self._home, us, self._rate), self._rate, self._clock.mono_us())
         with self._lock:
             self._open_us = self._open.file.start_us
         return self._open

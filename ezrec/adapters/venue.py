@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import cast, get_args
 
 from ezrec.adapters.supabase import Row, Supabase
-from ezrec.config.sections import LogoFile, Position
+from ezrec.config.sections import LogoSettings, Position
 
 TABLE = "user_settings"
 LONGEST_KEY = 500  # characters
@@ -19,7 +19,7 @@ SHOWN = 80  # characters of a refused value that are repeated
 
 _KEY = re.compile(r"[A-Za-z0-9 !_.*'()=@+,-]+(/[A-Za-z0-9 !_.*'()=@+,-]+)*", re.ASCII)
 _POSITIONS: tuple[str, ...] = get_args(Position)
-_WIDTH: float = LogoFile.model_fields["width"].default
+_WIDTH: float = LogoSettings.model_fields["width"].default
 
 LOGOS: dict[str, Position] = {"sponsor": "top_left", "company": "top_right", "venue": "bottom_right",
                               "sponsor_2": "bottom_left", "sponsor_3": "bottom_left"}

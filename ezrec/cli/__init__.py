@@ -12,7 +12,7 @@ import typer
 
 from ezrec import __version__
 from ezrec.cli import bookings, check, demo, films, run, tables
-from ezrec.cli.settings import Place
+from ezrec.cli.settings import CommandContext
 from ezrec.domain.errors import EzrecError, SettingsError
 
 app = typer.Typer(
@@ -40,7 +40,7 @@ def main_options(
                                            help="Say the version and leave.")] = False,
 ) -> None:
     """Options that every command takes, before its name."""
-    context.obj = Place(config, data)
+    context.obj = CommandContext(config, data)
 
 
 app.command("run")(run.run)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ezrec.cli import words
-from ezrec.cli.settings import Place, show_json, with_store, zone_of
+from ezrec.cli.settings import CommandContext, show_json, with_store, zone_of
 from ezrec.domain import booking as bookings
 from ezrec.domain.booking import Booking, show_local
 from ezrec.domain.certificate import utc
@@ -32,7 +32,7 @@ def list_(context: typer.Context, as_json: JsonOption = False,
           everything: Annotated[bool, typer.Option(
               "--all", help="Past bookings too, not only from yesterday on.")] = False) -> None:
     """Show what is booked and how far each booking's film is."""
-    place: Place = context.obj
+    place: CommandContext = context.obj
     settings = place.load()
 
     async def read(store: Store) -> list[tuple[Booking, str]]:
@@ -72,7 +72,7 @@ def add(
 
     Examples: `ezrec bookings add --start "2026-11-20 18:00" --for 1h`, `ezrec bookings add --in 30s --for 2m --id try`
     """
-    place: Place = context.obj
+    place: CommandContext = context.obj
     settings = place.load()
     zone = zone_of(settings)
     now = datetime.now(UTC)
@@ -108,7 +108,7 @@ def cancel(context: typer.Context, booking_id: Annotated[str, typer.Argument(hel
 
     Recording stops at once. What was recorded is kept for a while, unpublished: `ezrec films retry` publishes it.
     """
-    place: Place = context.obj
+    place: CommandContext = context.obj
 
     async def change(store: Store) -> str | None:
         for one in await store.bookings():
@@ -137,7 +137,7 @@ def import_(context: typer.Context, file: Annotated[Path, typer.Argument(help="J
     Example of a file: `[{"id": "42", "start_time": "2026-11-20T18:00:00Z", "end_time": "2026-11-20T19:00:00Z"}]`;
     `"date": "2026-11-20"` with `"start_time": "18:00"` means court time.
     """
-    place: Place = context.obj
+    place: CommandContext = context.obj
     settings = place.load()
     try:
         rows = json.loads(file.read_text("utf-8"))

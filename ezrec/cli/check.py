@@ -10,7 +10,7 @@ import typer
 
 from ezrec import logs
 from ezrec.cli import words
-from ezrec.cli.settings import Place, show_json
+from ezrec.cli.settings import CommandContext, show_json
 from ezrec.domain.clock import SystemClock
 from ezrec.domain.errors import AlreadyRunning, EzrecError
 
@@ -39,7 +39,7 @@ def check(
     from ezrec import files  # noqa: PLC0415 - what commands without cameras do not need
     from ezrec.adapters import system  # noqa: PLC0415
 
-    place: Place = context.obj
+    place: CommandContext = context.obj
     settings = place.load()
     data = settings.paths.data.absolute()
     logs.register_secrets(settings)
@@ -89,8 +89,8 @@ def _machine(data: Path) -> dict[str, Any]:
     """What the machine says of itself that cameras suffer from."""
     from ezrec.adapters.metrics import Meter  # noqa: PLC0415
 
-    told = Meter(data, SystemClock()).measure()
-    return {"temperature_c": told.temperature_c, "throttled": told.throttled, "disk_free_mb": told.disk_free_mb}
+    now = Meter(data, SystemClock()).measure()
+    return {"temperature_c": now.temperature_c, "throttled": now.throttled, "disk_free_mb": now.disk_free_mb}
 
 
 def _platform(settings: Any) -> dict[str, Any]:
@@ -108,17 +108,17 @@ def _try(camera: Any, data: Path, *, keep: bool) -> dict[str, Any]:
     picture, reference = data / "check" / f"{camera.name}.jpg", data / "reference" / f"{camera.name}.jpg"
     try:
         verdict = try_out(camera, TRY_S, None if keep else reference)
-        told = camera.health()
+        health = camera.health()
         if verdict.picture:
             keep_picture(picture, verdict)
         if keep and verdict.good:
             keep_picture(reference, verdict)
     except (CameraLost, OSError) as error:
         return UNKNOWN | {"problems": [str(error)]}
-    return {"ok": verdict.good, "problems": list(verdict.problems), "model": told.model, "note": told.note,
+    return {"ok": verdict.good, "problems": list(verdict.problems), "model": health.model, "note": health.note,
             "frames": verdict.frames, "missing": verdict.missing, "rate": verdict.rate,
             "brightness": verdict.brightness, "sharpness": verdict.sharpness, "likeness": verdict.likeness,
-            "temperature_c": told.temperature_c, "picture": str(picture) if verdict.picture else None}
+            "temperature_c": health.temperature_c, "picture": str(picture) if verdict.picture else None}
 
 
 def tell(found: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from ezrec import logs
 from ezrec.cli import story, words
-from ezrec.cli.settings import Place, opened, zone_of
+from ezrec.cli.settings import CommandContext, opened, zone_of
 from ezrec.domain.booking import Booking
 from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import BadMedia, EzrecError
@@ -67,11 +67,11 @@ def demo(
         raise typer.BadParameter("--left and --right go together")
     from ezrec.media import demo_media  # noqa: PLC0415 - OpenCV and PyAV, wanted by no other command
 
-    place: Place = context.obj
+    place: CommandContext = context.obj
     folder = (data or place.data or Path("ezrec-demo")).absolute()
     logos, intro = demo_media.make(folder / "venue")
     given = {key for key, _, origin in place.load().describe() if origin != "default"}
-    settings = Place(place.config, folder).load(**_overrides(logos, intro, left, right, overlap, given))
+    settings = CommandContext(place.config, folder).load(**_overrides(logos, intro, left, right, overlap, given))
     logs.register_secrets(settings)
     logs.set_up(settings.logs.level, folder / "logs", stream=_Nowhere())
     console = words.console()

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from ezrec.cli import story, words
-from ezrec.cli.settings import Place, show_json, with_store, zone_of
+from ezrec.cli.settings import CommandContext, show_json, with_store, zone_of
 from ezrec.domain.certificate import utc
 from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import EzrecError
@@ -24,7 +24,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machin
 @app.command("list")
 def list_(context: typer.Context, as_json: JsonOption = False) -> None:
     """Show every film, how far it is and where it is."""
-    place: Place = context.obj
+    place: CommandContext = context.obj
     settings = place.load()
 
     async def read(store: Store) -> list[tuple[Film, list[ChunkRow]]]:
@@ -48,7 +48,7 @@ def list_(context: typer.Context, as_json: JsonOption = False) -> None:
 @app.command()
 def show(context: typer.Context, booking_id: BookingId, as_json: JsonOption = False) -> None:
     """Show one film: window, stage, parts, certificate."""
-    place: Place = context.obj
+    place: CommandContext = context.obj
     settings = place.load()
 
     async def read(store: Store) -> tuple[Film, list[ChunkRow], list[PartRow], list[Message]]:
@@ -77,7 +77,7 @@ def show(context: typer.Context, booking_id: BookingId, as_json: JsonOption = Fa
 @app.command()
 def explain(context: typer.Context, booking_id: BookingId, as_json: JsonOption = False) -> None:
     """Tell a film's story in plain sentences: what happened, when, and what is missing."""
-    place: Place = context.obj
+    place: CommandContext = context.obj
     settings = place.load()
 
     async def read(store: Store) -> tuple[Film | None, list[Event], list[Message]]:
@@ -95,7 +95,7 @@ def explain(context: typer.Context, booking_id: BookingId, as_json: JsonOption =
 @app.command()
 def retry(context: typer.Context, booking_id: BookingId) -> None:
     """Send a parked film on its way again, or publish what was recorded of a cancelled booking."""
-    place: Place = context.obj
+    place: CommandContext = context.obj
 
     async def change(store: Store) -> None:
         film = await _film(store, booking_id)

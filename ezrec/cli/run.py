@@ -7,7 +7,7 @@ import sys
 import typer
 
 from ezrec import logs
-from ezrec.cli.settings import Place
+from ezrec.cli.settings import CommandContext
 
 
 def run(context: typer.Context) -> None:
@@ -20,7 +20,7 @@ def run(context: typer.Context) -> None:
     """
     from ezrec.supervisor import Supervisor  # noqa: PLC0415 - a second to import, wanted by no other command
 
-    place: Place = context.obj
+    place: CommandContext = context.obj
     settings = place.load()
     data = settings.paths.data.absolute()
     logs.register_secrets(settings)

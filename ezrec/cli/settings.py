@@ -16,7 +16,7 @@ _R = TypeVar("_R")
 
 
 @dataclass(frozen=True)
-class Place:
+class CommandContext:
     """Which settings file and which data folder a command was told to use."""
 
     config: Path | None = None

@@ -5,6 +5,6 @@ come from, the documents' environment names among them.
 """
 
 from ezrec.config.loading import load
-from ezrec.config.sections import LogoFile, Settings
+from ezrec.config.sections import LogoSettings, Settings
 
-__all__ = ["LogoFile", "Settings", "load"]
+__all__ = ["LogoSettings", "Settings", "load"]

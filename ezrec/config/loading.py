@@ -15,14 +15,14 @@ from ezrec.config.places import (
     CONFIG_NAME,
     CREDENTIALS_NAME,
     SYSTEM_FILE,
-    Place,
+    SettingsSource,
     read_credentials,
     read_dotenv,
     read_names,
     read_toml,
     read_tree,
 )
-from ezrec.config.sections import KEYS, PLACES, LogoFile, Settings
+from ezrec.config.sections import KEYS, PLACES, LogoSettings, Settings
 from ezrec.config.values import nearest
 from ezrec.domain.errors import SettingsError
 
@@ -74,7 +74,7 @@ def load(
 
 def _places(
     path: Path | None, names: Mapping[str, str], overrides: Mapping[str, Any], problems: list[str]
-) -> list[Place]:
+) -> list[SettingsSource]:
     """All places, highest first."""
     toml = _toml_file(path, names)
     dotenv = _dotenv_file(toml)
@@ -86,7 +86,7 @@ def _places(
         read_dotenv(dotenv, problems) if dotenv else {},
         read_tree(overrides, "given by the command", problems),
     ]
-    return [Place(values) for values in reversed(found)]
+    return [SettingsSource(values) for values in reversed(found)]
 
 
 def _toml_file(path: Path | None, names: Mapping[str, str]) -> Path | None:
@@ -101,7 +101,7 @@ def _dotenv_file(toml: Path | None) -> Path | None:
     return next((file for file in (*beside, Path(".env")) if os.path.isfile(file)), None)  # noqa: PTH113 -- as above
 
 
-def _settings(places: list[Place]) -> tuple[Settings | None, list[Refusal]]:
+def _settings(places: list[SettingsSource]) -> tuple[Settings | None, list[Refusal]]:
     token = PLACES.set(tuple(places))
     try:
         return Settings(), []
@@ -121,10 +121,10 @@ def _refusal(loc: tuple[int | str, ...], kind: str, message: str) -> Refusal:
     key = ".".join(map(str, loc[:length]))
     spot = key + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc[length:])
     name = str(loc[-1])
-    field = LogoFile.model_fields.get(name, KEYS[key]) if key == "film.logos" else KEYS[key]
+    field = LogoSettings.model_fields.get(name, KEYS[key]) if key == "film.logos" else KEYS[key]
     match kind:
         case "extra_forbidden":
-            return Refusal(key, spot, f"unknown key{nearest(name, list(LogoFile.model_fields))}")
+            return Refusal(key, spot, f"unknown key{nearest(name, list(LogoSettings.model_fields))}")
         case "missing":
             return Refusal(key, spot, f"is missing; it is the {field.description}")
         case "path_type":
@@ -138,7 +138,7 @@ def _line(refusal: Refusal, origin: str) -> str:
     return f"{refusal.spot} ({origin}): {refusal.text}"
 
 
-def _origin(places: list[Place], key: str) -> str:
+def _origin(places: list[SettingsSource], key: str) -> str:
     """Where the value of `key` that counts was given."""
     return next((place.values[key].origin for place in places if key in place.values), "default")
 

@@ -37,16 +37,16 @@ class Given(NamedTuple):
 Values = dict[str, Given]
 
 
-class Place(PydanticBaseSettingsSource):
+class SettingsSource(PydanticBaseSettingsSource):
     """One place as pydantic-settings reads it."""
 
     def __init__(self, values: Values) -> None:
         super().__init__(Settings)
         self.values = values
 
-    def without(self, keys: set[str]) -> "Place":
+    def without(self, keys: set[str]) -> "SettingsSource":
         """The same place, had it not spoken of `keys`."""
-        return Place({key: given for key, given in self.values.items() if key not in keys})
+        return SettingsSource({key: given for key, given in self.values.items() if key not in keys})
 
     def get_field_value(self, _field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         """One section's values; pydantic-settings asks for this beside the whole."""
@@ -90,7 +90,7 @@ def _merge_method(word: str) -> dict[str, Any]:
     return {"film.layout": LAYOUTS[plain]}
 
 
-DOCUMENTS: dict[str, Meaning] = {
+LEGACY_NAMES: dict[str, Meaning] = {
     "SUPABASE_URL": _key("supabase.url"),
     "SUPABASE_SERVICE_ROLE_KEY": _key("supabase.key"),
     "USER_ID": _key("site.user_id"),
@@ -118,7 +118,7 @@ DOCUMENTS: dict[str, Meaning] = {
 }
 """The names that the documents of EZREC's predecessor tell owners to set; an empty one counts as not set."""
 
-SECRET_DOCUMENTS = frozenset({"SUPABASE_SERVICE_ROLE_KEY", "AWS_SECRET_ACCESS_KEY", "EMAIL_HOST_PASSWORD"})
+LEGACY_SECRETS = frozenset({"SUPABASE_SERVICE_ROLE_KEY", "AWS_SECRET_ACCESS_KEY", "EMAIL_HOST_PASSWORD"})
 
 OWN = {PREFIX + key.upper().replace(".", "__"): key for key in KEYS}
 """EZREC_SECTION__KEY → section.key"""
@@ -187,18 +187,18 @@ def read_dotenv(path: Path, problems: list[str]) -> Values:
 
 
 def read_names(names: Mapping[str, str], place: str, problems: list[str]) -> Values:
-    """Values of environment names: the documents' ones, over them EZREC_SECTION__KEY. `place` is put into the origin.
+    """Values of environment names: the legacy ones, over them EZREC_SECTION__KEY. `place` is put into the origin.
 
-    A secret's name with `_FILE` at its end gives the path of a file that holds it. Names that are neither the
-    documents' nor begin with EZREC_ are nobody's business here.
+    A secret's name with `_FILE` at its end gives the path of a file that holds it. Names that are neither
+    legacy nor begin with EZREC_ are nobody's business here.
     """
     documents: Values = {}
     own: Values = {}
     for name, value in _with_secret_files(names, place, problems).items():
         origin = f"{name} in {place}"
-        if name in DOCUMENTS:
+        if name in LEGACY_NAMES:
             try:
-                found = DOCUMENTS[name](value) if value else {}
+                found = LEGACY_NAMES[name](value) if value else {}
             except ValueError as error:
                 problems.append(f"{name} ({place}): {error}")
             else:
@@ -221,7 +221,7 @@ def _plain(key: str, value: str) -> Any:
 def _with_secret_files(names: Mapping[str, str], place: str, problems: list[str]) -> dict[str, str]:
     """`names` with every NAME_FILE of a secret replaced by NAME and what the file holds."""
     plain = dict(names)
-    secrets = SECRET_DOCUMENTS | {name for name, key in OWN.items() if key in SECRETS}
+    secrets = LEGACY_SECRETS | {name for name, key in OWN.items() if key in SECRETS}
     for name in sorted(secrets):
         file = plain.pop(f"{name}_FILE", "")
         if not file:

@@ -46,7 +46,7 @@ class Section(BaseModel):
         frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True, allow_inf_nan=False)
 
 
-class Site(Section):
+class SiteSettings(Section):
     """Whose court this is."""
 
     user_id: Id = text("", "the owner's id, as Supabase knows it; letters, digits, _ - .")
@@ -55,7 +55,7 @@ class Site(Section):
     timezone: TimeZone = text("UTC", "IANA time zone that bookings without one are meant in, e.g. Europe/Berlin")
 
 
-class Paths(Section):
+class PathsSettings(Section):
     """Where files are kept. Relative paths are relative to the working directory."""
 
     data: Folder = text(Path("data"), "folder of everything EZREC keeps: store, segments, films")
@@ -73,7 +73,7 @@ class Paths(Section):
         return self.logs or self.data / "logs"
 
 
-class Bookings(Section):
+class BookingsSettings(Section):
     """Which times are recorded."""
 
     source: Literal["local", "supabase"] = text(
@@ -90,7 +90,7 @@ class Bookings(Section):
     )
 
 
-class Side(Section):
+class SideSettings(Section):
     """One camera of the pair."""
 
     id: str = text("", "id of its camera, or its end, or a model, or its place in the list; at most 200 characters",
@@ -99,14 +99,14 @@ class Side(Section):
     rotation: Rotation = text(0, "degrees clockwise that its picture is turned by; 0, 90, 180 or 270")
 
 
-class Simulated(Section):
+class SimulatedSettings(Section):
     """Made-up cameras that look at a made-up court."""
 
     faults: MaybePath = text(None, "JSON file, read while running, that makes them fail; empty: none")
     overlap: float = number(0.1, 0, 0.5, "fraction of a view's width", "how much of the court both see")
 
 
-class Picamera2(Section):
+class Picamera2Settings(Section):
     """Cameras on a Raspberry Pi."""
 
     sensor_mode: SizeOrNone = text(None, "what the sensor reads out, e.g. 2304x1296; empty: what fits best")
@@ -118,14 +118,14 @@ class Picamera2(Section):
     sync: bool = text(True, "the sensors are kept in step, where the platform can")
 
 
-class Replay(Section):
+class ReplaySettings(Section):
     """Video files played as cameras, in real time and looped."""
 
     left: MaybePath = text(None, 'video file of the left camera; needed by source = "replay"')
     right: MaybePath = text(None, 'video file of the right camera; needed by source = "replay" if dual')
 
 
-class Cameras(Section):
+class CamerasSettings(Section):
     """The cameras and what they are asked for."""
 
     source: Literal["simulated", "replay", "picamera2"] = text(
@@ -140,14 +140,14 @@ class Cameras(Section):
         False, "between bookings the cameras stay on, their exposure settled; false: they are closed")
     preflight_s: float = number(600, 0, 7200, "s", "how long before a booking its cameras are looked at; 0: never")
     dual: bool = text(True, "two cameras; false: only the left one")
-    left: Side = Side()
-    right: Side = Side()
-    picamera2: Picamera2 = Picamera2()
-    simulated: Simulated = Simulated()
-    replay: Replay = Replay()
+    left: SideSettings = SideSettings()
+    right: SideSettings = SideSettings()
+    picamera2: Picamera2Settings = Picamera2Settings()
+    simulated: SimulatedSettings = SimulatedSettings()
+    replay: ReplaySettings = ReplaySettings()
 
 
-class Recorder(Section):
+class RecorderSettings(Section):
     """How footage is written, and when a camera counts as stuck."""
 
     segment_s: float = number(4.0, 0.5, 60, "s", "length of a segment, the piece of footage a film is cut from")
@@ -157,7 +157,7 @@ class Recorder(Section):
     retry_max_s: float = number(5.0, 0.1, 600, "s", "longest pause between two tries to start a camera")
 
 
-class LogoFile(Section):
+class LogoSettings(Section):
     """One logo that is drawn into the film."""
 
     name: str = Field(description="name of the logo, once only; 1 to 50 characters", min_length=1, max_length=50)
@@ -168,7 +168,7 @@ class LogoFile(Section):
     opacity: float = number(1.0, 0, 1, "", "0 is invisible, 1 is solid")
 
 
-class Film(Section):
+class FilmSettings(Section):
     """What a film looks like and how it is made."""
 
     layout: Literal["feather", "side_by_side"] = text(
@@ -186,14 +186,14 @@ class Film(Section):
     workers: int = number(1, 1, 8, "", "chunks rendered at the same time")
     intro: MaybePath = text(None, "clip shown in front of every film; empty: none")
     intro_max_s: float = number(60, 1, 600, "s", "a longer intro is not used")
-    logos: tuple[LogoFile, ...] = text((), "logos drawn into the film, at most 6", max_length=6)
+    logos: tuple[LogoSettings, ...] = text((), "logos drawn into the film, at most 6", max_length=6)
     keep_segments_h: float = number(0, 0, 8760, "h", "how long footage is kept after its film is published")
     keep_cancelled_h: float = number(168, 0, 8760, "h", "how long footage of a cancelled booking is kept")
     index_reserve_kb: MaybeInt = number(
         None, 16, 65536, "KiB", "room kept in front of a film for its index; empty: reckoned from the length")
 
 
-class Storage(Section):
+class StorageSettings(Section):
     """Where finished films are put."""
 
     kind: Literal["local", "s3"] = text("local", "kind of storage; local (the library folder) or s3")
@@ -203,20 +203,20 @@ class Storage(Section):
         "{month} {day} {time} {booking_id} {camera_id} {recording_id}")
 
 
-class Publishing(Section):
+class PublishingSettings(Section):
     """Who is told about finished films."""
 
     kind: Literal["local", "supabase"] = text(
         "local", "where films are announced; local (the table of films on this device) or supabase")
 
 
-class Disk(Section):
+class DiskSettings(Section):
     """When the disk counts as full."""
 
     min_free_mb: int = number(2048, 0, 1_000_000, "MiB", "with less than this free no new film is begun")
 
 
-class Logs(Section):
+class LogsSettings(Section):
     """What is logged."""
 
     level: Literal["debug", "info", "warning", "error"] = text(
@@ -225,7 +225,7 @@ class Logs(Section):
     files: int = number(5, 1, 100, "", "log files that are kept")
 
 
-class Supabase(Section):
+class SupabaseSettings(Section):
     """The venue's Supabase project."""
 
     url: Url = text("", "the project's URL, https://...; empty: none")
@@ -239,7 +239,7 @@ class Supabase(Section):
     heartbeat_s: float = number(3, 1, 3600, "s", "how often this device reports itself in system_status")
 
 
-class S3(Section):
+class S3Settings(Section):
     """The object storage for finished films."""
 
     access_key_id: str = text("", "id of the access key; empty: none", max_length=200)
@@ -257,7 +257,7 @@ class S3(Section):
     min_rate_kbit: int = number(256, 8, 1_000_000, "kbit/s", "an upload slower than this counts as stuck")
 
 
-class Email(Section):
+class EmailSettings(Section):
     """The mail server that share links are sent through."""
 
     host: str = text("", "name of the SMTP server; empty: none", max_length=253)
@@ -268,7 +268,7 @@ class Email(Section):
     sender: str = text("", "address that mails come from; empty: none", max_length=320)
 
 
-class Share(Section):
+class ShareSettings(Section):
     """Share links."""
 
     base_url: Url = text("", "URL under which players reach this device, https://...; empty: none")
@@ -283,20 +283,20 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
 
-    site: Site = Site()
-    paths: Paths = Paths()
-    bookings: Bookings = Bookings()
-    cameras: Cameras = Cameras()
-    recorder: Recorder = Recorder()
-    film: Film = Film()
-    storage: Storage = Storage()
-    publishing: Publishing = Publishing()
-    disk: Disk = Disk()
-    logs: Logs = Logs()
-    supabase: Supabase = Supabase()
-    s3: S3 = S3()
-    email: Email = Email()
-    share: Share = Share()
+    site: SiteSettings = SiteSettings()
+    paths: PathsSettings = PathsSettings()
+    bookings: BookingsSettings = BookingsSettings()
+    cameras: CamerasSettings = CamerasSettings()
+    recorder: RecorderSettings = RecorderSettings()
+    film: FilmSettings = FilmSettings()
+    storage: StorageSettings = StorageSettings()
+    publishing: PublishingSettings = PublishingSettings()
+    disk: DiskSettings = DiskSettings()
+    logs: LogsSettings = LogsSettings()
+    supabase: SupabaseSettings = SupabaseSettings()
+    s3: S3Settings = S3Settings()
+    email: EmailSettings = EmailSettings()
+    share: ShareSettings = ShareSettings()
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 
@@ -339,7 +339,7 @@ def _words(value: object) -> str:
             return MASK if value.get_secret_value() else ""
         case tuple():
             return ", ".join(map(_words, value))
-        case LogoFile():
+        case LogoSettings():
             return f"{value.name} ({value.file}, {value.position})"
         case _:
             return str(value)

@@ -26,7 +26,7 @@ LONGEST_STATUS = 64  # characters
 LARGEST_ROW = 16_000  # bytes of JSON
 FIRST_YEAR, LAST_YEAR = 2000, 2100
 DEFAULT_STATUS = "scheduled"
-TOLD_SOURCES = frozenset({"supabase"})  # whose bookings' owners are told what becomes of them
+REPORTED_SOURCES = frozenset({"supabase"})  # whose bookings' owners are told what becomes of them
 
 _SHOWN = 80  # characters of a foreign value that a message repeats
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")

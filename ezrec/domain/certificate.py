@@ -35,7 +35,7 @@ class Evidence:
     ends_at: int
     recipe: Recipe
     stretches: Sequence[Stretch]
-    begun_us: Mapping[int, int]  # run → the offset (UTC = monotonic + offset) at which the film began there
+    start_offsets_us: Mapping[int, int]  # run → the offset (UTC = monotonic + offset) at which the film began there
     chunks: Sequence[Rendered]
     periods_us: Mapping[str, Fraction]  # camera → its frame period
     generation: int = 1
@@ -151,7 +151,7 @@ def _at_joins(evidence: Evidence, camera: str) -> tuple[int, int]:
 
 def _seen_utc(evidence: Evidence, camera: str) -> tuple[Interval, ...]:
     return union(
-        (start + evidence.begun_us[stretch.run], end + evidence.begun_us[stretch.run])
+        (start + evidence.start_offsets_us[stretch.run], end + evidence.start_offsets_us[stretch.run])
         for stretch in evidence.stretches
         for start, end in clip(stretch.seen.get(camera, ()), stretch.start_us, stretch.end_us))
 

@@ -49,7 +49,7 @@ class Canvas:
 
 
 @dataclass(frozen=True)
-class Encoder:
+class EncoderOptions:
     """libx264 options of every chunk; `threads` is part of them because it changes the bytes.
 
     With one thread a chunk rendered again has the same bytes always, with more only where `maxrate` does not bind.
@@ -98,7 +98,7 @@ class Recipe:
 
     rate: Fraction  # ticks per second
     canvas: Canvas
-    encoder: Encoder
+    encoder: EncoderOptions
     logos: tuple[Logo, ...] = ()
     intro: Intro | None = None
     part_size: int = 8 << 20  # bytes
@@ -118,7 +118,7 @@ class Recipe:
         return cls(
             rate=Fraction(raw["rate"]),
             canvas=Canvas(canvas["width"], canvas["height"], tuple(View(**v) for v in canvas["views"])),
-            encoder=Encoder(**raw["encoder"]),
+            encoder=EncoderOptions(**raw["encoder"]),
             logos=tuple(Logo(**logo) for logo in raw["logos"]),
             intro=Intro(**intro) if intro else None,
             part_size=raw["part_size"],

@@ -96,13 +96,13 @@ class Segment:
         return Footage(f"{folder}/{self.path}", self.start_us, self.end_us, self.gaps)
 
 
-def lay(starts_at: int, ends_at: int, begun_us: int, newest_us: int) -> Interval:
+def lay(starts_at: int, ends_at: int, start_offset_us: int, newest_us: int) -> Interval:
     """Lay a window (UTC µs) onto a run: its start and end in run-monotonic µs.
 
-    `begun_us` is the run's offset when the film began there, `newest_us` its newest one. The start keeps the first; the
-    end follows a correction of the clock, but the film never becomes shorter than booked.
+    `start_offset_us` is the run's offset when the film began there, `newest_us` its newest one. The start keeps the
+    first. The end follows a correction of the clock, but the film never becomes shorter than booked.
     """
-    start, booked_end = starts_at - begun_us, ends_at - begun_us
+    start, booked_end = starts_at - start_offset_us, ends_at - start_offset_us
     corrected_end = ends_at - newest_us
     if booked_end < corrected_end <= booked_end + LONGEST_CORRECTION_US:
         return start, corrected_end
@@ -114,7 +114,7 @@ class Span:
     """A film's window as it lies on one run. The reach remembers every time that it ever covered there."""
 
     run: int
-    begun_us: int  # the offset when the film began on this run, frozen
+    start_offset_us: int  # the offset when the film began on this run, frozen
     start_us: int
     end_us: int
     anchor_us: int  # tick 0 of the film on this run; stays when the start is moved
@@ -123,7 +123,7 @@ class Span:
 
     def moved(self, start_us: int, end_us: int) -> "Span":
         """The span with new ends; anchor and reach remember the old ones."""
-        return Span(self.run, self.begun_us, start_us, end_us, self.anchor_us,
+        return Span(self.run, self.start_offset_us, start_us, end_us, self.anchor_us,
                     min(self.reach_from_us, start_us), max(self.reach_to_us, end_us))
 
 

@@ -18,7 +18,7 @@ import av
 from av.container import OutputContainer
 
 from ezrec.domain.errors import BadMedia, IndexOutgrown
-from ezrec.domain.film import Encoder, Recipe
+from ezrec.domain.film import EncoderOptions, Recipe
 from ezrec.media.decode import READING
 from ezrec.media.encode import MUXER, make_durable
 from ezrec.media.probe import FilmFacts, film_facts, video_of
@@ -30,7 +30,7 @@ FIXED = 1600  # bytes: movie, track, media and sample description boxes of two t
 SOUND_S = 120  # s of intro sound that a reserve has room for
 
 
-def index_reserve(ticks_booked: int, encoder: Encoder, sound: bool) -> int:
+def index_reserve(ticks_booked: int, encoder: EncoderOptions, sound: bool) -> int:
     """How many bytes to keep in front of a film of `ticks_booked` ticks: enough for one twice as long.
 
     A tick takes 4 bytes for its size, 8 for its place in showing order if there are B-frames, up to 4 as a key frame,

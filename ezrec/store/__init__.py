@@ -18,7 +18,7 @@ from ezrec.domain.planning import Chunk
 from ezrec.domain.stages import FAILED, STATUS_WORDS, UPLOADING, Stage
 from ezrec.domain.timeline import HOLD_US, Offset, Segment, Span
 from ezrec.store.database import VERSION, StoreMissing
-from ezrec.store.outbox import Outbox
+from ezrec.store.outbox import OutboxStore
 from ezrec.store.rows import (
     Backlog,
     ChunkRow,
@@ -39,7 +39,7 @@ FILM_COLUMNS = frozenset({"generation", "starts_at", "ends_at", "recipe", "objec
                           "sha256", "attempts", "retry_at", "parked_step", "parked_reason", "certificate"})
 
 
-class Store(Outbox):
+class Store(OutboxStore):
     """All durable state. Made with `Store.open`."""
 
     # ---- bookings
@@ -150,8 +150,8 @@ class Store(Outbox):
         async with self._transaction() as db:
             await self._set(db, booking_id, columns)
             if event:
-                told = {key: value for key, value in columns.items() if key not in ("recipe", "certificate")}
-                await self._tell(db, booking_id, event, told)
+                detail = {key: value for key, value in columns.items() if key not in ("recipe", "certificate")}
+                await self._tell(db, booking_id, event, detail)
             return await self._film_in(booking_id)
 
     async def park(self, booking_id: str, step: str, reason: str) -> None:
@@ -233,7 +233,7 @@ class Store(Outbox):
 
     # ---- what was told
 
-    async def told(self, message: Message) -> None:
+    async def delivered(self, message: Message) -> None:
         """A message has arrived; a film whose row is in is published."""
         async with self._transaction() as db:
             await self._drop_message(db, message)
@@ -289,7 +289,7 @@ class Store(Outbox):
     async def spans(self, booking_id: str) -> list[Span]:
         """A film's window on each run that it touched, in the order of the runs."""
         return [Span(*row) for row in await self._read(
-            "SELECT run, begun_us, start_us, end_us, anchor_us, reach_from_us, reach_to_us FROM span"
+            "SELECT run, start_offset_us, start_us, end_us, anchor_us, reach_from_us, reach_to_us FROM span"
             " WHERE film = ? ORDER BY run", booking_id)]
 
     async def spans_in(self, *wanted: Stage) -> dict[str, list[Span]]:
@@ -297,15 +297,16 @@ class Store(Outbox):
         marks = ",".join("?" * len(wanted))
         found: dict[str, list[Span]] = {}
         for booking_id, *columns in await self._read(
-                "SELECT film, run, begun_us, start_us, end_us, anchor_us, reach_from_us, reach_to_us FROM span"
+                "SELECT film, run, start_offset_us, start_us, end_us, anchor_us, reach_from_us, reach_to_us FROM span"
                 f" JOIN film ON film.booking_id = span.film WHERE stage IN ({marks}) ORDER BY run", *wanted):
             found.setdefault(booking_id, []).append(Span(*columns))
         return found
 
     async def put_span(self, booking_id: str, span: Span) -> None:
         """Lay a film onto a run, or move its ends there."""
-        await self._do("INSERT OR REPLACE INTO span VALUES (?,?,?,?,?,?,?,?)", booking_id, span.run, span.begun_us,
-                       span.start_us, span.end_us, span.anchor_us, span.reach_from_us, span.reach_to_us)
+        await self._do("INSERT OR REPLACE INTO span VALUES (?,?,?,?,?,?,?,?)", booking_id, span.run,
+                       span.start_offset_us, span.start_us, span.end_us, span.anchor_us,
+                       span.reach_from_us, span.reach_to_us)
 
     async def drop_spans(self, booking_id: str) -> None:
         """Forget how a film that nothing was recorded for lay on the runs."""
@@ -439,9 +440,9 @@ class Store(Outbox):
     async def tell_once(self, booking_id: str, kind: str, **detail: object) -> None:
         """Add to a film's story unless it says the same already."""
         async with self._transaction() as db:
-            told = await self._all("SELECT 1 FROM event WHERE booking_id = ? AND kind = ? AND detail = ? LIMIT 1",
+            known = await self._all("SELECT 1 FROM event WHERE booking_id = ? AND kind = ? AND detail = ? LIMIT 1",
                                    booking_id, kind, json.dumps(detail, sort_keys=True))
-            if not told:
+            if not known:
                 await self._tell(db, booking_id, kind, detail)
 
     async def _tell(self, db: aiosqlite.Connection, booking_id: str | None, kind: str, detail: dict[str, Any]) -> None:

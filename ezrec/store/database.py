@@ -19,7 +19,7 @@ from ezrec.store.rows import Row
 
 _T = TypeVar("_T")
 
-VERSION = 2
+VERSION = 3
 MIGRATIONS: dict[int, str] = {
     1: """
 CREATE TABLE outbox (
@@ -34,6 +34,7 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_of_booking ON outbox (booking_id, id);
 CREATE INDEX film_by_stage ON film (stage);
 """,
+    2: "ALTER TABLE span RENAME COLUMN begun_us TO start_offset_us;",
 }
 """SQL that takes the store from version N to N + 1, by N. schema.sql holds the newest version."""
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import aiosqlite
 
-from ezrec.domain.booking import TOLD_SOURCES
+from ezrec.domain.booking import REPORTED_SOURCES
 from ezrec.domain.stages import Stage
 from ezrec.store.database import Database
 from ezrec.store.rows import Message, message_of
@@ -18,7 +18,7 @@ from ezrec.store.rows import Message, message_of
 _COLUMNS = "id, booking_id, kind, body, attempts, retry_at, parked_reason"
 
 
-class Outbox(Database):
+class OutboxStore(Database):
     """The outbox of an open store."""
 
     async def outbox(self, booking_id: str | None = None) -> list[Message]:
@@ -57,7 +57,7 @@ class Outbox(Database):
     async def _post_status(self, db: aiosqlite.Connection, booking_id: str, status: str, reason: str | None) -> None:
         """Tell a booking's owner, if the booking came from a source that wants to be told."""
         source = await self._all("SELECT source FROM booking WHERE id = ?", booking_id)
-        if source and source[0][0] in TOLD_SOURCES:
+        if source and source[0][0] in REPORTED_SOURCES:
             await self._post(db, booking_id, "status", {"status": status, "reason": reason})
 
     async def _post_abort(self, db: aiosqlite.Connection, booking_id: str, key: str, upload_id: str | None) -> None:

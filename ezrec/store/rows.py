@@ -26,12 +26,12 @@ class ChunkRow:
     path: str  # below the data folder
     rung: Rung
     attempts: int  # failures on this rung
-    told: str | None = None  # what the worker told of it, JSON
+    report_json: str | None = None  # what the worker told of it, JSON
 
     @property
     def report(self) -> ChunkReport | None:
         """What the worker told of it; read only when asked for, since a long film has thousands."""
-        return ChunkReport.loads(self.told) if self.told else None
+        return ChunkReport.loads(self.report_json) if self.report_json else None
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 -- EZREC's memory. Instants in columns that end in _at are UTC µs, in _us run-monotonic µs. Paths are relative to the
 -- data folder. A row that names a file is written after the file is closed and fsynced; see docs/design.md, "Promises".
--- Version 2. Every later version adds its step to MIGRATIONS in store/database.py.
+-- Version 3. Every later version adds its step to MIGRATIONS in store/database.py.
 
 CREATE TABLE booking (                      -- what the sources ask for, validated
     id         TEXT PRIMARY KEY,
@@ -49,7 +49,7 @@ CREATE TABLE offset (                       -- UTC = monotonic + wall_offset_us,
 CREATE TABLE span (                         -- a film's window as it lies on a run
     film          TEXT NOT NULL REFERENCES film (booking_id) ON DELETE CASCADE,
     run           INTEGER NOT NULL REFERENCES run (id),
-    begun_us      INTEGER NOT NULL,         -- the offset when the film began on this run: its start keeps it
+    start_offset_us INTEGER NOT NULL,       -- UTC minus monotonic when the film began on this run: its start keeps it
     start_us      INTEGER NOT NULL,
     end_us        INTEGER NOT NULL,
     anchor_us     INTEGER NOT NULL,         -- tick 0; stays when the start is moved

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from ezrec import logs
 from ezrec.adapters.bookings import BookingSource
-from ezrec.config.sections import Bookings as BookingsSettings
+from ezrec.config.sections import BookingsSettings
 from ezrec.domain import booking as bookings
 from ezrec.domain import schedule
 from ezrec.domain.clock import SECOND, Clock
@@ -21,7 +21,7 @@ from ezrec.store import Store
 
 log = logs.get("bookings")
 
-LOOK_S = 1.0  # how often another process's writes are looked for
+CHECK_EVERY_S = 1.0  # how often another process's writes are looked for
 JITTER = 0.1  # of the poll time, so that a town of recorders does not ask in step
 
 
@@ -36,7 +36,7 @@ class Bookings:
         self._settings = settings
         self._zone = zone
         self._changed = changed
-        self._said: set[object] = set()  # malformed rows and refused changes already logged
+        self._logged: set[object] = set()  # malformed rows and refused changes already logged
         self._data_version = -1
         self._turn = asyncio.Lock()  # one look at a time makes the films follow
 
@@ -64,7 +64,7 @@ class Bookings:
             if version != self._data_version:
                 self._data_version = version
                 self._changed()
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(CHECK_EVERY_S)
 
     def _pause_s(self) -> float:
         return self._settings.poll_s * random.uniform(1 - JITTER, 1 + JITTER)
@@ -153,8 +153,8 @@ class Bookings:
                 await self._store.drop_film(booking_id)
                 log.info("booking withdrawn", booking=booking_id)
             case schedule.Refuse() as refused:
-                if refused not in self._said:
-                    self._said.add(refused)
+                if refused not in self._logged:
+                    self._logged.add(refused)
                     await self._store.tell_once(booking_id, "change refused", starts_at=refused.starts_at,
                                                 ends_at=refused.ends_at, cancelled=refused.cancelled)
                     log.warning("booking changed too late, its film stays as it is", booking=booking_id)
@@ -162,6 +162,6 @@ class Bookings:
         return True
 
     def _say_once(self, key: object, event: str, **data: object) -> None:
-        if key not in self._said:
-            self._said.add(key)
+        if key not in self._logged:
+            self._logged.add(key)
             log.warning(event, **data)

@@ -20,7 +20,7 @@ from ezrec.store import Store
 
 log = logs.get("cleanup")
 
-LOOK_S = 15.0
+CHECK_EVERY_S = 15.0
 SPARE_US = 60 * SECOND  # footage of the run that records is kept so long, whoever may still ask for it
 
 
@@ -43,7 +43,7 @@ class Cleanup:
         """Look for what nobody needs, for ever."""
         while True:
             await self.run_once()
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(CHECK_EVERY_S)
 
     async def run_once(self) -> None:
         """Retention of cancelled and missed films, then segments that no film needs."""

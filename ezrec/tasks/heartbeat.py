@@ -15,12 +15,12 @@ from typing import Any
 from ezrec import __version__, logs
 from ezrec.adapters.metrics import Meter
 from ezrec.adapters.status import Row, StatusTable
-from ezrec.config.sections import Site as SiteSettings
+from ezrec.config.sections import SiteSettings
 from ezrec.domain.clock import SECOND, Clock
 from ezrec.domain.errors import EzrecError, ParkError, RetryError
 from ezrec.store import Store
 from ezrec.store.rows import Backlog
-from ezrec.tasks.recording.preflight import Found, Preflight
+from ezrec.tasks.recording.preflight import Preflight, PreflightResult
 from ezrec.tasks.recording.windows import Recording
 
 log = logs.get("heartbeat")
@@ -48,7 +48,7 @@ class Heartbeat:
         self._healed = healed
         self._begun_us = clock.mono_us()
         self._failing_since_us: int | None = None
-        self._said = ""  # the refusal that was logged last
+        self._logged = ""  # the refusal that was logged last
 
     async def run(self) -> None:
         """Beat for ever, at fixed times of the monotonic clock."""
@@ -80,8 +80,8 @@ class Heartbeat:
         if first:
             self._failing_since_us = self._clock.mono_us()
         if isinstance(error, ParkError):
-            if str(error) != self._said:
-                self._said = str(error)
+            if str(error) != self._logged:
+                self._logged = str(error)
                 log.error("heartbeat refused", error=str(error), retry_s=REFUSED_S)
         elif first:
             log.warning("heartbeat not taken", error=str(error) or "no answer in time")
@@ -90,7 +90,7 @@ class Heartbeat:
         if self._failing_since_us is None:
             return
         log.info("heartbeat is back", after_s=(self._clock.mono_us() - self._failing_since_us) / SECOND)
-        self._failing_since_us, self._said = None, ""
+        self._failing_since_us, self._logged = None, ""
         self._healed()
 
     async def _collect(self, limit_s: float) -> Row:
@@ -134,7 +134,7 @@ def next_due(due_us: int, now_us: int, interval_us: int) -> int:
     return due_us + interval_us * max(1, math.ceil((now_us - due_us) / interval_us))
 
 
-def _found(found: Found) -> dict[str, Any]:
+def _found(found: PreflightResult) -> dict[str, Any]:
     return {"booking_id": found.booking_id, "at": _iso(_utc(found.at)), "problems": list(found.problems)}
 
 

@@ -23,7 +23,7 @@ from ezrec.store.rows import Message
 
 log = logs.get("outbox")
 
-LOOK_S = 1.0  # how often new messages are looked for; those of this process are announced by `poke`
+CHECK_EVERY_S = 1.0  # how often new messages are looked for; those of this process are announced by `notify`
 LINES = frozenset({"abort"}), frozenset({"status", "video"})  # kinds of messages, by where they go
 EVERY = frozenset[str]().union(*LINES)
 ATTEMPTS = 3  # of a message that fails in an unforeseen way, before it is parked
@@ -31,20 +31,20 @@ BASE_S, LONGEST_S = 1.0, 60.0  # of the backoff; full jitter: uniformly between 
 
 
 class Outbox:
-    """The outbox task. `told` is called after each message that arrived.
+    """The outbox task. `delivered` is called after each message that arrived.
 
     Without a `board` (no source of bookings that wants to be told) statuses wait. Kinds of messages that stand `apart`
     go elsewhere than the others and do not wait for them.
     """
 
     def __init__(self, store: Store, clock: Clock, storage: Storage, publisher: Publisher, board: StatusBoard | None,
-                 told: Callable[[], None], apart: frozenset[str] = frozenset({"abort"})) -> None:
+                 delivered: Callable[[], None], apart: frozenset[str] = frozenset({"abort"})) -> None:
         self._store = store
         self._clock = clock
         self._storage = storage
         self._publisher = publisher
         self._apart = apart
-        self._told = told
+        self._delivered = delivered
         self._news = asyncio.Event()
         self._unforeseen: Counter[int] = Counter()  # message → failures that nobody foresaw
         self._rests: dict[int, int] = {}  # message → monotonic µs before which it is not tried again
@@ -52,11 +52,11 @@ class Outbox:
         if board:
             self._ways["status"] = partial(self._tell_status, board)
 
-    def poke(self) -> None:
+    def notify(self) -> None:
         """There is something new to tell."""
         self._news.set()
 
-    def wake(self) -> None:
+    def retry_now(self) -> None:
         """The network is back: try everything now."""
         self._rests.clear()
         self._news.set()
@@ -73,7 +73,7 @@ class Outbox:
             while await self.run_once(kinds):
                 pass
             try:
-                async with asyncio.timeout(LOOK_S):
+                async with asyncio.timeout(CHECK_EVERY_S):
                     await self._news.wait()
             except TimeoutError:
                 pass
@@ -111,13 +111,13 @@ class Outbox:
         publishes = message.kind == "video"
         if publishes:
             log.debug("taking step", booking=message.booking_id, to=Stage.PUBLISHED)
-        await self._store.told(message)
+        await self._store.delivered(message)
         if publishes:
             log.debug("step taken", booking=message.booking_id, to=Stage.PUBLISHED)
             log.info("film published", booking=message.booking_id, url=message.body["video_url"])
         if had_failed:  # what failed beside it may work as well now
             self._rests.clear()
-        self._told()
+        self._delivered()
         return True
 
     async def _refused(self, message: Message, reason: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from zoneinfo import ZoneInfo
 
 from ezrec.adapters.publishing import Video
-from ezrec.config.sections import Site as SiteSettings
+from ezrec.config.sections import SiteSettings
 from ezrec.domain.clock import SECOND
 from ezrec.domain.film import Film
 from ezrec.store import Store

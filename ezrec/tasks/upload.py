@@ -33,7 +33,7 @@ Range = tuple[int, int, int]  # of a film: part number, offset, bytes
 
 
 @dataclass
-class _Open:
+class OpenUpload:
     """An upload as this process knows it."""
 
     generation: int
@@ -57,7 +57,7 @@ class Upload:
         self._zone = zone
         self._data = data
         self._growth = growth
-        self._uploads: dict[str, _Open] = {}  # by booking
+        self._uploads: dict[str, OpenUpload] = {}  # by booking
 
     async def work(self, film: Film) -> bool:
         """Store what is final of a film; True once its object is complete and verified.
@@ -114,21 +114,21 @@ class Upload:
         if not await self._store.name_upload(film.booking_id, film.generation, key, upload_id):
             raise RetryError("the film has just been begun again or called off")
 
-    async def _known(self, film: Film) -> _Open:
+    async def _known(self, film: Film) -> OpenUpload:
         """What is known of the film's upload; when it is first seen, what the storage and the store hold of it."""
         key, upload_id = film.object_key or "", film.upload_id or ""
         known = self._uploads.get(film.booking_id)
         if known is None or (known.generation, known.upload_id) != (film.generation, upload_id):
             rows = {row.number: row for row in await self._store.parts(film.booking_id, film.generation)}
             there = await self._storage.parts(key, upload_id)
-            known = self._uploads[film.booking_id] = _Open(film.generation, upload_id, there, rows)
+            known = self._uploads[film.booking_id] = OpenUpload(film.generation, upload_id, there, rows)
         elif known.doubted:
             there = await self._storage.parts(key, upload_id)
             known.sure = {number: row for number, row in known.sure.items() if there.get(number) == row.md5}
             known.doubted = False
         return known
 
-    async def _put_parts(self, film: Film, recipe: Recipe, upload: _Open) -> None:
+    async def _put_parts(self, film: Film, recipe: Recipe, upload: OpenUpload) -> None:
         """Put all parts that are due, as many at a time as the storage takes; while the film grows on, the next too.
 
         After a failure nothing new is begun, and what is under way ends by itself: what goes up need not go again.
@@ -164,7 +164,7 @@ class Upload:
         if failures:
             raise failures[0]
 
-    async def _put(self, film: Film, growth: Growth, part: Range, upload: _Open) -> None:
+    async def _put(self, film: Film, growth: Growth, part: Range, upload: OpenUpload) -> None:
         """Put one part, unless the storage holds it with the bytes that are here now."""
         number, _, size = part
         row = await asyncio.to_thread(_row, growth, *part)

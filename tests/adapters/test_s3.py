@@ -45,7 +45,7 @@ async def opened() -> AsyncIterator[Callable[..., S3Storage]]:
     def make(endpoint: str, bucket: str, limit_s: float = 30, recording: Callable[[], bool] = lambda: False,
              **settings: Any) -> S3Storage:
         given = {"access_key_id": "EZRECTESTKEY", "secret_access_key": "ezrec-test-key-of-the-tests"} | settings
-        made.append(S3Storage(sections.S3(endpoint=endpoint, bucket=bucket, **given), recording, limit_s))
+        made.append(S3Storage(sections.S3Settings(endpoint=endpoint, bucket=bucket, **given), recording, limit_s))
         return made[-1]
 
     yield make

@@ -12,11 +12,11 @@ from ezrec.adapters.metrics import Meter
 from ezrec.adapters.status.supabase import SupabaseStatus
 from ezrec.adapters.supabase import Supabase
 from ezrec.config.sections import Secret
-from ezrec.config.sections import Supabase as Section
+from ezrec.config.sections import SupabaseSettings as Section
 from ezrec.domain.stages import Stage
 from ezrec.tasks import heartbeat as heartbeat_module
 from ezrec.tasks.heartbeat import Heartbeat
-from ezrec.tasks.recording.preflight import Found
+from ezrec.tasks.recording.preflight import PreflightResult
 from tests.fakes.cloud.chaos import SUPABASE_FAULTS, ChaosProxy
 from tests.fakes.cloud.supabase import Supabase as Project
 from tests.fakes.desk import Desk, a_desk
@@ -52,7 +52,8 @@ class Device:
         status = SupabaseStatus(Supabase(Section(url=url, **credential)))
         site = self.desk.settings(site={"user_id": self.user, "camera_id": self.court}).site
         meter = Meter(self.desk.data, self.desk.clock)
-        preflight = SimpleNamespace(newest=Found("match", self.desk.clock.wall_us(), ["camera left: no frame came"]))
+        found = PreflightResult("match", self.desk.clock.wall_us(), ["camera left: no frame came"])
+        preflight = SimpleNamespace(newest=found)
         heartbeat = Heartbeat(self.desk.store, self.desk.clock, Idle(), preflight, status,  # type: ignore[arg-type]
                               meter, site, INTERVAL_S, lambda: ["upload"], self._healed)
         return heartbeat.run_once, status

@@ -56,7 +56,7 @@ class Bucket(Place):
         self.opened: list[S3Storage] = []
 
     def open(self) -> Storage:
-        settings = sections.S3(endpoint=self.server.endpoint, access_key_id=self.server.key, bucket=self.bucket,
+        settings = sections.S3Settings(endpoint=self.server.endpoint, access_key_id=self.server.key, bucket=self.bucket,
                                secret_access_key=sections.Secret(self.server.secret))
         self.opened.append(S3Storage(settings, lambda: False))
         return self.opened[-1]

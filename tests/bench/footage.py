@@ -10,7 +10,7 @@ from ezrec.adapters.cameras.synthetic.encoder import H264Encoder, new_picture, p
 from ezrec.adapters.segments import TsFile
 from ezrec.config import Settings
 from ezrec.domain.clock import SECOND
-from ezrec.domain.film import Encoder, Footage, Logo, Recipe
+from ezrec.domain.film import EncoderOptions, Footage, Logo, Recipe
 from ezrec.domain.timeline import HOLD_US
 from ezrec.media import compose
 
@@ -79,7 +79,8 @@ def recipe_for(size: tuple[int, int], logos: dict[str, Path]) -> Recipe:
     corners = ("top_left", "top_right")
     placed = tuple(Logo(name, str(path), name, corner, width, margin)
                    for (name, path), corner in zip(logos.items(), corners, strict=True))
-    encoder = Encoder(film.preset, film.crf, film.maxrate, film.bufsize, keyint=int(2 * RATE), threads=film.threads)
+    encoder = EncoderOptions(film.preset, film.crf, film.maxrate, film.bufsize, keyint=int(2 * RATE),
+                             threads=film.threads)
     return Recipe(Fraction(RATE), canvas, encoder, placed, index_reserve=1 << 20)
 
 

@@ -14,7 +14,7 @@ import structlog
 from ezrec.adapters.storage import Storage
 from ezrec.adapters.storage.local import LocalStorage
 from ezrec.config import Settings
-from ezrec.domain.film import Canvas, Encoder, Recipe
+from ezrec.domain.film import Canvas, EncoderOptions, Recipe
 from ezrec.domain.stages import Stage
 from ezrec.store import Store
 from ezrec.tasks.film.making import Growth
@@ -105,7 +105,7 @@ async def _store(folder: Path, way: Way) -> Memory:
     path = data / "films" / "film.mp4"
     path.parent.mkdir(parents=True)
     _write(path, way.bytes)
-    recipe = Recipe(RATE, Canvas(64, 64, ()), Encoder(), part_size=PART)
+    recipe = Recipe(RATE, Canvas(64, 64, ()), EncoderOptions(), part_size=PART)
     store = await Store.open(data / "ezrec.db", create=True, migrate=True)
     await store.add_film("bench", "bench", 0, 1)
     await store.update_film("bench", recipe=recipe.dumps())

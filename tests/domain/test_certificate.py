@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from ezrec.domain.certificate import Evidence, Rendered, certify, gaps, utc
 from ezrec.domain.clock import SECOND
-from ezrec.domain.film import CameraShare, Canvas, ChunkReport, Encoder, Intro, Recipe, Rung, View, tick_us
+from ezrec.domain.film import CameraShare, Canvas, ChunkReport, EncoderOptions, Intro, Recipe, Rung, View, tick_us
 from ezrec.domain.planning import Chunk, Stretch, plan
 from ezrec.domain.timeline import HOLD_US, Interval, Segment, union
 
 RATE = Fraction(30)
 TICK = Fraction(SECOND, 30)
-WIDE = Recipe(RATE, Canvas(640, 180, (View("left", 0, 320, 180), View("right", 320, 320, 180))), Encoder())
-SINGLE = Recipe(RATE, Canvas(320, 180, (View("left", 0, 320, 180),)), Encoder())
+WIDE = Recipe(RATE, Canvas(640, 180, (View("left", 0, 320, 180), View("right", 320, 320, 180))), EncoderOptions())
+SINGLE = Recipe(RATE, Canvas(320, 180, (View("left", 0, 320, 180),)), EncoderOptions())
 UTC0 = 1_800_000_000 * SECOND
 FOR_EVER = 1 << 62
 

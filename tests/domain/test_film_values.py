@@ -9,7 +9,7 @@ from ezrec.domain.film import (
     CameraShare,
     Canvas,
     ChunkReport,
-    Encoder,
+    EncoderOptions,
     Intro,
     Logo,
     Recipe,
@@ -22,7 +22,7 @@ size = st.integers(2, 8000)
 views = st.builds(View, text, st.integers(0, 8000), size, size, st.sampled_from([0, 90, 180, 270]))
 recipes = st.builds(
     Recipe, st.fractions(1, 120), st.builds(Canvas, size, size, st.lists(views, min_size=1, max_size=2).map(tuple)),
-    st.builds(Encoder, crf=st.integers(0, 51), bframes=st.integers(0, 3), threads=st.integers(1, 8)),
+    st.builds(EncoderOptions, crf=st.integers(0, 51), bframes=st.integers(0, 3), threads=st.integers(1, 8)),
     st.lists(st.builds(Logo, text, text, text, text, size, size, st.floats(0, 1)), max_size=3).map(tuple),
     st.none() | st.builds(Intro, text, text, size, st.booleans()), size, size, st.lists(text, max_size=3).map(tuple))
 shares = st.builds(CameraShare, size, size, size, size, size, st.none() | size, st.none() | size)
@@ -46,4 +46,4 @@ def test_ticks_lie_on_the_grid_to_the_nearest_microsecond_however_many_there_are
 
 
 def test_an_encoder_reorders_only_if_it_has_b_frames() -> None:
-    assert (Encoder(bframes=0).reorder, Encoder(bframes=2).reorder) == (0, 1)
+    assert (EncoderOptions(bframes=0).reorder, EncoderOptions(bframes=2).reorder) == (0, 1)

@@ -128,7 +128,7 @@ def test_a_span_remembers_everything_it_ever_reached_and_keeps_its_grid(window: 
     for start_by, end_by in moves:
         span = span.moved(span.start_us + start_by, span.end_us + end_by)
         ever.append((span.start_us, span.end_us))
-    assert (span.anchor_us, span.begun_us, span.run) == (anchor, offset, 4)
+    assert (span.anchor_us, span.start_offset_us, span.run) == (anchor, offset, 4)
     assert (span.start_us, span.end_us) == ever[-1]
     assert span.reach_from_us == min(start for start, _ in ever)
     assert span.reach_to_us == max(end for _, end in ever)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ezrec.config import Settings
 from ezrec.domain.clock import SECOND
-from ezrec.domain.film import Canvas, Encoder, Film, Recipe, View
+from ezrec.domain.film import Canvas, EncoderOptions, Film, Recipe, View
 from ezrec.domain.stages import STEPS, Stage
 from ezrec.domain.timeline import Segment, begin_span
 from ezrec.store import Store
@@ -16,8 +16,8 @@ from tests.fakes.clocks import MadeUpClock
 
 HOUR = 3600 * SECOND
 MONO_S, WALL_S = 5000, 1_800_000_000
-RECIPE = Recipe(Fraction(30), Canvas(640, 180, (View("left", 0, 320, 180), View("right", 320, 320, 180))), Encoder(),
-                part_size=1000, index_reserve=1500)
+RECIPE = Recipe(Fraction(30), Canvas(640, 180, (View("left", 0, 320, 180), View("right", 320, 320, 180))),
+                EncoderOptions(), part_size=1000, index_reserve=1500)
 
 
 class Desk:

@@ -38,10 +38,11 @@ def pi_pair(sides: tuple[str, ...] = SIDES, wanted: Mapping[str, Any] | None = N
     """Cameras as the settings would make them, small and quick."""
     here()
     from ezrec.adapters.cameras.pi.camera import Asked, PicameraCamera  # noqa: PLC0415
-    from ezrec.adapters.cameras.pi.exposure import Evened  # noqa: PLC0415
+    from ezrec.adapters.cameras.pi.exposure import ExposureMatcher  # noqa: PLC0415
     from ezrec.adapters.cameras.pi.identity import Remembered, Wanted  # noqa: PLC0415
     from ezrec.adapters.cameras.pi.pair import Pair  # noqa: PLC0415
 
-    pair = Pair(wanted or {side: Wanted() for side in sides}, Evened(exposure, len(sides), settle_s), Remembered())
+    matcher = ExposureMatcher(exposure, len(sides), settle_s)
+    pair = Pair(wanted or {side: Wanted() for side in sides}, matcher, Remembered())
     wish = {"size": (320, 180), "rate": Fraction(50), "bitrate": 1_000_000, "keyframe_s": 0.2} | asked
     return [PicameraCamera(side, Asked(**wish), pair, SystemClock()) for side in sides]

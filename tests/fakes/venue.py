@@ -14,8 +14,7 @@ from ezrec.adapters.bookings.supabase import SupabaseBookings
 from ezrec.adapters.publishing import Video
 from ezrec.adapters.publishing.supabase import SupabasePublisher
 from ezrec.adapters.supabase import Supabase
-from ezrec.config.sections import Site
-from ezrec.config.sections import Supabase as SupabaseSettings
+from ezrec.config.sections import SiteSettings, SupabaseSettings
 from ezrec.domain.clock import SECOND
 from tests.fakes.clocks import MadeUpClock
 from tests.fakes.cloud.supabase import Supabase as Project
@@ -35,8 +34,8 @@ class Venue:
     clock: MadeUpClock = field(default_factory=lambda: MadeUpClock(1000.0, NOW.timestamp()))
 
     @property
-    def site(self) -> Site:
-        return Site(user_id=self.user, camera_id=self.camera)
+    def site(self) -> SiteSettings:
+        return SiteSettings(user_id=self.user, camera_id=self.camera)
 
     def settings(self, url: str = "", *, device: bool = False, **more: Any) -> SupabaseSettings:
         """How a device of this court finds its project; `device`: with a JWT of its own, not the secret key."""

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 _T = TypeVar("_T")
 
-LOOK_S = 0.02
+CHECK_EVERY_S = 0.02
 
 
 def wait_until(condition: Callable[[], _T], limit_s: float = 20.0, what: str = "the condition") -> _T:
@@ -17,7 +17,7 @@ def wait_until(condition: Callable[[], _T], limit_s: float = 20.0, what: str = "
         if value := condition():
             return value
         assert time.monotonic() < until, f"waited {limit_s:g} s for {what}"
-        time.sleep(LOOK_S)
+        time.sleep(CHECK_EVERY_S)
 
 
 async def eventually(condition: Callable[[], Awaitable[_T]], limit_s: float = 20.0, what: str = "the condition") -> _T:
@@ -27,4 +27,4 @@ async def eventually(condition: Callable[[], Awaitable[_T]], limit_s: float = 20
         if value := await condition():
             return value
         assert time.monotonic() < until, f"waited {limit_s:g} s for {what}"
-        await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(CHECK_EVERY_S)

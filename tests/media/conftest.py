@@ -11,7 +11,7 @@ import pytest
 from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
 
-from ezrec.domain.film import ChunkJob, Encoder, Footage, Recipe, Rung
+from ezrec.domain.film import ChunkJob, EncoderOptions, Footage, Recipe, Rung
 from ezrec.media.compose import layout
 
 WIDTH, HEIGHT = 320, 180
@@ -92,7 +92,7 @@ def shots(count: int, start_us: int = 0, rate: float = RATE) -> list[tuple[int, 
 @pytest.fixture
 def recipe() -> Recipe:
     sizes = {"left": (WIDTH, HEIGHT), "right": (WIDTH, HEIGHT)}
-    encoder = Encoder(preset="ultrafast", crf=18, keyint=15, threads=1)
+    encoder = EncoderOptions(preset="ultrafast", crf=18, keyint=15, threads=1)
     return Recipe(Fraction(RATE), layout(sizes, layout="feather", overlap=0.1), encoder, index_reserve=16384)
 
 

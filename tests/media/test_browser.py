@@ -139,7 +139,7 @@ def noisy(drawn: Callable[..., Any], counter: int, *size: int) -> Any:
 
 async def store(film: Path, server: S3, bucket: str) -> None:
     """Put the film into the bucket as the program does."""
-    settings = sections.S3(endpoint=server.endpoint, bucket=bucket, access_key_id=server.key,
+    settings = sections.S3Settings(endpoint=server.endpoint, bucket=bucket, access_key_id=server.key,
                            secret_access_key=sections.Secret(server.secret))
     storage, data, size = S3Storage(settings, lambda: False), film.read_bytes(), 1 << 20
     parts = [Part(number, at, len(data[at : at + size]), hashlib.md5(data[at : at + size]).hexdigest())

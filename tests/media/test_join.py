@@ -11,7 +11,7 @@ import av
 import pytest
 
 from ezrec.domain.errors import BadMedia, IndexOutgrown
-from ezrec.domain.film import ChunkJob, Encoder, Intro, Recipe
+from ezrec.domain.film import ChunkJob, EncoderOptions, Intro, Recipe
 from ezrec.media.chunk import render
 from ezrec.media.intro import normalise
 from ezrec.media.join import FRONT, Joiner, index_reserve
@@ -138,7 +138,7 @@ def test_a_reserve_has_room_for_twice_the_booked_length(
         for chunk, ticks in chunks:
             joiner.add(chunk, ticks)
     assert joiner.close().frames == 2 * booked
-    assert index_reserve(30 * 3600, Encoder(), sound=True) < 4 << 20
+    assert index_reserve(30 * 3600, EncoderOptions(), sound=True) < 4 << 20
 
 
 @pytest.mark.parametrize("kind", ["count", "text", "missing", "truncated", "options", "size"])

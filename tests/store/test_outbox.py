@@ -17,12 +17,12 @@ async def said(store: Store, booking_id: str = "b") -> list[tuple[str, Any]]:
     return [(one.kind, one.body.get("status") or one.body.get("upload_id")) for one in await store.outbox(booking_id)]
 
 
-async def told(store: Store) -> list[Message]:
+async def delivered(store: Store) -> list[Message]:
     """Tell everything; what was told."""
     done: list[Message] = []
     while heads := await store.outbox_heads():
         for message in heads:
-            await store.told(message)
+            await store.delivered(message)
             done.append(message)
     return done
 
@@ -32,7 +32,7 @@ async def test_each_step_that_has_a_word_is_told_and_the_row_before_the_last_wor
     await film_in(store, Stage.UPLOADED)
     await store.post_video("b", VIDEO)
     await store.post_video("b", VIDEO)  # a step that is done again
-    assert [(one.kind, one.body.get("status")) for one in await told(store)] == [
+    assert [(one.kind, one.body.get("status")) for one in await delivered(store)] == [
         ("status", "recording"), ("status", "completed"), ("status", "video_processed"), ("video", None),
         ("status", "video_uploaded")]
     film = await store.film("b")
@@ -97,7 +97,7 @@ async def test_a_booking_has_one_message_told_at_a_time_and_the_oldest_first(sto
         await film_in(store, Stage.RENDERED, name)
     heads = await store.outbox_heads()
     assert [(one.booking_id, one.body["status"]) for one in heads] == [("b", "recording"), ("c", "recording")]
-    await store.told(heads[0])
+    await store.delivered(heads[0])
     assert [(one.booking_id, one.body["status"]) for one in await store.outbox_heads()] == [
         ("b", "completed"), ("c", "recording")]
 
@@ -123,14 +123,14 @@ async def test_a_status_that_is_refused_steps_aside_and_goes_with_the_next_one(s
     film = await store.film("b")
     assert film
     assert film.parked_step is None
-    await store.told(second)
+    await store.delivered(second)
     assert await store.outbox("b") == []
 
 
 async def test_a_row_that_is_refused_parks_the_film_until_it_is_retried(store: Store) -> None:
     await store.put_booking(booking(source="supabase"))
     await film_in(store, Stage.UPLOADED)
-    await told(store)
+    await delivered(store)
     await store.post_video("b", VIDEO)
     (row,) = await store.outbox("b")
     await store.message_refused(row, "no permission")
@@ -139,7 +139,7 @@ async def test_a_row_that_is_refused_parks_the_film_until_it_is_retried(store: S
     assert (film.stage, film.parked_step, film.parked_reason) == (Stage.UPLOADED, "publish", "no permission")
     assert [one.body for one in await store.outbox_heads()] == [{"status": "failed", "reason": "no permission"}]
     await store.retry("b")
-    assert [(one.kind, one.parked_reason) for one in await told(store)] == [
+    assert [(one.kind, one.parked_reason) for one in await delivered(store)] == [
         ("video", None), ("status", None), ("status", None)]
     film = await store.film("b")
     assert film

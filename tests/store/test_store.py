@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ezrec.domain.errors import IllegalStep
-from ezrec.domain.film import CameraShare, Canvas, ChunkReport, Encoder, Film, Recipe, Rung, View
+from ezrec.domain.film import CameraShare, Canvas, ChunkReport, EncoderOptions, Film, Recipe, Rung, View
 from ezrec.domain.planning import Chunk
 from ezrec.domain.stages import STEPS, Stage
 from ezrec.domain.timeline import Offset, Segment
@@ -14,7 +14,7 @@ from ezrec.store import Store, database
 from ezrec.store.rows import ChunkRow, PartRow
 from tests.fakes.records import booking, film_in, rows, segment, span
 
-RECIPE = Recipe(30, Canvas(320, 180, (View("left", 0, 320, 180),)), Encoder())  # type: ignore[arg-type]
+RECIPE = Recipe(30, Canvas(320, 180, (View("left", 0, 320, 180),)), EncoderOptions())  # type: ignore[arg-type]
 REPORT = ChunkReport(77, {"left": CameraShare(shown=60)}, both=3)
 
 

@@ -18,7 +18,7 @@ from ezrec.domain.stages import Stage
 from ezrec.tasks import heartbeat as heartbeat_module
 from ezrec.tasks.heartbeat import COLLECT_SHARE, PUT_SHARE, REFUSED_S, Heartbeat, next_due
 from ezrec.tasks.recording.lane import LaneHealth
-from ezrec.tasks.recording.preflight import Found
+from ezrec.tasks.recording.preflight import PreflightResult
 from tests.fakes.desk import MONO_S, Desk, a_desk
 from tests.fakes.waiting import eventually
 
@@ -195,7 +195,7 @@ async def test_a_row_says_how_the_device_is_doing(rig: Rig) -> None:
 
 async def test_a_row_says_what_the_last_pre_flight_found(rig: Rig) -> None:
     assert (await rig.row())["preflight"] is None
-    rig.preflight.newest = Found("match", rig.clock.wall_us(), ["camera right: the picture is black"])
+    rig.preflight.newest = PreflightResult("match", rig.clock.wall_us(), ["camera right: the picture is black"])
     assert (await rig.row())["preflight"] == {"booking_id": "match", "at": "2027-01-15T08:00:00.000+00:00",
                                               "problems": ["camera right: the picture is black"]}
 

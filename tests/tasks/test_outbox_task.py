@@ -105,7 +105,7 @@ async def test_once_the_network_is_back_everything_that_rests_is_told_at_once_ol
     cloud.errors = [RetryError("no network")] * 3
     task = outbox(desk, cloud)
     assert not await task.run_once()
-    task.wake()
+    task.retry_now()
     await drain(task)
     assert [name for name, _ in cloud.done] == ["one", "two", "three"]
 
@@ -117,7 +117,7 @@ async def test_a_backlog_is_told_in_its_order_even_if_the_network_comes_back_hal
     cloud.errors = [RetryError("no network")] * 2
     task = outbox(desk, cloud)
     assert await task.run_once()
-    task.wake()
+    task.retry_now()
     await drain(task)
     assert cloud.done == [("three", "recording"), ("one", "recording"), ("one", "completed"), ("two", "recording"),
                           ("two", "completed"), ("three", "completed")]
@@ -219,9 +219,9 @@ async def test_a_storage_that_hangs_does_not_keep_statuses_waiting(desk: Desk) -
     await reached.wait()
     await film(desk, Stage.RECORDING, "other")
 
-    async def told() -> bool:
+    async def delivered() -> bool:
         return ("other", "recording") in cloud.done
 
-    await eventually(told)
+    await eventually(delivered)
     running.cancel()
     await asyncio.wait({running})

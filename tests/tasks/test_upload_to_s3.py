@@ -49,7 +49,7 @@ class Scene:
 
     def restart(self) -> None:
         """What a new process begins with."""
-        settings = sections.S3(endpoint=self.url, bucket=self.bucket, access_key_id=self.server.key,
+        settings = sections.S3Settings(endpoint=self.url, bucket=self.bucket, access_key_id=self.server.key,
                                secret_access_key=sections.Secret(self.server.secret), min_rate_kbit=1_000_000)
         self.storage = S3Storage(settings, lambda: False)
         self.opened.append(self.storage)

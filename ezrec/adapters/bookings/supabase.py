@@ -13,7 +13,7 @@ from typing import Any
 
 from ezrec import logs
 from ezrec.adapters.supabase import Refused, Row, Supabase
-from ezrec.config.sections import Site
+from ezrec.config.sections import SiteSettings
 from ezrec.domain.clock import SECOND, Clock
 from ezrec.domain.errors import ParkError, RetryError
 from ezrec.domain.stages import STATUS_WORDS, Stage
@@ -58,11 +58,11 @@ def may_tell(now: str | None, word: str, called_off: Collection[str]) -> bool:
     Only forward in `FORWARD`, out of `failed` to anywhere, to `failed` from all but the last; never away from a word
     of the owner's that means cancelled (`called_off`, lower case). Owners' other words come before all of ours.
     """
-    told = (now or "").strip().lower()
-    if told in called_off:
+    current = (now or "").strip().lower()
+    if current in called_off:
         return False
-    if told in FORWARD:
-        return told != FORWARD[-1] if word == FAILED else FORWARD.index(word) > FORWARD.index(told)
+    if current in FORWARD:
+        return current != FORWARD[-1] if word == FAILED else FORWARD.index(word) > FORWARD.index(current)
     return True
 
 
@@ -71,8 +71,8 @@ class SupabaseBookings:
 
     name = "supabase"
 
-    def __init__(self, supabase: Supabase, site: Site, clock: Clock, days_ahead: int, called_off: Collection[str],
-                 page: int = PAGE) -> None:
+    def __init__(self, supabase: Supabase, site: SiteSettings, clock: Clock, days_ahead: int,
+                 called_off: Collection[str], page: int = PAGE) -> None:
         """For the court of `site`; `called_off` are the words that mean cancelled, in lower case."""
         self._supabase = supabase
         self._site = site

@@ -28,7 +28,7 @@ class SupabasePublisher:
         """`called_off`: words that mean cancelled, in lower case; a booking's status that is one of them stays."""
         self._supabase = supabase
         self._called_off = sorted(word.lower() for word in called_off)
-        self._said = False
+        self._logged = False
 
     async def publish(self, video: Video) -> None:
         """Put the film's row in and confirm it; may be repeated.
@@ -68,7 +68,7 @@ class SupabasePublisher:
                          f"{video.recording_id} is to take its place, delete that row")
 
     def _say_older(self) -> None:
-        if not self._said:
-            self._said = True
+        if not self._logged:
+            self._logged = True
             log.warning("the project lacks the function publish_video, the row is written without it",
                         hint="`ezrec tables` prints the SQL that makes it")

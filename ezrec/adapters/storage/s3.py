@@ -77,7 +77,7 @@ class S3Storage:
     `limit_s` is how long a call that carries no film may take. Nothing is opened before the first call.
     """
 
-    def __init__(self, settings: sections.S3, recording: Callable[[], bool], limit_s: float = LIMIT_S) -> None:
+    def __init__(self, settings: sections.S3Settings, recording: Callable[[], bool], limit_s: float = LIMIT_S) -> None:
         self.in_flight = settings.parts_in_flight
         self._settings = settings
         self._bucket = settings.bucket
@@ -96,7 +96,7 @@ class S3Storage:
         self._conditional = True  # the service knows If-None-Match
         self._expects = True  # it answers `Expect: 100-continue`
         self._etags: dict[tuple[str, int], tuple[str, str]] = {}  # (upload, part) → ETag and MD5, where they differ
-        self._said: dict[str, tuple[int, str]] = {}  # call → status and code of the refusal that was logged last
+        self._logged: dict[str, tuple[int, str]] = {}  # call → status and code of the refusal that was logged last
 
     # ---- the protocol
 
@@ -322,7 +322,7 @@ class S3Storage:
         if _MD5.fullmatch(found.etag) and not found.keyed:
             md5 = parts[0].md5 if len(parts) == 1 else await asyncio.to_thread(_md5_of, film)
             return "" if found.etag == md5 else f"MD5 {found.etag}, not {md5}"
-        if self._said.setdefault("etag", (0, found.etag)) == (0, found.etag):
+        if self._logged.setdefault("etag", (0, found.etag)) == (0, found.etag):
             log.warning("storage gives no checksums, only lengths are compared", place=self._place, etag=found.etag)
         return ""
 
@@ -360,13 +360,13 @@ class S3Storage:
             ours = verdict(error, f"{doing} in {self._place}")
             if answer and not isinstance(ours, UploadGone):
                 same = int(answer["status"]), code_of(error)
-                if self._said.get(call) != same:
-                    self._said[call] = same
+                if self._logged.get(call) != same:
+                    self._logged[call] = same
                     log.warning("storage refused", call=call, status=answer["status"], headers=answer["headers"],
                                 answer=bytes(answer["body"] or b"")[:SHOWN].decode("utf-8", "replace"))
             raise ours from error
         else:
-            self._said.pop(call, None)
+            self._logged.pop(call, None)
         finally:
             _answer.reset(token)
 

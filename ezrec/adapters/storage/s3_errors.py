@@ -56,7 +56,7 @@ def code_of(error: BaseException | None) -> str:
     """The code of a refusal, of the foreign error or of one of ours that it became; "" if there was no refusal."""
     if isinstance(error, EzrecError):
         error = error.__cause__
-    return str(_told(error).get("Code") or "") if isinstance(error, ClientError) else ""
+    return str(_error_of(error).get("Code") or "") if isinstance(error, ClientError) else ""
 
 
 def status_of(error: ClientError) -> int:
@@ -65,7 +65,7 @@ def status_of(error: ClientError) -> int:
     return int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0)
 
 
-def _told(error: ClientError) -> dict[str, Any]:
+def _error_of(error: ClientError) -> dict[str, Any]:
     answer: dict[str, Any] = error.response
     return answer.get("Error") or {}
 
@@ -84,8 +84,8 @@ def verdict(error: BaseException, doing: str) -> EzrecError:
 
 
 def _refusal(error: ClientError, doing: str) -> EzrecError:
-    code, status, told = code_of(error), status_of(error), str(_told(error).get("Message") or "")
-    words = f"cannot {doing}: {' '.join(dict.fromkeys(word for word in (code, told) if word)) or status}"
+    code, status, message = code_of(error), status_of(error), str(_error_of(error).get("Message") or "")
+    words = f"cannot {doing}: {' '.join(dict.fromkeys(word for word in (code, message) if word)) or status}"
     if code == "NoSuchUpload":
         return UploadGone(words)
     if code in _CREDENTIAL or status == 401:

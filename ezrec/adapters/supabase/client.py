@@ -22,7 +22,7 @@ from supabase import AsyncClient, AsyncClientOptions
 
 from ezrec import logs
 from ezrec.adapters.supabase.answers import Refused, refusal, rows_of
-from ezrec.config.sections import Supabase as SupabaseSettings
+from ezrec.config.sections import SupabaseSettings
 from ezrec.domain.errors import ParkError, RetryError
 
 CONNECT_S = 5.0  # what connecting may take of a call's limit
@@ -53,7 +53,7 @@ class Supabase:
         self._limit_s = settings.limit_s
         self._host = urlsplit(settings.url).netloc
         self._lacking: dict[str, set[str]] = defaultdict(set)  # by table: columns that it turned out not to have
-        self._said: dict[str, str] = {}  # by kind of call: the failure that was logged
+        self._logged: dict[str, str] = {}  # by kind of call: the failure that was logged
         self._http = httpx.AsyncClient(
             http2=False, follow_redirects=False, verify=_certificates(), event_hooks={"response": [_keep_answer]},
             timeout=httpx.Timeout(settings.limit_s, connect=min(CONNECT_S, settings.limit_s)),
@@ -99,7 +99,7 @@ class Supabase:
             raise
         finally:
             _answers.reset(before)
-        if self._said.pop(what, None):
+        if self._logged.pop(what, None):
             _log().info("cloud answers again", call=what)
         return found
 
@@ -162,9 +162,9 @@ class Supabase:
 
     def _say_failed(self, what: str, text: str, answers: list[httpx.Response]) -> None:
         """Log a failure, unless it is the one that was logged for this kind of call before."""
-        if self._said.get(what) == text:
+        if self._logged.get(what) == text:
             return
-        self._said[what] = text
+        self._logged[what] = text
         answer = {"status": answers[-1].status_code, "body": answers[-1].text[:LOGGED]} if answers else {}
         _log().warning("cloud call failed", call=what, error=text, **answer)
 

@@ -65,7 +65,7 @@ class Growth:
 
 
 @dataclass
-class _Open:
+class GrowingFile:
     """A film's file while it grows: its joiner, on a thread of its own."""
 
     generation: int
@@ -74,6 +74,7 @@ class _Open:
     joined: int = -1  # the number of the newest chunk in it; 0 is the intro
 
     async def drop(self) -> None:
+        """Give the file up, on the joiner's thread."""
         await _on(self.thread, self.joiner.discard)  # there, because it may be adding a chunk
         self.thread.shutdown(wait=False)
 
@@ -85,7 +86,7 @@ class _Plan:
     generation: int
     rows: list[ChunkRow]
     old: dict[tuple[int, int], ChunkRow]  # rendered in older generations, by run and first tick
-    held: Sequence[Span] = ()  # the spans for which they were found to be the film's beginning
+    validated_spans: Sequence[Span] = ()  # the spans for which they were found to be the film's beginning
 
 
 class FilmMaking:
@@ -103,7 +104,7 @@ class FilmMaking:
         self._rates = camera_rates
         self._workers = workers
         self._grown = grown
-        self._files: dict[str, _Open] = {}
+        self._files: dict[str, GrowingFile] = {}
         self._known = KnownFootage(store, data, recorder.known_to_us)
         self._plans: dict[str, _Plan] = {}
 
@@ -209,11 +210,11 @@ class FilmMaking:
             recipe = await self._recipes.recast(film, recipe, await self._sizes(film, footage))
             return await self._next_generation(film, "the second camera returned for more than half of the window",
                                                recipe=recipe.dumps())
-        if plan.held != footage.spans:
+        if plan.validated_spans != footage.spans:
             chunks = [row.chunk for row in plan.rows]
             if not await asyncio.to_thread(planning.holds, footage.stretches, recipe.rate, chunks):
                 return await self._next_generation(film, "the window was moved or cut back")
-            plan.held = footage.spans
+            plan.validated_spans = footage.spans
         return film
 
     async def _rows(self, film: Film) -> _Plan:
@@ -257,7 +258,7 @@ class FilmMaking:
             if again and again.report and again.chunk.ticks == chunk.ticks and self._same_look(again, recipe):
                 await self._store.chunk_rendered(film.booking_id, film.generation, chunk.number, again.path,
                                                  again.report, again.rung)
-                row = replace(row, rendered=True, path=again.path, rung=again.rung, told=again.told)
+                row = replace(row, rendered=True, path=again.path, rung=again.rung, report_json=again.report_json)
             log.debug("chunk planned", booking=film.booking_id, chunk=chunk.number, run=chunk.run, ticks=chunk.ticks)
             plan.rows.append(row)
         return plan
@@ -322,7 +323,7 @@ class FilmMaking:
             return await self._failed(film, row, recipe, error)
         await self._store.chunk_rendered(film.booking_id, film.generation, number, row.path, report, row.rung)
         log.debug("chunk rendered", booking=film.booking_id, chunk=number, bytes=report.bytes)
-        return replace(row, rendered=True, told=report.dumps())
+        return replace(row, rendered=True, report_json=report.dumps())
 
     def _job(self, film: Film, row: ChunkRow, footage: FilmFootage, out: str, poster: str | None) -> ChunkJob:
         recipe, chunk = _recipe(film), row.chunk
@@ -379,12 +380,12 @@ class FilmMaking:
         log.debug("chunk joined" if number else "intro joined", final=growing.joiner.grown, **what)
         self._grown()
 
-    async def _open(self, film: Film) -> _Open:
+    async def _open(self, film: Film) -> GrowingFile:
         path = self._film_path(film)
         await asyncio.to_thread(files.make_folders, path.parent)
         await asyncio.to_thread(files.remove, path)
         thread = ThreadPoolExecutor(1, thread_name_prefix="join")
-        return _Open(film.generation, Joiner(str(path), _recipe(film)), thread)
+        return GrowingFile(film.generation, Joiner(str(path), _recipe(film)), thread)
 
     async def _enlarge_reserve(self, film: Film) -> None:
         """The film outgrew the room for its index: make it again from its chunks with twice the room."""
@@ -432,7 +433,7 @@ class FilmMaking:
         def write() -> str:
             rendered = [Rendered(row.chunk, report, row.rung) for row in plan.rows if (report := row.report)]
             evidence = Evidence(film.starts_at, film.ends_at, _recipe(film), footage.stretches,
-                                {span.run: span.begun_us for span in footage.spans}, rendered,
+                                {span.run: span.start_offset_us for span in footage.spans}, rendered,
                                 {camera: SECOND / rate for camera, rate in self._rates.items()}, film.generation,
                                 notes, footage_of)
             return json.dumps(certify(evidence), sort_keys=True)

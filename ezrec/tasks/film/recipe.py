@@ -17,10 +17,10 @@ from pathlib import Path
 from ezrec import files, logs
 from ezrec.adapters.workers import RenderPool, WorkerDied
 from ezrec.config import Settings
-from ezrec.config.sections import Film as FilmSettings
+from ezrec.config.sections import FilmSettings
 from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import BadMedia
-from ezrec.domain.film import Canvas, Encoder, Film, Intro, Logo, Recipe
+from ezrec.domain.film import Canvas, EncoderOptions, Film, Intro, Logo, Recipe
 from ezrec.media import compose, intro, overlay
 from ezrec.media.join import index_reserve
 
@@ -88,9 +88,9 @@ class Recipes:
         film = self._settings.film
         return compose.layout(sizes, rotations, film.layout, film.overlap)
 
-    def _encoder(self, wanted: FilmSettings) -> Encoder:
-        return Encoder(wanted.preset, wanted.crf, wanted.maxrate, wanted.bufsize, keyint=max(1, int(2 * self.rate)),
-                       threads=wanted.threads)
+    def _encoder(self, wanted: FilmSettings) -> EncoderOptions:
+        return EncoderOptions(wanted.preset, wanted.crf, wanted.maxrate, wanted.bufsize,
+                              keyint=max(1, int(2 * self.rate)), threads=wanted.threads)
 
     def _part_size(self) -> int:
         """The size of parts, in bytes: as set, but not so small that the longest film could not be stored."""

@@ -21,7 +21,7 @@ from ezrec import logs
 from ezrec.adapters.cameras import Camera, CameraLost, Frame
 from ezrec.adapters.cameras.inspection import Sample, Verdict, judge
 from ezrec.adapters.segments import Sealed, SegmentWriter
-from ezrec.config.sections import Recorder as RecorderSettings
+from ezrec.config.sections import RecorderSettings
 from ezrec.domain.clock import SECOND, Clock
 from ezrec.domain.errors import CameraStuck
 
@@ -32,7 +32,7 @@ START_LIMIT_S = 8.0
 STOP_LIMIT_S = 2.0  # of which frames are lost if it hangs; a stop takes 0.1 to 0.7 s
 CLOSE_LIMIT_S = 8.0
 FLUSH_LIMIT_S = 10.0  # for the writer to seal what it holds
-LOOK_S = 0.1  # how often a streaming camera, or a call under way, is looked at
+CHECK_EVERY_S = 0.1  # how often a streaming camera, or a call under way, is looked at
 FIRST_RETRY_S = 0.5
 TRIAL_S = 5.0  # for two pictures of a camera that is tried out
 REVIVED_S = 1.0  # a camera that was silent and was only started again must give a frame within this time
@@ -67,7 +67,7 @@ class Thread:
             if left_s <= 0:
                 self._hung = True
                 raise CameraStuck(f"{self._name}: a camera call hung for {limit_s:.1f} s")
-            await asyncio.wait([future], timeout=min(left_s, LOOK_S))
+            await asyncio.wait([future], timeout=min(left_s, CHECK_EVERY_S))
         return future.result()
 
     def _work(self) -> None:
@@ -159,9 +159,9 @@ class Lane:
         """How the lane is doing now; quick, for the heartbeat and for people."""
         so_far, newest_us = self._writer.counters, self._newest_us
         age_ms = max(0, self._clock.mono_us() - newest_us) // 1000 if newest_us else None
-        told = self.camera.health()
+        camera_health = self.camera.health()
         return LaneHealth(self._state(), so_far.frames, so_far.dropped, so_far.queue_bytes, age_ms, self.restarts,
-                          told.temperature_c, told.note)
+                          camera_health.temperature_c, camera_health.note)
 
     def _state(self) -> str:
         if not self._active:
@@ -282,7 +282,7 @@ class Lane:
         """Wait until there is enough to judge, for as long as a camera may take, or until `enough`."""
         until_us = self._clock.mono_us() + round(TRIAL_S * SECOND)
         while not (sample.ready or enough.is_set() or self._clock.mono_us() >= until_us):  # noqa: ASYNC110 - as frames come
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(CHECK_EVERY_S)
 
     async def stop(self) -> None:
         """Seal everything and give the device back; the lane is of no use afterwards."""
@@ -328,12 +328,12 @@ class Lane:
             silent_us = self._clock.mono_us() - max(started_us, self._newest_us)
             if silent_us > limit_s * SECOND:
                 return CameraLost(f"no frame for {silent_us / SECOND:.1f} s")
-            await self._pause(LOOK_S)
+            await self._pause(CHECK_EVERY_S)
         return None
 
     async def _warm_up(self) -> None:
         """Open the camera and let it rest until it is wanted; one that cannot is opened when it is."""
-        with self._said("open"):
+        with self._logging_errors("open"):
             await self._thread.call(self.camera.open, OPEN_LIMIT_S)
             if await self._rest():
                 return
@@ -343,7 +343,7 @@ class Lane:
         """Let the camera rest, if it is to be kept warm; whether it does."""
         self._warm = False
         if self._keep_warm:
-            with self._said("rest"):
+            with self._logging_errors("rest"):
                 await self._thread.call(self.camera.rest, START_LIMIT_S)
                 self._warm = True
         return self._warm
@@ -351,15 +351,15 @@ class Lane:
     async def _give_back(self) -> None:
         """Stop and close the camera; what does not work is said."""
         self._warm = False
-        with self._said("stop"):
+        with self._logging_errors("stop"):
             await self._thread.call(self.camera.stop, STOP_LIMIT_S)
-        with self._said("close"):
+        with self._logging_errors("close"):
             await self._thread.call(self.camera.close, CLOSE_LIMIT_S)
 
     async def _quiet(self) -> None:
         """Stop the camera and seal what it gave; one that does not stop well is closed next, so that is only said."""
         self._warm = False
-        with self._said("stop"):
+        with self._logging_errors("stop"):
             await self._thread.call(self.camera.stop, STOP_LIMIT_S)
         await asyncio.to_thread(self._writer.flush, FLUSH_LIMIT_S)
 
@@ -369,7 +369,7 @@ class Lane:
             await asyncio.to_thread(self._writer.flush, FLUSH_LIMIT_S)
         else:
             await self._quiet()
-            with self._said("close"):
+            with self._logging_errors("close"):
                 await self._thread.call(self.camera.close, CLOSE_LIMIT_S)
         so_far = self._writer.counters  # all counted since the run began
         log.info("camera stopped", camera=self.name, delivered=self.delivered, written=so_far.frames,
@@ -377,7 +377,7 @@ class Lane:
                  late_max_ms=so_far.late_max_us // 1000, call_max_ms=round(self._thread.longest_s * 1000))
 
     @contextmanager
-    def _said(self, what: str) -> Iterator[None]:
+    def _logging_errors(self, what: str) -> Iterator[None]:
         try:
             yield
         except CameraLost as error:

@@ -22,12 +22,12 @@ from ezrec.tasks.recording.windows import Recording
 
 log = logs.get("preflight")
 
-LOOK_S = 2.0
+CHECK_EVERY_S = 2.0
 ROOM_S = 10.0  # that a pre-flight may take; later than this before the cameras are wanted none is begun
 
 
 @dataclass(frozen=True)
-class Found:
+class PreflightResult:
     """What a pre-flight came to."""
 
     booking_id: str
@@ -47,13 +47,13 @@ class Preflight:
         self._ahead_us = round(settings.cameras.preflight_s * SECOND)
         self._least_us = round((settings.cameras.lead_s + ROOM_S) * SECOND)
         self._done: set[str] = set()
-        self.newest: Found | None = None
+        self.newest: PreflightResult | None = None
 
     async def run(self) -> None:
         """Look at every booking's cameras in time, for ever."""
         while True:
             await self.run_once()
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(CHECK_EVERY_S)
 
     async def run_once(self) -> None:
         """One look: the pre-flight of every booking that is near enough and has had none."""
@@ -67,7 +67,7 @@ class Preflight:
                 await self._fly(film)
             for event in await self._store.events(film.booking_id):
                 if event.kind == "pre-flight":
-                    self.newest = Found(film.booking_id, event.at, event.detail["problems"])
+                    self.newest = PreflightResult(film.booking_id, event.at, event.detail["problems"])
 
     async def _fly(self, film: Film) -> None:
         lanes = self._recording.lanes

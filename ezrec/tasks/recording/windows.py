@@ -23,7 +23,7 @@ from ezrec.tasks.recording.lane import Lane, LaneHealth
 
 log = logs.get("recording")
 
-LOOK_S = 0.5  # how often windows and clocks are looked at, when nothing asks for it sooner
+CHECK_EVERY_S = 0.5  # how often windows and clocks are looked at, when nothing asks for it sooner
 ROW_RETRY_S = 1.0
 END_WAIT_US = SECOND // 2  # how long a camera may take to deliver the frames of a window's last moment
 FOR_EVER_US = 1 << 62
@@ -49,21 +49,21 @@ class Recording:
         self._boot_id = boot_id
         self._free_bytes = free_bytes
         self._changed = changed
-        self._look = asyncio.Event()
+        self._news = asyncio.Event()
         self._sealed: asyncio.Queue[Sealed] = asyncio.Queue()
         self._offset = Offset(0, 0)
         self._known_us = 0
         self._begun_us = 0
         self._cut_us = 0  # where segments were last asked to end
-        self._disk_said = False
+        self._disk_logged = False
         self._windows: list[tuple[int, int, str]] = []  # start, end (run-monotonic µs) and booking, oldest first
         self.run_id = 0
         self.lanes: Mapping[str, Lane] = {}
-        self.looked_us = 0  # monotonic time of the last look: the watchdog's proof of life
+        self.checked_us = 0  # monotonic time of the last look: the watchdog's proof of life
 
-    def look(self) -> None:
+    def notify(self) -> None:
         """Films have changed: look now."""
-        self._look.set()
+        self._news.set()
 
     def known_to_us(self, run: int) -> int:
         """The time of `run` up to which all cameras' footage is durable or will never come, run-monotonic µs."""
@@ -110,9 +110,9 @@ class Recording:
                 except RetryError as error:  # the disk is full, say: the cameras go on as they are
                     log.error("windows not looked at, trying again", error=str(error))  # noqa: TRY400 - foreseen
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK_S):
-                        await self._look.wait()
-                self._look.clear()
+                    async with asyncio.timeout(CHECK_EVERY_S):
+                        await self._news.wait()
+                self._news.clear()
 
     async def stop(self) -> None:
         """Stop the cameras, seal their segments and write the rows; a camera that hangs keeps nobody else from it."""
@@ -126,7 +126,7 @@ class Recording:
 
     async def run_once(self) -> None:
         """One look: clock, windows, lanes, films that are over."""
-        self.looked_us = now = self._clock.mono_us()
+        self.checked_us = now = self._clock.mono_us()
         await self._follow_clock(now)
         wanted, ends, windows = False, [], []
         films = await self._store.films(*CHANGEABLE, Stage.RECORDED)
@@ -179,7 +179,7 @@ class Recording:
         for span in spans:
             ours_now = span.run == self.run_id
             newest = self._offset.wall_us if ours_now else (await self._store.offsets(span.run))[-1].wall_us
-            start_us, end_us = lay(film.starts_at, film.ends_at, span.begun_us, newest)
+            start_us, end_us = lay(film.starts_at, film.ends_at, span.start_offset_us, newest)
             moved = span.moved(start_us, end_us)
             if ours_now and film.stage is Stage.BOOKED and now < span.start_us:
                 moved = begin_span(span.run, film.starts_at, film.ends_at, newest)  # not begun: nothing to keep
@@ -201,10 +201,10 @@ class Recording:
     def _room_for(self, film: Film) -> bool:
         """Whether the disk has room for a film that has not begun; one that has goes on in any case."""
         if film.stage is not Stage.BOOKED or self._free_bytes(self._data) >= self._min_free:
-            self._disk_said = False
+            self._disk_logged = False
             return True
-        if not self._disk_said:
-            self._disk_said = True
+        if not self._disk_logged:
+            self._disk_logged = True
             log.error("disk nearly full, no new film is begun", booking=film.booking_id,
                       free_mb=self._free_bytes(self._data) >> 20, wanted_mb=self._min_free >> 20)
         return False

@@ -12,7 +12,7 @@ import pytest
 from ezrec.adapters.cameras import CameraHealth, CameraLost, Frame, Sink
 from ezrec.adapters.cameras.inspection import Verdict
 from ezrec.adapters.segments import Counters, Sealed
-from ezrec.config.sections import Recorder as RecorderSettings
+from ezrec.config.sections import RecorderSettings
 from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import LeaveError
 from ezrec.tasks.recording import lane as lane_module
@@ -267,7 +267,7 @@ async def test_a_camera_that_has_worked_long_enough_is_tried_again_at_once_when_
     rig.on_pause = lambda: rig.sees(rig.now) if rig.camera.sink and rig.now < seen_until else None
     rig.lane.want(True)
     await rig.until(lambda: rig.lane.restarts >= 5)
-    retries = [pause for pause in rig.pauses if pause != lane_module.LOOK_S]
+    retries = [pause for pause in rig.pauses if pause != lane_module.CHECK_EVERY_S]
     assert retries[:5] == [0.5, 1, 2, 0.5, 1]
 
 

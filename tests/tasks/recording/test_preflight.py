@@ -44,7 +44,7 @@ class Tower:
         await self.task.run_once()
         return len(self.left.references)
 
-    async def told(self, kind: str = "pre-flight") -> list[dict[str, Any]]:
+    async def delivered(self, kind: str = "pre-flight") -> list[dict[str, Any]]:
         return [event.detail for event in await self.desk.store.events("match") if event.kind == kind]
 
 
@@ -58,7 +58,7 @@ async def tower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 async def test_a_booking_is_looked_at_once_and_in_time(tower: Tower) -> None:
     await tower.desk.film(Stage.BOOKED, start_s=700, end_s=800)
     assert [await tower.look(step) for step in (0, 99, 1, 100)] == [0, 0, 1, 1]
-    assert await tower.told() == [{"problems": []}]
+    assert await tower.results() == [{"problems": []}]
 
 
 async def test_a_booking_that_begins_too_soon_is_left_to_the_recorder(tower: Tower) -> None:
@@ -89,7 +89,7 @@ async def test_what_is_wrong_is_told_with_the_camera_it_is_wrong_with(tower: Tow
     tower.right.verdict = Verdict(["the picture is black: is the lens covered?"])
     tower.free = 50 << 20
     await tower.look()
-    assert await tower.told() == [{"problems": ["camera right: the picture is black: is the lens covered?",
+    assert await tower.results() == [{"problems": ["camera right: the picture is black: is the lens covered?",
                                                 "the disk has 50 MiB left, 100 are wanted"]}]
 
 
@@ -97,7 +97,7 @@ async def test_a_clock_that_nobody_sets_is_told(tower: Tower, monkeypatch: pytes
     monkeypatch.setattr(preflight_module, "clock_is_set", lambda: False)
     await tower.desk.film(Stage.BOOKED, start_s=300, end_s=800)
     await tower.look()
-    assert "the clock is not synchronised" in (await tower.told())[0]["problems"][0]
+    assert "the clock is not synchronised" in (await tower.results())[0]["problems"][0]
 
 
 async def test_the_first_good_picture_becomes_the_reference_and_stays_it(tower: Tower) -> None:
@@ -118,4 +118,4 @@ async def test_a_camera_that_was_wanted_before_it_could_be_judged_is_no_problem(
     await tower.desk.film(Stage.BOOKED, start_s=300, end_s=800)
     tower.left.verdict = None
     await tower.look()
-    assert await tower.told() == [{"problems": []}]
+    assert await tower.results() == [{"problems": []}]

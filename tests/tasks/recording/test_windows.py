@@ -419,7 +419,7 @@ async def test_a_stop_seals_everything_and_writes_its_rows_though_one_camera_han
 
 
 async def test_a_look_that_is_asked_for_comes_at_once(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recording_module, "LOOK_S", 60)
+    monkeypatch.setattr(recording_module, "CHECK_EVERY_S", 60)
     running = asyncio.create_task(studio.recording.run())
 
     async def looked(times: int) -> bool:
@@ -427,7 +427,7 @@ async def test_a_look_that_is_asked_for_comes_at_once(studio: Studio, monkeypatc
 
     try:
         await eventually(lambda: looked(1))
-        studio.recording.look()
+        studio.recording.notify()
         await eventually(lambda: looked(2))
     finally:
         running.cancel()

@@ -18,12 +18,12 @@ import structlog
 
 from ezrec.adapters.cameras import CameraHealth, CameraLost, Sink
 from ezrec.adapters.cameras.pi.deadline import at_most
-from ezrec.adapters.cameras.pi.exposure import AUTOMATIC, Look
+from ezrec.adapters.cameras.pi.exposure import AUTOMATIC, Exposure
 from ezrec.adapters.cameras.pi.frame_loop import FrameLoop
 from ezrec.adapters.cameras.pi.holders import holders, words_for
-from ezrec.adapters.cameras.pi.identity import Found
+from ezrec.adapters.cameras.pi.identity import DetectedCamera
 from ezrec.adapters.cameras.pi.pair import Pair
-from ezrec.adapters.cameras.pi.picamera2_patches import Encoder, Tap, causes, closed, made
+from ezrec.adapters.cameras.pi.picamera2_patches import FrameOutput, SensorTimeEncoder, causes, closed, made
 from ezrec.domain.clock import SECOND, Clock
 
 log = structlog.get_logger(task="recording")
@@ -35,7 +35,7 @@ CLOSE_LIMIT_S = 8.5
 BUFFERS = 6
 ENCODED_BY_ONE = 1920 * 1080 * 30  # pixels per second that one thread of a Pi 5 encodes with room to spare
 SYNC_PATIENCE_US = 10 * SECOND  # for both sensors to be in step; about 100 frames are usual
-LOOK_FRAMES = 15  # the metadata of one frame in so many is read
+METADATA_EVERY = 15  # the metadata of one frame in so many is read
 FREE = "sensors run freely"
 
 
@@ -66,13 +66,13 @@ class PicameraCamera:
         self.name, self.size, self.rate = name, asked.size, asked.rate
         self._asked, self._pair, self._clock = asked, pair, clock
         self._camera: Any = None
-        self._found: Found | None = None
+        self._found: DetectedCamera | None = None
         self._encoder: Any = None
-        self._tap: Any = None  # of the last start
+        self._output: Any = None  # of the last start
         self._controls: dict[str, Any] = {}  # what it is asked for with every start
         self._sync = ""
-        self._told: dict[str, Any] = {}  # of the newest frame that was looked at
-        self._looked = 0
+        self._metadata: dict[str, Any] = {}  # of the newest frame that was looked at
+        self._frames_seen = 0
         self._started_us = 0
         self._trouble = ""  # of the last start
         self._note = ""  # of the last open
@@ -84,7 +84,7 @@ class PicameraCamera:
         if self._camera is not None:
             return
         with self._pair.alone(), at_most(OPEN_LIMIT_S):
-            self._pair.look_round()
+            self._pair.report_holders()
             place, found = self._pair.place(self.name)
             self._found = found
             try:
@@ -106,17 +106,17 @@ class PicameraCamera:
         if self._streaming:
             raise CameraLost(f"camera {self.name} is streaming already")
         asked, camera = self._asked, self._camera
-        self._trouble, self._told = "", {}
+        self._trouble, self._metadata = "", {}
         self._started_us = self._clock.mono_us()
         zero_us = self._started_us - SECOND
-        encoder = Encoder(zero_us, bitrate=asked.bitrate, iperiod=max(1, round(asked.keyframe_s * asked.rate)),
-                          repeat=True, framerate=asked.rate)
+        encoder = SensorTimeEncoder(zero_us, bitrate=asked.bitrate, framerate=asked.rate, repeat=True,
+                                    iperiod=max(1, round(asked.keyframe_s * asked.rate)))
         encoder.threads = math.ceil(asked.size[0] * asked.size[1] * asked.rate / ENCODED_BY_ONE)
-        tap = Tap(sink, zero_us, self._failed)
+        output = FrameOutput(sink, zero_us, self._failed)
         try:
             with at_most(START_LIMIT_S):
-                self._encoder, self._tap = encoder, tap
-                camera.start_encoder(encoder, tap)
+                self._encoder, self._output = encoder, output
+                camera.start_encoder(encoder, output)
                 self._start_sensor()
         except Exception as error:
             raise CameraLost(self._why("does not start", error)) from error
@@ -144,7 +144,7 @@ class PicameraCamera:
             with at_most(START_LIMIT_S):
                 self._stop_encoder()
                 self._start_sensor()
-                if self._pair.evened.holds(self.name):
+                if self._pair.matcher.holds(self.name):
                     self._camera.set_controls(AUTOMATIC)
         except Exception as error:
             raise CameraLost(self._why("does not stay warm", error)) from error
@@ -169,24 +169,24 @@ class PicameraCamera:
         state = "closed" if self._camera is None else "streaming" if self._streaming else "open"
         notes = filter(None, (self._note, self._sync, self._trouble))
         return CameraHealth(self._found.words if self._found else "picamera2", state,
-                            frames=self._tap.frames if self._tap else 0, note="; ".join(notes),
-                            temperature_c=self._told.get("SensorTemperature"))
+                            frames=self._output.frames if self._output else 0, note="; ".join(notes),
+                            temperature_c=self._metadata.get("SensorTemperature"))
 
     # ---- inside
 
     @property
     def _streaming(self) -> bool:
         """Whether it was started and not stopped."""
-        return self._tap is not None and not self._tap.ended
+        return self._output is not None and not self._output.ended
 
     def _start_sensor(self) -> None:
         """Start the camera, unless it rests."""
         if not self._camera.started:
-            self._looked = 0
+            self._frames_seen = 0
             if self._sync != FREE:
                 self._sync = ""  # they have to get in step again
             self._camera.set_controls(self._controls)  # Picamera2 forgets them with every start
-            self._camera.post_callback = self._look
+            self._camera.post_callback = self._read_metadata
             self._camera.start(show_preview=None)  # the loop is there since it was opened
 
     def _stop_encoder(self) -> None:
@@ -196,9 +196,9 @@ class PicameraCamera:
 
     def _ended(self) -> None:
         """The sink gets nothing more."""
-        if self._tap is not None:
-            self._tap.ended = True
-        self._pair.evened.forget(self.name)
+        if self._output is not None:
+            self._output.ended = True
+        self._pair.matcher.forget(self.name)
 
     def _configure(self, camera: Any) -> None:
         """Ask for YUV420 without a raw stream: the default needs four times the memory, which the Pi runs short of."""
@@ -230,22 +230,23 @@ class PicameraCamera:
         camera.start_preview(FrameLoop(f"camera-{self.name}-frames", self._failed))
         self._note = "; ".join(notes)
 
-    def _look(self, request: Any) -> None:
+    def _read_metadata(self, request: Any) -> None:
         """On the frames' thread, for every frame before it is encoded: read what few frames tell."""
-        self._looked += 1
-        if self._looked % LOOK_FRAMES or not self._streaming:
+        self._frames_seen += 1
+        if self._frames_seen % METADATA_EVERY or not self._streaming:
             return
         try:
-            self._told = request.get_metadata()
+            self._metadata = request.get_metadata()
             self._follow_sync()
-            wish = self._pair.evened.look(self.name, Look.of(self._told), self._clock.mono_us() - self._started_us)
-            if wish is not None:
-                self._camera.set_controls(wish)
+            since_start_us = self._clock.mono_us() - self._started_us
+            controls = self._pair.matcher.controls_for(self.name, Exposure.of(self._metadata), since_start_us)
+            if controls is not None:
+                self._camera.set_controls(controls)
         except Exception as error:  # noqa: BLE001 - nothing that is only looked at may cost a frame
             self._failed(error)
 
     def _follow_sync(self) -> None:
-        if self._told.get("SyncReady") and not self._sync.startswith("sensors in step"):
+        if self._metadata.get("SyncReady") and not self._sync.startswith("sensors in step"):
             after_s = (self._clock.mono_us() - self._started_us) / SECOND
             self._sync = f"sensors in step after {after_s:.1f} s"
             log.info("sensors in step", camera=self.name, after_s=round(after_s, 1))

@@ -21,7 +21,7 @@ https://github.com/raspberrypi/picamera2/pull/1255
 
 
 @dataclass(frozen=True)
-class Look:
+class Exposure:
     """How a camera exposes."""
 
     exposure_us: float
@@ -29,11 +29,11 @@ class Look:
     colours: tuple[float, float]  # gains of red and blue
 
     @classmethod
-    def of(cls, told: Mapping[str, Any]) -> Self | None:
+    def of(cls, metadata: Mapping[str, Any]) -> Self | None:
         """From a frame's metadata; None if it does not tell."""
         try:
-            red, blue = told["ColourGains"]
-            return cls(float(told["ExposureTime"]), float(told["AnalogueGain"]), (float(red), float(blue)))
+            red, blue = metadata["ColourGains"]
+            return cls(float(metadata["ExposureTime"]), float(metadata["AnalogueGain"]), (float(red), float(blue)))
         except (KeyError, TypeError, ValueError):
             return None
 
@@ -42,17 +42,17 @@ class Look:
         return {"ExposureTime": round(self.exposure_us), "AnalogueGain": self.gain, "ColourGains": self.colours}
 
 
-class Evened:
+class ExposureMatcher:
     """Decides, for all cameras of the process, when to hold what. Called from each camera's own thread."""
 
     def __init__(self, mode: Mode, sides: int, settle_s: float) -> None:
         self._mode, self._sides, self._settle_us = mode, sides, round(settle_s * SECOND)
         self._lock = threading.Lock()
-        self._seen: dict[str, Look] = {}  # what each camera came to, once settled
-        self._held: dict[str, Look] = {}
-        self._one: Look | None = None  # what both hold
+        self._seen: dict[str, Exposure] = {}  # what each camera came to, once settled
+        self._held: dict[str, Exposure] = {}
+        self._one: Exposure | None = None  # what both hold
 
-    def look(self, side: str, seen: Look | None, since_start_us: int) -> dict[str, Any] | None:
+    def controls_for(self, side: str, seen: Exposure | None, since_start_us: int) -> dict[str, Any] | None:
         """The controls to set on `side` now, if any; `seen` is its newest exposure."""
         with self._lock:
             if self._mode == "auto" or side in self._held:
@@ -82,13 +82,13 @@ class Evened:
         with self._lock:
             return side in self._held
 
-    def _hold(self, side: str, look: Look) -> dict[str, Any]:
-        self._held[side] = look
-        return look.controls()
+    def _hold(self, side: str, exposure: Exposure) -> dict[str, Any]:
+        self._held[side] = exposure
+        return exposure.controls()
 
 
-def average(looks: list[Look]) -> Look:
+def average(exposures: list[Exposure]) -> Exposure:
     """The middle of several exposures."""
-    number = len(looks)
-    return Look(sum(one.exposure_us for one in looks) / number, sum(one.gain for one in looks) / number,
-                (sum(one.colours[0] for one in looks) / number, sum(one.colours[1] for one in looks) / number))
+    number = len(exposures)
+    return Exposure(sum(one.exposure_us for one in exposures) / number, sum(one.gain for one in exposures) / number,
+                (sum(one.colours[0] for one in exposures) / number, sum(one.colours[1] for one in exposures) / number))

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from ezrec.adapters.cameras import Camera
-from ezrec.adapters.cameras.pi.exposure import Evened
+from ezrec.adapters.cameras.pi.exposure import ExposureMatcher
 from ezrec.adapters.cameras.pi.identity import Remembered, Wanted
-from ezrec.config.sections import Cameras
+from ezrec.config.sections import CamerasSettings
 from ezrec.domain.clock import Clock
 from ezrec.domain.errors import SettingsError
 
@@ -102,17 +102,17 @@ def found() -> list[str]:
     return [one.words for one in listed()]
 
 
-def pair_of(cameras: Cameras, data: Path) -> "Pair":
+def pair_of(cameras: CamerasSettings, data: Path) -> "Pair":
     """What the process's cameras share, as the settings say; who is who is remembered in the folder `data`."""
     from ezrec.adapters.cameras.pi.pair import Pair  # noqa: PLC0415
 
     wanted: Mapping[str, Wanted] = {"left": Wanted(cameras.left.id, cameras.left.model)} | (
         {"right": Wanted(cameras.right.id, cameras.right.model)} if cameras.dual else {})
-    return Pair(wanted, Evened(cameras.picamera2.exposure, len(wanted), cameras.picamera2.settle_s),
+    return Pair(wanted, ExposureMatcher(cameras.picamera2.exposure, len(wanted), cameras.picamera2.settle_s),
                 Remembered(data / "cameras.json"))
 
 
-def pi_cameras(cameras: Cameras, clock: Clock, data: Path) -> list[Camera]:
+def pi_cameras(cameras: CamerasSettings, clock: Clock, data: Path) -> list[Camera]:
     """The cameras, left before right; none is opened yet.
 
     Raises:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ezrec.adapters.cameras import CameraLost
 
-LOOK_S = 0.2
+CHECK_EVERY_S = 0.2
 JOIN_S = 3.0
 
 
@@ -62,7 +62,7 @@ class FrameLoop:
         with selectors.DefaultSelector() as selector:
             selector.register(picam2.notifyme_r, selectors.EVENT_READ)
             while not self._leave.is_set():
-                if not selector.select(LOOK_S):
+                if not selector.select(CHECK_EVERY_S):
                     continue
                 picam2.notifymeread.read()
                 try:

@@ -18,7 +18,7 @@ from ezrec.files import write_atomically
 
 
 @dataclass(frozen=True)
-class Found:
+class DetectedCamera:
     """One camera that libcamera lists."""
 
     id: str
@@ -66,13 +66,13 @@ class Remembered:
                 write_atomically(self._path, json.dumps(self._ids).encode())
 
 
-def bind(found: Sequence[Found], wanted: Mapping[str, Wanted],
+def bind(found: Sequence[DetectedCamera], wanted: Mapping[str, Wanted],
          remembered: Mapping[str, str] = MappingProxyType({})) -> dict[str, int]:
     """The place in `found` of each side's camera; sides whose camera is missing are left out.
 
-    `Picamera2(n)` takes this place, not `Found.number`. A side that asks for nothing gets the camera that is remembered
-    for it (side → id), or one that nobody asks for and that is remembered for no other side, in the order of the list;
-    a side that asks and gets nothing leaves no room for others.
+    `Picamera2(n)` takes this place, not `DetectedCamera.number`. A side that asks for nothing gets the camera that is
+    remembered for it (side → id). Else it gets one that nobody asks for and that is remembered for no other side, in
+    the order of the list. A side that asks and gets nothing leaves no room for others.
 
     Raises:
         CameraLost: the settings cannot be meant like this: two sides mean one camera, an id or model fits several, or
@@ -94,7 +94,7 @@ def bind(found: Sequence[Found], wanted: Mapping[str, Wanted],
                          remembered)
 
 
-def _rest(found: Sequence[Found], sides: Sequence[str], bound: Mapping[str, int],
+def _rest(found: Sequence[DetectedCamera], sides: Sequence[str], bound: Mapping[str, int],
           remembered: Mapping[str, str]) -> dict[str, int]:
     """The cameras of the sides that ask for nothing, from those that are left."""
     free = [place for place in range(len(found)) if place not in bound.values()]
@@ -106,14 +106,14 @@ def _rest(found: Sequence[Found], sides: Sequence[str], bound: Mapping[str, int]
     return got
 
 
-def missing(found: Sequence[Found], wanted: Mapping[str, Wanted], side: str) -> str:
+def missing(found: Sequence[DetectedCamera], wanted: Mapping[str, Wanted], side: str) -> str:
     """Why a side has no camera, for people: what is asked for, what is there, and what to write."""
     one = wanted[side]
     asked = " ".join(filter(None, (one.model and f"model {one.model!r}", one.id and f"id {one.id!r}"))) or "any"
     return f"camera {side} ({asked}) is not there. {advice(found, wanted)}"
 
 
-def advice(found: Sequence[Found], wanted: Mapping[str, Wanted]) -> str:
+def advice(found: Sequence[DetectedCamera], wanted: Mapping[str, Wanted]) -> str:
     """What was found, and the lines to put into the settings."""
     if not found:
         return "No camera was found: look at the ribbon cables, and whether `rpicam-hello --list-cameras` shows any"
@@ -122,7 +122,7 @@ def advice(found: Sequence[Found], wanted: Mapping[str, Wanted]) -> str:
     return f"Found {listed}. Settings that would fit, below [cameras]: {lines}"
 
 
-def _matches(found: Sequence[Found], one: Wanted) -> list[int]:
+def _matches(found: Sequence[DetectedCamera], one: Wanted) -> list[int]:
     """The places that fit a side's wish: by the whole id, by its end, by a model, by place; the first that fits any."""
     model = {place for place, camera in enumerate(found) if not one.model or camera.model == one.model}
     if not one.id:
@@ -139,7 +139,7 @@ def _matches(found: Sequence[Found], one: Wanted) -> list[int]:
     return []
 
 
-def _not_swapped(found: Sequence[Found], wanted: Mapping[str, Wanted], bound: Mapping[str, int]) -> None:
+def _not_swapped(found: Sequence[DetectedCamera], wanted: Mapping[str, Wanted], bound: Mapping[str, int]) -> None:
     """Refuse a camera of another model than its side asks for: somebody has swapped the cables.
 
     Raises:

@@ -9,9 +9,9 @@ import structlog
 
 from ezrec.adapters.cameras import CameraLost
 from ezrec.adapters.cameras.pi.deadline import at_most
-from ezrec.adapters.cameras.pi.exposure import Evened
+from ezrec.adapters.cameras.pi.exposure import ExposureMatcher
 from ezrec.adapters.cameras.pi.holders import Holder, holders, words_for
-from ezrec.adapters.cameras.pi.identity import Found, Remembered, Wanted, bind, missing
+from ezrec.adapters.cameras.pi.identity import DetectedCamera, Remembered, Wanted, bind, missing
 from ezrec.adapters.cameras.pi.picamera2_patches import causes
 
 log = structlog.get_logger(task="recording")
@@ -23,9 +23,9 @@ PATIENCE_S = 5.0  # for the other camera to be opened or closed
 class Pair:
     """What the cameras of one process share: who is who, one opening at a time, an even exposure, sensors in step."""
 
-    def __init__(self, wanted: Mapping[str, Wanted], evened: Evened, memory: Remembered) -> None:
+    def __init__(self, wanted: Mapping[str, Wanted], matcher: ExposureMatcher, memory: Remembered) -> None:
         self.wanted = dict(wanted)
-        self.evened = evened
+        self.matcher = matcher
         self.memory = memory
         self._lock = threading.Lock()  # Picamera2's list of cameras does not bear two that come and go at once
         self._holders: list[Holder] = []  # as they were said last
@@ -44,14 +44,14 @@ class Pair:
         finally:
             self._lock.release()
 
-    def look_round(self) -> None:
+    def report_holders(self) -> None:
         """Say who else holds cameras, if that has changed: it need not be these, and these may still open."""
         now = holders()
         if now and now != self._holders:
             log.warning("others hold cameras", who=words_for(now))
         self._holders = now
 
-    def place(self, side: str) -> tuple[int, Found]:
+    def place(self, side: str) -> tuple[int, DetectedCamera]:
         """The place of a side's camera in Picamera2's list, and what is known of it.
 
         Raises:
@@ -75,7 +75,7 @@ class Pair:
         return 1 if side == next(iter(self.wanted)) else 2
 
 
-def listed() -> list[Found]:
+def listed() -> list[DetectedCamera]:
     """The cameras there are, in the order that `Picamera2(n)` counts in.
 
     Raises:
@@ -86,4 +86,4 @@ def listed() -> list[Found]:
             info = picamera2.Picamera2.global_camera_info()
     except Exception as error:
         raise CameraLost(f"libcamera cannot list the cameras: {causes(error)}") from error
-    return [Found(str(one["Id"]), str(one.get("Model", "unknown")), int(one["Num"])) for one in info]
+    return [DetectedCamera(str(one["Id"]), str(one.get("Model", "unknown")), int(one["Num"])) for one in info]

@@ -20,7 +20,8 @@ from picamera2.outputs import Output
 from ezrec.adapters.cameras import Frame, Sink
 from ezrec.domain.clock import SECOND
 
-__all__ = ["Encoder", "H264Encoder", "LibavH264Encoder", "Tap", "causes", "closed", "made", "versions"]
+__all__ = ["FrameOutput", "H264Encoder", "LibavH264Encoder", "SensorTimeEncoder", "causes", "closed", "made",
+           "versions"]
 
 
 def versions() -> dict[str, str]:
@@ -87,7 +88,7 @@ def causes(error: BaseException) -> str:
     return " (".join(dict.fromkeys(reversed(said))) + ")" * (len(dict.fromkeys(said)) - 1)
 
 
-class Encoder(H264Encoder):  # type: ignore[misc]  # it is Picamera2's class, which brings no types
+class SensorTimeEncoder(H264Encoder):  # type: ignore[misc]  # it is Picamera2's class, which brings no types
     """Picamera2's encoder, whose frames' times count from a moment that is chosen and not from its first frame."""
 
     def __init__(self, zero_us: int, **options: Any) -> None:
@@ -105,7 +106,7 @@ class Encoder(H264Encoder):  # type: ignore[misc]  # it is Picamera2's class, wh
         """Picamera2 sets it at its start and with its first frame."""
 
 
-class Tap(Output):  # type: ignore[misc]
+class FrameOutput(Output):  # type: ignore[misc]
     """What the encoder puts out, handed to a sink frame by frame; it never raises."""
 
     def __init__(self, sink: Sink, zero_us: int, failed: Callable[[Exception], None]) -> None:

@@ -114,7 +114,7 @@ def read_counter(luma: Luma, side: str, view_height: int | None = None) -> int |
     return counter
 
 
-class Patch(NamedTuple):
+class Sprite(NamedTuple):
     """Something small that moves: its shape (bool, even edges) and colour."""
 
     shape: NDArray[np.bool_]
@@ -154,7 +154,7 @@ class CourtView:
             plane[tuple(slice(edge.start // 2, edge.stop // 2) for edge in self._counter)] = 128
         self._players = [_player(number, height) for number in range(PLAYERS)]
         ball = max(4, height // 90 // 2 * 2)
-        self._ball = Patch(_disc(ball, ball), (225, 60, 150))
+        self._ball = Sprite(_disc(ball, ball), (225, 60, 150))
         self._drawn: list[tuple[slice, slice]] = []
 
     def paint(self, planes: Planes) -> None:
@@ -187,18 +187,18 @@ class CourtView:
         floor = self.size[1] - self._stands
         return (0.5 + 0.46 * across) * self._world, self._stands + (0.5 + 0.4 * along) * floor
 
-    def _put(self, planes: Planes, patch: Patch, x: float, y: float) -> None:
-        """Put `patch` with its middle at (x, y) of the world; what lies outside the view is cut off."""
-        tall, wide = patch.shape.shape
+    def _put(self, planes: Planes, sprite: Sprite, x: float, y: float) -> None:
+        """Put `sprite` with its middle at (x, y) of the world; what lies outside the view is cut off."""
+        tall, wide = sprite.shape.shape
         left, top = (round(x) - self._x - wide // 2) // 2 * 2, (round(y) - tall // 2) // 2 * 2
         ys, xs = slice(max(0, top), min(self.size[1], top + tall)), slice(max(0, left), min(self.size[0], left + wide))
         if ys.start >= ys.stop or xs.start >= xs.stop:
             return
-        shape = patch.shape[ys.start - top:ys.stop - top, xs.start - left:xs.stop - left]
+        shape = sprite.shape[ys.start - top:ys.stop - top, xs.start - left:xs.stop - left]
         half = (slice(ys.start // 2, ys.stop // 2), slice(xs.start // 2, xs.stop // 2))
-        planes.y[ys, xs][shape] = patch.colour[0]
-        planes.u[half][shape[::2, ::2]] = patch.colour[1]
-        planes.v[half][shape[::2, ::2]] = patch.colour[2]
+        planes.y[ys, xs][shape] = sprite.colour[0]
+        planes.u[half][shape[::2, ::2]] = sprite.colour[1]
+        planes.v[half][shape[::2, ::2]] = sprite.colour[2]
         self._drawn.append((ys, xs))
 
 
@@ -253,7 +253,7 @@ def _disc(tall: int, wide: int) -> NDArray[np.bool_]:
     return inside
 
 
-def _player(number: int, height: int) -> Patch:
+def _player(number: int, height: int) -> Sprite:
     """A body with a head, in the shirt of one of two teams."""
     tall = max(8, height // 9 // 2 * 2)
     wide, head = tall // 4 * 2, tall // 4
@@ -261,4 +261,4 @@ def _player(number: int, height: int) -> Patch:
     shape[head:] = _disc(tall - head, wide)
     shape[:head, (wide - head) // 2:(wide - head) // 2 + head] |= _disc(head, head)
     team = ((70, 175, 95), (185, 75, 165))[number % 2]
-    return Patch(shape, (team[0] + 3 * number, team[1], team[2]))
+    return Sprite(shape, (team[0] + 3 * number, team[1], team[2]))

@@ -24,7 +24,7 @@ from ezrec.domain.clock import SECOND, Clock
 
 log = structlog.get_logger(task="recording")
 
-LOOK_US = SECOND // 10
+CHECK_EVERY_US = SECOND // 10
 """How often the file of faults is looked at, at most."""
 
 MILLION = 1_000_000
@@ -83,7 +83,7 @@ class FaultsFile:
         """Watch `path`, if there is one; nothing is read yet."""
         self._path, self._camera, self._clock = path, camera, clock
         self._lock = threading.Lock()  # asked by the camera's caller and by its own thread
-        self._looked_us: int | None = None
+        self._checked_us: int | None = None
         self._seen: tuple[int, int, int] | None = None
         self._now = Faults()
 
@@ -93,12 +93,12 @@ class FaultsFile:
             return self._now
         with self._lock:
             us = self._clock.mono_us()
-            if self._looked_us is None or us - self._looked_us >= LOOK_US:
-                self._looked_us = us
-                self._look(self._path)
+            if self._checked_us is None or us - self._checked_us >= CHECK_EVERY_US:
+                self._checked_us = us
+                self._reread(self._path)
             return self._now
 
-    def _look(self, path: Path) -> None:
+    def _reread(self, path: Path) -> None:
         try:
             state = path.stat()
         except OSError:  # no file, no faults

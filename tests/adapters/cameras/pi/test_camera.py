@@ -214,7 +214,7 @@ def test_both_cameras_are_made_to_expose_alike_once_they_have_settled(bench: Ben
     for camera, sink in zip(cameras, caught, strict=True):
         camera.open()
         camera.start(sink)
-    wait_until(lambda: [camera._told.get("ExposureTime") for camera in cameras] == [15_000, 15_000])
+    wait_until(lambda: [camera._metadata.get("ExposureTime") for camera in cameras] == [15_000, 15_000])
 
 
 def test_at_rest_the_sensor_goes_on_and_exposes_as_it_likes_and_nothing_is_encoded(bench: Bench) -> None:
@@ -227,7 +227,7 @@ def test_at_rest_the_sensor_goes_on_and_exposes_as_it_likes_and_nothing_is_encod
     for _ in range(2):
         for camera in cameras:
             camera.start(Caught())
-        wait_until(lambda: [camera._told.get("ExposureTime") for camera in cameras] == [15_000, 15_000])
+        wait_until(lambda: [camera._metadata.get("ExposureTime") for camera in cameras] == [15_000, 15_000])
         for camera in cameras:
             camera.rest()
             assert not camera._camera.encoders

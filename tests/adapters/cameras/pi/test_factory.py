@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from ezrec.adapters.cameras.pi import factory as pi
-from ezrec.config.sections import Cameras
+from ezrec.config.sections import CamerasSettings
 from ezrec.domain.clock import SystemClock
 from ezrec.domain.errors import SettingsError
 from tests.fakes.pi import here
@@ -17,7 +17,7 @@ here()
 
 
 def made(tmp_path: Path, **cameras: Any) -> list[Any]:
-    return pi.pi_cameras(Cameras(source="picamera2", **cameras), SystemClock(), tmp_path)
+    return pi.pi_cameras(CamerasSettings(source="picamera2", **cameras), SystemClock(), tmp_path)
 
 
 def test_two_pictures_are_encoded_at_start_as_picamera2_will() -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from ezrec.adapters.cameras import CameraLost
-from ezrec.adapters.cameras.pi.identity import Found, Remembered, Wanted, bind, missing
+from ezrec.adapters.cameras.pi.identity import DetectedCamera, Remembered, Wanted, bind, missing
 
-ONE = Found("/base/axi/pcie@1000120000/rp1/i2c@88000/imx708@1a", "imx708", 1)
-TWO = Found("/base/axi/pcie@1000120000/rp1/i2c@80000/imx477@1a", "imx477", 0)
+ONE = DetectedCamera("/base/axi/pcie@1000120000/rp1/i2c@88000/imx708@1a", "imx708", 1)
+TWO = DetectedCamera("/base/axi/pcie@1000120000/rp1/i2c@80000/imx477@1a", "imx477", 0)
 
 
 @pytest.mark.parametrize(("left", "right"), [
@@ -56,7 +56,7 @@ def test_what_is_said_of_a_missing_camera_names_what_was_found_and_the_line_to_w
     ([ONE, TWO], Wanted(ONE.id, "ov5647"), Wanted(), "left should be a ov5647 but is a imx708"),
 ])
 def test_settings_that_cannot_be_meant_are_refused_with_what_was_found(
-        found: list[Found], left: Wanted, right: Wanted, words: str) -> None:
+        found: list[DetectedCamera], left: Wanted, right: Wanted, words: str) -> None:
     with pytest.raises(CameraLost, match=words) as caught:
         bind(found, {"left": left, "right": right})
     assert f"0: {found[0].words}" in str(caught.value)
@@ -64,7 +64,8 @@ def test_settings_that_cannot_be_meant_are_refused_with_what_was_found(
 
 
 def test_a_bare_number_is_a_place_and_never_the_end_of_an_id() -> None:
-    assert bind([Found("cam-1", "a", 0), Found("cam-0", "b", 1)], {"left": Wanted("0")}) == {"left": 0}
+    found = [DetectedCamera("cam-1", "a", 0), DetectedCamera("cam-0", "b", 1)]
+    assert bind(found, {"left": Wanted("0")}) == {"left": 0}
 
 
 BOTH = {"left": Wanted(), "right": Wanted()}
@@ -75,10 +76,10 @@ MEMORY = {"left": TWO.id, "right": ONE.id}
     ([ONE, TWO], {"left": 1, "right": 0}),
     ([TWO], {"left": 0}),
     ([ONE], {"right": 0}),
-    ([ONE, Found("/new", "imx708", 3)], {"right": 0, "left": 1}),  # a camera was moved to another socket
+    ([ONE, DetectedCamera("/new", "imx708", 3)], {"right": 0, "left": 1}),  # a camera was moved to another socket
 ])
 def test_a_camera_that_is_missing_does_not_make_the_other_one_change_sides(
-        found: list[Found], bound: dict[str, int]) -> None:
+        found: list[DetectedCamera], bound: dict[str, int]) -> None:
     assert bind(found, BOTH, MEMORY) == bound
 
 

@@ -44,7 +44,7 @@ class Tower:
         await self.task.run_once()
         return len(self.left.references)
 
-    async def delivered(self, kind: str = "pre-flight") -> list[dict[str, Any]]:
+    async def results(self, kind: str = "pre-flight") -> list[dict[str, Any]]:
         return [event.detail for event in await self.desk.store.events("match") if event.kind == kind]
 
 

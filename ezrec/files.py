@@ -1,8 +1,11 @@
 """Durable file operations: what these functions did is still there after a power cut.
 
-A file is durable when its bytes are fsynced *and* the folder that names it is. All functions block (a fsync on an SD
-card may take a second): call them from a thread. They raise plain OSErrors; `os_errors` translates them where an
+A file is durable when its bytes are fsynced *and* the folder that names it is. All functions block, and a fsync on an
+SD card may take a second: call them from a thread. They raise plain OSErrors. `os_errors` translates them where an
 adapter meets its callers.
+
+A file that is being written has a temporary name beside its own: `.<random>.tmp`. Every writer uses this one form, so
+the clean-up at start finds what a kill left behind.
 """
 
 import errno
@@ -17,8 +20,8 @@ from typing import BinaryIO
 
 from ezrec.domain.errors import EzrecError, ParkError, RetryError
 
-TEMPORARY = ".tmp"
-"""How the name of an unfinished file ends; one that is older than the process is rubbish."""
+FILE_MODE = 0o644
+"""Of every file that is kept, whatever the umask."""
 
 _NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _NOT_POSSIBLE = frozenset({errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.EFBIG})
@@ -70,24 +73,41 @@ def _fsync(path: Path, flags: int) -> None:
         os.close(handle)
 
 
-def write_atomically(path: Path, data: bytes | BinaryIO) -> None:
-    """Put `data` (or what an open file holds) at `path`; a reader or a crash sees the old bytes or the new ones.
+def temporary_beside(path: Path) -> Path:
+    """A new temporary name in the folder of `path`.
 
-    The file's mode is 0o644 whatever the umask. Its folder must exist.
+    Each call gives another one: two writers (the program and a command beside it, a worker that outlived its parent)
+    must not share an unfinished file.
     """
-    # A name of its own per write: two writers (the program and a command beside it) must not share a temporary file.
-    temporary = path.with_name(f".{secrets.token_hex(6)}{TEMPORARY}")
+    return path.with_name(f".{secrets.token_hex(6)}.tmp")
+
+
+@contextmanager
+def put_in_place(path: str | Path) -> Iterator[str]:
+    """Yield a temporary name beside `path` to write to; when the block ends well, the file is durable as `path`.
+
+    A reader or a crash sees the old file or the new one. If the block raises, nothing has changed.
+    """
+    target = Path(path)
+    temporary = temporary_beside(target)
     try:
-        with temporary.open("xb") as file:
-            os.fchmod(file.fileno(), 0o644)
-            shutil.copyfileobj(io.BytesIO(data) if isinstance(data, bytes) else data, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        yield str(temporary)
+        fsync_file(temporary)
+        temporary.replace(target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    fsync_folder(path.parent)
+    fsync_folder(target.parent)
+
+
+def write_atomically(path: Path, data: bytes | BinaryIO) -> None:
+    """Put `data` (or what an open file holds) at `path`; a reader or a crash sees the old bytes or the new ones.
+
+    The file's mode is `FILE_MODE`. Its folder must exist.
+    """
+    with put_in_place(path) as temporary, Path(temporary).open("xb") as file:
+        os.fchmod(file.fileno(), FILE_MODE)
+        shutil.copyfileobj(io.BytesIO(data) if isinstance(data, bytes) else data, file)
 
 
 def make_folders(path: Path) -> None:

@@ -6,13 +6,13 @@ film at a time; what fails is tried again with full-jitter backoff or parked wit
 """
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ezrec import files, logs
 from ezrec.adapters.workers import PoolClosed
+from ezrec.domain import backoff
 from ezrec.domain.clock import SECOND, Clock
 from ezrec.domain.errors import EzrecError, IllegalStep, LeaveError, ParkError, RetryError
 from ezrec.domain.film import Film
@@ -22,7 +22,6 @@ from ezrec.store import Store
 log = logs.get("pipeline")
 
 ATTEMPTS = 3  # of a step that fails in an unforeseen way, before the film is parked
-BASE_S, LONGEST_S = 1.0, 60.0  # of the backoff; full jitter: uniformly between 0 and min(LONGEST, BASE * 2^n)
 
 
 @dataclass
@@ -118,7 +117,7 @@ class Pipeline:
             log.error("film parked", booking=film.booking_id, step=step.name, reason=reason,
                       exc_info=None if foreseen else error)
             return
-        rest_s = random.uniform(0, min(LONGEST_S, BASE_S * 2 ** min(failures, 16)))
+        rest_s = backoff.wait_s(failures)
         with suppress(RetryError):  # on a full disk nobody is told, but it goes on all the same
             await self._store.update_film(film.booking_id, attempts=failures,
                                           retry_at=self._clock.wall_us() + round(rest_s * SECOND))

@@ -33,6 +33,7 @@ from ezrec.domain.clock import SECOND, Clock, SystemClock
 from ezrec.domain.errors import LeaveError
 from ezrec.domain.stages import Stage
 from ezrec.factories import make_cameras, make_cloud, make_storage
+from ezrec.folders import DataFolder, DataLock
 from ezrec.pipeline import Pipeline, Step
 from ezrec.store import Store
 from ezrec.tasks.bookings import Bookings
@@ -71,7 +72,7 @@ class Supervisor:
         self.settings = settings
         self.ready = asyncio.Event()
         self._clock = clock or SystemClock()
-        self._data = settings.paths.data.absolute()
+        self._folder = DataFolder(settings.paths.data)
         self._leaving = asyncio.Event()
         self._error: BaseException | None = None
         self._ended_us: dict[str, int] = {}  # when a side task last ended, monotonic µs
@@ -83,9 +84,9 @@ class Supervisor:
             AlreadyRunning: another recorder owns the data folder.
         """
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "loop"))
-        files.make_folders(self._data)
-        with system.DataLock(self._data), self._signals():
-            store = await Store.open(self._data / "ezrec.db", clock=self._clock, create=True, migrate=True)
+        files.make_folders(self._folder.root)
+        with DataLock(self._folder), self._signals():
+            store = await Store.open(self._folder.store, clock=self._clock, create=True, migrate=True)
             try:
                 await self._run(store)
             finally:
@@ -102,7 +103,8 @@ class Supervisor:
 
     async def _run(self, store: Store) -> None:
         """Everything that exists while the recorder runs, built in the order of what needs what."""
-        settings, clock, data, zone = self.settings, self._clock, self._data, ZoneInfo(self.settings.site.timezone)
+        settings, clock, data = self.settings, self._clock, self._folder.root
+        zone = ZoneInfo(settings.site.timezone)
         cameras = make_cameras(settings, clock)
         pool = RenderPool(settings.film.workers)
 
@@ -213,7 +215,7 @@ class Supervisor:
             pipeline.retry_now()
             outbox.retry_now()
 
-        return Heartbeat(store, self._clock, recording, preflight, status, Meter(self._data, self._clock),
+        return Heartbeat(store, self._clock, recording, preflight, status, Meter(self._folder.root, self._clock),
                          self.settings.site, self.settings.supabase.heartbeat_s, self._degraded, healed)
 
     # ---- start
@@ -223,8 +225,7 @@ class Supervisor:
         await cleanup.finish_deletions()
         known = await store.segment_paths()
         rates = {camera.name: camera.rate for camera in cameras}
-        orphans = [path for path in sorted((self._data / "segments").glob("[0-9]*/*/*.ts"))
-                   if str(path.relative_to(self._data)) not in known]
+        orphans = [path for path in self._folder.segment_files() if self._folder.relative(path) not in known]
         found = await asyncio.gather(*(asyncio.to_thread(adopt, path, rates.get(path.parent.name, cameras[0].rate))
                                        for path in orphans))
         for path, sealed in zip(orphans, found, strict=True):
@@ -233,14 +234,11 @@ class Supervisor:
             elif sealed is None or not await store.offsets(sealed.run):
                 log.warning("orphan set aside", path=str(path), moved_to=str(set_aside(path)))
             else:
-                await store.add_segment(sealed.row(self._data))
+                await store.add_segment(sealed.row(self._folder.root))
                 log.info("orphan adopted", camera=sealed.camera, run=sealed.run, frames=sealed.frames)
-        await asyncio.to_thread(self._drop_temporary_files)
+        await asyncio.to_thread(lambda: files.remove(*self._folder.unfinished_files()))
         if isinstance(storage, LocalStorage):
             await storage.sweep({film.upload_id for film in await store.films() if film.upload_id})
-
-    def _drop_temporary_files(self) -> None:
-        files.remove(*(path for pattern in (".*.tmp", "films/*/.*", "media/.*") for path in self._data.glob(pattern)))
 
     def _lane_of(self, camera: Camera) -> Callable[[int, Callable[[Sealed], None]], Lane]:
         recorder = self.settings.recorder
@@ -248,7 +246,7 @@ class Supervisor:
         def make_lane(run: int, sealed: Callable[[Sealed], None]) -> Lane:
             def make_writer(on_sealed: Callable[[Sealed], None],
                             on_failed: Callable[[Exception], None]) -> SegmentWriter:
-                return SegmentWriter(self._data / "segments", camera.name, run, rate=camera.rate,
+                return SegmentWriter(self._folder.segments, camera.name, run, rate=camera.rate,
                                      segment_us=round(recorder.segment_s * SECOND), queue_bytes=recorder.queue_mb << 20,
                                      clock=self._clock, sealed=on_sealed, failed=on_failed)
 

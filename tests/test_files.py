@@ -31,7 +31,7 @@ def test_a_file_is_replaced_whole_and_its_folder_synced(tmp_path: Path, synced: 
     assert file.read_bytes() == b"new"
     assert list(tmp_path.iterdir()) == [file]
     assert synced[-1] == tmp_path.name
-    assert synced[0].endswith(files.TEMPORARY)
+    assert synced[0].endswith(".tmp")
 
 
 def test_a_file_is_readable_by_all_whatever_the_umask(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ezrec import pipeline
 from ezrec.adapters.workers import PoolClosed
+from ezrec.domain import backoff
 from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import BadMedia, IllegalStep, LeaveError, ParkError, RetryError
 from ezrec.domain.film import Film
@@ -96,13 +96,13 @@ async def test_what_may_work_later_is_tried_again_with_full_jitter_up_to_a_cap(d
     for attempt in range(1, 21):
         await made.work_once(step, "match")
         film = await desk.now()
-        longest_s = min(pipeline.LONGEST_S, pipeline.BASE_S * 2**attempt)
+        longest_s = min(backoff.LONGEST_S, backoff.BASE_S * 2**attempt)
         assert timers.drawn[-1] == (0, longest_s)
         assert timers.set[-1][0] == longest_s / 2
         assert (film.attempts, film.retry_at) == (attempt, desk.clock.wall_us() + round(longest_s / 2 * SECOND))
         assert film.parked_step is None  # however often
         timers.fire()
-    assert longest_s == pipeline.LONGEST_S
+    assert longest_s == backoff.LONGEST_S
 
 
 async def test_a_film_that_works_again_is_troubled_no_more(desk: Desk, timers: Timers) -> None:

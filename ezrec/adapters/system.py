@@ -1,78 +1,21 @@
-"""The machine and its service manager: one recorder per data folder, systemd's notifications, memory, the boot.
+"""The machine and its service manager: systemd's notifications, memory, the clock, the boot.
 
 Linux only. Everything here is quick (well under a millisecond, `process_tree_rss` a few) and may be called from the
 event loop.
 """
 
 import ctypes
-import fcntl
 import os
 import socket
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import psutil
 
-from ezrec.domain.errors import AlreadyRunning, LeaveError, SettingsError
+from ezrec.domain.errors import LeaveError
 
-LOCK_NAME = "ezrec.lock"
 _TIME_ERROR = 5  # sys/timex.h
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _NOTIFY_LIMIT_S = 0.05  # longer than a healthy systemd ever needs, shorter than what would disturb the event loop
-
-
-class DataLock:
-    """The right to record into a data folder: a lock on a file in it, which the kernel drops when its owner dies.
-
-    The file itself stays: removing it would let two processes hold locks on two files of one name.
-    """
-
-    def __init__(self, data: Path) -> None:
-        self._path = data / LOCK_NAME
-        self._handle: int | None = None
-
-    def take(self) -> None:
-        """Take the lock, or refuse at once.
-
-        Raises:
-            AlreadyRunning: another process (or another lock of this one) has it.
-            SettingsError: the data folder is missing or cannot be written.
-        """
-        if self._handle is not None:
-            raise AlreadyRunning(f"this process has locked {self._path.parent} already")
-        try:
-            handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise SettingsError(f"the data folder {self._path.parent} cannot be used: {error.strerror}; "
-                                "make it, and give it to the user that runs EZREC") from error
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.pread(handle, 32, 0).decode("ascii", "replace").strip()
-            os.close(handle)
-            if not isinstance(error, BlockingIOError):
-                raise SettingsError(f"{self._path} cannot be locked: {error.strerror}; "
-                                    "put the data folder on a local disk") from error
-            raise AlreadyRunning(
-                f"another recorder (process {holder or 'unknown'}) uses {self._path.parent}; stop it first "
-                "(`systemctl stop ezrec`, or end that process), or choose another data folder") from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-        self._handle = handle
-
-    def release(self) -> None:
-        """Give the lock back; harmless if it is not held."""
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
-
-    def __enter__(self) -> Self:
-        self.take()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.release()
 
 
 def notify(state: str) -> bool:

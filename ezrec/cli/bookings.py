@@ -13,8 +13,7 @@ from ezrec.cli import words
 from ezrec.cli.settings import CommandContext, show_json, with_store, zone_of
 from ezrec.domain import booking as bookings
 from ezrec.domain.booking import Booking, show_local
-from ezrec.domain.certificate import utc
-from ezrec.domain.clock import SECOND
+from ezrec.domain.clock import SECOND, utc_text
 from ezrec.domain.errors import BadBooking, EzrecError
 from ezrec.domain.stages import CHANGEABLE, Stage
 from ezrec.store import Store
@@ -168,7 +167,7 @@ def import_(context: typer.Context, file: Annotated[Path, typer.Argument(help="J
 
 def plain(one: Booking) -> dict[str, Any]:
     """A booking for machines; instants ISO 8601 UTC."""
-    return {"id": one.id, "source": one.source, "starts_at": utc(one.starts_at), "ends_at": utc(one.ends_at),
+    return {"id": one.id, "source": one.source, "starts_at": utc_text(one.starts_at), "ends_at": utc_text(one.ends_at),
             "status": one.status}
 
 

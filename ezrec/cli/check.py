@@ -37,7 +37,7 @@ def check(
     if not cameras:
         raise typer.BadParameter("say what to check: --cameras")
     from ezrec import files  # noqa: PLC0415 - what commands without cameras do not need
-    from ezrec.adapters import system  # noqa: PLC0415
+    from ezrec.folders import DataFolder, DataLock  # noqa: PLC0415
 
     place: CommandContext = context.obj
     settings = place.load()
@@ -47,7 +47,7 @@ def check(
     logging.getLogger("picamera2").setLevel(logging.CRITICAL)  # its errors stand in what is found
     files.make_folders(data)
     try:
-        with system.DataLock(data):
+        with DataLock(DataFolder(data)):
             found = look(settings, data, keep=reference)
     except AlreadyRunning as error:
         raise EzrecError(f"the cameras cannot be tried while they are used: {error}") from error

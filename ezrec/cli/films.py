@@ -6,8 +6,7 @@ import typer
 
 from ezrec.cli import story, words
 from ezrec.cli.settings import CommandContext, show_json, with_store, zone_of
-from ezrec.domain.certificate import utc
-from ezrec.domain.clock import SECOND
+from ezrec.domain.clock import SECOND, utc_text
 from ezrec.domain.errors import EzrecError
 from ezrec.domain.film import Film
 from ezrec.domain.stages import Stage
@@ -87,7 +86,7 @@ def explain(context: typer.Context, booking_id: BookingId, as_json: JsonOption =
 
     film, events, messages = with_store(settings, read)
     if as_json:
-        show_json([{"at": utc(event.at), "kind": event.kind, "detail": _iso(event.detail)} for event in events])
+        show_json([{"at": utc_text(event.at), "kind": event.kind, "detail": _iso(event.detail)} for event in events])
         return
     words.sentences(words.console(), story.tell(film, events, messages, zone_of(settings)))
 
@@ -117,10 +116,10 @@ def plain(film: Film, chunks: list[ChunkRow]) -> dict[str, Any]:
     """A film for machines; instants ISO 8601 UTC."""
     return {
         "booking_id": film.booking_id, "recording_id": film.recording_id, "stage": film.stage,
-        "starts_at": utc(film.starts_at), "ends_at": utc(film.ends_at), "generation": film.generation,
+        "starts_at": utc_text(film.starts_at), "ends_at": utc_text(film.ends_at), "generation": film.generation,
         "object_key": film.object_key, "url": film.url, "bytes": film.bytes, "sha256": film.sha256,
         "chunks_planned": len(chunks), "chunks_rendered": sum(row.rendered for row in chunks),
-        "attempts": film.attempts, "retry_at": utc(film.retry_at) if film.retry_at else None,
+        "attempts": film.attempts, "retry_at": utc_text(film.retry_at) if film.retry_at else None,
         "parked_step": film.parked_step, "parked_reason": film.parked_reason,
     }
 
@@ -128,7 +127,8 @@ def plain(film: Film, chunks: list[ChunkRow]) -> dict[str, Any]:
 def _plain(message: Message) -> dict[str, Any]:
     """What the cloud must still be told, for machines."""
     return {"kind": message.kind, "body": message.body, "attempts": message.attempts,
-            "retry_at": utc(message.retry_at) if message.retry_at else None, "parked_reason": message.parked_reason}
+            "retry_at": utc_text(message.retry_at) if message.retry_at else None,
+            "parked_reason": message.parked_reason}
 
 
 async def _film(store: Store, booking_id: str) -> Film:
@@ -140,7 +140,7 @@ async def _film(store: Store, booking_id: str) -> Film:
 
 def _iso(detail: dict[str, Any]) -> dict[str, Any]:
     """An event's detail with its instants (keys that end in _at) as ISO 8601 UTC."""
-    return {key: utc(value) if key.endswith("_at") and isinstance(value, int) else value
+    return {key: utc_text(value) if key.endswith("_at") and isinstance(value, int) else value
             for key, value in detail.items()}
 
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from ezrec.config import Settings, load
+from ezrec.folders import DataFolder
 from ezrec.store import Store
 
 _R = TypeVar("_R")
@@ -39,7 +40,7 @@ async def opened(settings: Settings, *, create: bool = False) -> AsyncIterator[S
     data = settings.paths.data.absolute()
     if create:
         data.mkdir(parents=True, exist_ok=True)
-    store = await Store.open(data / "ezrec.db", create=create)
+    store = await Store.open(DataFolder(data).store, create=create)
     try:
         yield store
     finally:

@@ -6,7 +6,6 @@ What goes into a pipe or a file is not wrapped: a sentence is a line there.
 import os
 import sys
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from fractions import Fraction
 from zoneinfo import ZoneInfo
 
@@ -14,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ezrec.domain.clock import SECOND
+from ezrec.domain.clock import SECOND, local_datetime
 
 PIPED_WIDTH = 200  # characters of a table that no terminal limits
 
@@ -50,7 +49,7 @@ def sentences(out: Console, rows: Iterable[tuple[str, str] | str]) -> None:
 
 def clock_time(us: int, zone: ZoneInfo, *, seconds: bool = True) -> str:
     """An instant (UTC µs) in court time: 2026-11-20 18:00:05."""
-    return datetime.fromtimestamp(us // SECOND, UTC).astimezone(zone).strftime(
+    return local_datetime(us, zone).strftime(
         "%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M")
 
 

@@ -33,6 +33,7 @@ from ezrec.config.values import (
     text,
     whole,
 )
+from ezrec.folders import DataFolder
 
 MASK = "********"
 Position = Literal["top_left", "top_right", "bottom_left", "bottom_right"]
@@ -65,12 +66,12 @@ class PathsSettings(Section):
     @property
     def library_folder(self) -> Path:
         """Where finished films go."""
-        return self.library or self.data / "library"
+        return self.library or DataFolder(self.data).library
 
     @property
     def log_folder(self) -> Path:
         """Where log files go."""
-        return self.logs or self.data / "logs"
+        return self.logs or DataFolder(self.data).logs
 
 
 class BookingsSettings(Section):

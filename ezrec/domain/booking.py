@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from ezrec.domain.clock import local_datetime
 from ezrec.domain.errors import BadBooking
 
 Scalar = str | int | float | bool | None
@@ -118,7 +119,7 @@ def window(booking: Booking, pre_roll_s: float, post_roll_s: float) -> tuple[int
 
 def show_local(us: int, zone: ZoneInfo) -> str:
     """An instant (UTC µs) as people at the court say it: "2026-11-20 18:00"."""
-    return (_EPOCH + us * _US).astimezone(zone).strftime("%Y-%m-%d %H:%M")
+    return local_datetime(us, zone).strftime("%Y-%m-%d %H:%M")
 
 
 def _times(row: dict[object, object], zone: ZoneInfo) -> tuple[int, int]:

@@ -6,11 +6,10 @@ seconds, all instants ISO 8601 UTC.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any
 
-from ezrec.domain.clock import SECOND
+from ezrec.domain.clock import SECOND, utc_text
 from ezrec.domain.film import CameraShare, ChunkReport, Recipe, Rung, tick_us
 from ezrec.domain.planning import Chunk, Stretch
 from ezrec.domain.timeline import Interval, Segment, clip, common, length, union, without
@@ -43,11 +42,6 @@ class Evidence:
     footage: Mapping[str, Sequence[Segment]] = field(default_factory=dict)  # camera → its segments, in order of time
 
 
-def utc(us: int) -> str:
-    """An instant for people and machines: ISO 8601, UTC, milliseconds."""
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=us)).isoformat(timespec="milliseconds")
-
-
 def certify(evidence: Evidence) -> dict[str, Any]:
     """The certificate of a film whose chunks are all rendered, as JSON-able values."""
     rate = evidence.recipe.rate
@@ -57,7 +51,7 @@ def certify(evidence: Evidence) -> dict[str, Any]:
     both = sum(rendered.report.both for rendered in evidence.chunks)
     apart = sum(rendered.report.apart for rendered in evidence.chunks)
     return {
-        "window": [utc(evidence.starts_at), utc(evidence.ends_at)],
+        "window": [utc_text(evidence.starts_at), utc_text(evidence.ends_at)],
         "film_seconds": _seconds(ticks / rate),
         "intro_seconds": _seconds(intro.ticks / rate) if intro else 0.0,
         "rate": f"{rate.numerator}/{rate.denominator}",
@@ -94,7 +88,8 @@ def gaps(evidence: Evidence) -> list[dict[str, Any]]:
     if len(seen) > 1:
         found += [(start, end, camera) for camera, holes in missing.items() for start, end in without(holes, cut)]
     shown = union(piece for covered in seen.values() for piece in covered)
-    return [{"camera": camera, "from": utc(start), "to": utc(end), "seconds": _seconds(Fraction(end - start, SECOND)),
+    return [{"camera": camera, "from": utc_text(start), "to": utc_text(end),
+             "seconds": _seconds(Fraction(end - start, SECOND)),
              "at_s": _seconds(Fraction(length(clip(shown, evidence.starts_at, start)), SECOND))}
             for start, end, camera in sorted(found) if end - start >= tick]
 

@@ -5,12 +5,32 @@ frames with), `wall_us` is UTC since 1970. Code that needs the time takes a `Clo
 """
 
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
+from zoneinfo import ZoneInfo
 
 SECOND = 1_000_000  # µs
 
 STEP_US = SECOND // 2
 """A wall clock that moved by more than this against the monotonic one has stepped; less is drift, and ignored."""
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def utc_datetime(us: int) -> datetime:
+    """The instant `us` (UTC µs since 1970), exact to the µs."""
+    return _EPOCH + timedelta(microseconds=us)
+
+
+def utc_text(us: int) -> str:
+    """The instant `us` (UTC µs since 1970) for machines and people: ISO 8601, UTC, milliseconds."""
+    return utc_datetime(us).isoformat(timespec="milliseconds")
+
+
+def local_datetime(us: int, zone: ZoneInfo) -> datetime:
+    """The instant `us` (UTC µs since 1970) as the clock on the court's wall shows it."""
+    return utc_datetime(us).astimezone(zone)
 
 
 class Clock(Protocol):

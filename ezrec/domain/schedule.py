@@ -7,11 +7,10 @@ off; afterwards a change is refused and said so.
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from ezrec.domain.booking import Booking
-from ezrec.domain.clock import SECOND
+from ezrec.domain.clock import SECOND, local_datetime
 from ezrec.domain.film import Film
 from ezrec.domain.stages import CHANGEABLE, Stage
 
@@ -106,5 +105,4 @@ def reconcile(bookings: Mapping[str, Booking], films: Iterable[Film], now_us: in
 
 def recording_id(starts_at: int, zone: ZoneInfo) -> str:
     """A name for a film's folder: local start for people, random digits against doubles: 20261120-1800-3f2a9c1e."""
-    local = datetime.fromtimestamp(starts_at / SECOND, UTC).astimezone(zone)
-    return f"{local:%Y%m%d-%H%M}-{random.getrandbits(32):08x}"
+    return f"{local_datetime(starts_at, zone):%Y%m%d-%H%M}-{random.getrandbits(32):08x}"

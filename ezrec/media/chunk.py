@@ -19,9 +19,10 @@ from av.video.frame import VideoFrame
 from ezrec.domain.errors import BadMedia
 from ezrec.domain.film import SECOND, CameraShare, Canvas, ChunkJob, ChunkReport, Footage, Rung, tick_us
 from ezrec.domain.timeline import HOLD_US, coverage
+from ezrec.files import put_in_place
 from ezrec.media.compose import HYSTERESIS_US, Composer, pick
 from ezrec.media.decode import READING, Reel
-from ezrec.media.encode import MUXER, coded_frame, finish, put_in_place, shown_part, video_stream
+from ezrec.media.encode import MUXER, coded_frame, finish, shown_part, video_stream
 from ezrec.media.overlay import place
 from ezrec.media.probe import video_of
 from ezrec.pyav import LibavError, opened, translated

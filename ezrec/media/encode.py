@@ -1,4 +1,4 @@
-"""How pictures of a film are encoded, and how its files are put in place: the same for chunks and intro.
+"""How pictures of a film are encoded: the same for chunks and intro.
 
 An MP4 has one sequence and picture parameter set, so whatever is to be joined must come out of one set of options.
 The film is BT.709, limited range, and says so. A Pi's cameras deliver just that for pictures of HD size.
@@ -7,11 +7,7 @@ Limits: libx264 gives the same bytes for the same pictures, with one exception f
 two or more threads race for the bits. A chunk file that has been joined must therefore be kept, not rendered again.
 """
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 from av.container import OutputContainer
@@ -89,29 +85,3 @@ def shown_part(frame: VideoFrame, canvas: Canvas) -> VideoFrame:
     for target, source in zip(planes_of(shown), planes_of(frame), strict=True):
         target[:] = source[: target.shape[0], : target.shape[1]]
     return shown
-
-
-@contextmanager
-def put_in_place(path: str | Path) -> Iterator[str]:
-    """Yield a name beside `path` to write to; when the block ends well, the file is durable under its own name.
-
-    The temporary name carries the process id: a worker orphaned by a kill may still be writing the same file.
-    """
-    target = Path(path)
-    temporary = target.with_name(f"{target.name}.{os.getpid()}.tmp")
-    try:
-        yield str(temporary)
-        make_durable(temporary)
-        temporary.replace(target)
-        make_durable(target.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def make_durable(path: Path) -> None:
-    """Fsync the file or folder at `path`."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

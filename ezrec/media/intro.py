@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 
 from ezrec.domain.errors import BadMedia
 from ezrec.domain.film import Canvas, Intro, Recipe
+from ezrec.files import put_in_place
 from ezrec.media.compose import black, fit, planes_of
-from ezrec.media.encode import MUXER, coded_frame, finish, put_in_place, video_stream
+from ezrec.media.encode import MUXER, coded_frame, finish, video_stream
 from ezrec.media.probe import probe, video_of
 from ezrec.pyav import LibavError, opened
 

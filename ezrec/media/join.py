@@ -19,8 +19,9 @@ from av.container import OutputContainer
 
 from ezrec.domain.errors import BadMedia, IndexOutgrown
 from ezrec.domain.film import EncoderOptions, Recipe
+from ezrec.files import fsync_file, fsync_folder
 from ezrec.media.decode import READING
-from ezrec.media.encode import MUXER, make_durable
+from ezrec.media.encode import MUXER
 from ezrec.media.probe import FilmFacts, film_facts, video_of
 from ezrec.pyav import LibavError, copied_stream, forget, opened, translated
 
@@ -149,8 +150,8 @@ class Joiner:
             container.close()
         except LibavError as error:
             raise translated(error, self._path, "cannot be joined") from error
-        make_durable(self._path)
-        make_durable(self._path.parent)
+        fsync_file(self._path)
+        fsync_folder(self._path.parent)
         facts = film_facts(self._path)
         if facts.frames != self._ticks:
             raise BadMedia(f"{self._path}: holds {facts.frames} pictures in place of {self._ticks}")

@@ -6,7 +6,6 @@ again with full-jitter backoff; what is refused for good is parked with its reas
 """
 
 import asyncio
-import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -15,6 +14,7 @@ from ezrec import logs
 from ezrec.adapters.bookings import StatusBoard
 from ezrec.adapters.publishing import Publisher, Video
 from ezrec.adapters.storage import Storage
+from ezrec.domain import backoff
 from ezrec.domain.clock import SECOND, Clock
 from ezrec.domain.errors import ParkError, RetryError
 from ezrec.domain.stages import Stage
@@ -27,7 +27,6 @@ CHECK_EVERY_S = 1.0  # how often new messages are looked for; those of this proc
 LINES = frozenset({"abort"}), frozenset({"status", "video"})  # kinds of messages, by where they go
 EVERY = frozenset[str]().union(*LINES)
 ATTEMPTS = 3  # of a message that fails in an unforeseen way, before it is parked
-BASE_S, LONGEST_S = 1.0, 60.0  # of the backoff; full jitter: uniformly between 0 and min(LONGEST, BASE * 2^n)
 
 
 class Outbox:
@@ -128,7 +127,7 @@ class Outbox:
 
     async def _failed(self, message: Message, reason: str) -> None:
         attempts = message.attempts + 1
-        rest_us = round(random.uniform(0, min(LONGEST_S, BASE_S * 2 ** min(attempts, 16))) * SECOND)
+        rest_us = round(backoff.wait_s(attempts) * SECOND)
         self._rests[message.id] = self._clock.mono_us() + rest_us
         await self._store.message_failed(message, attempts, self._clock.wall_us() + rest_us)
         say = log.warning if attempts in (1, 10, 100) else log.debug  # a week without network is said a few times

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from zoneinfo import ZoneInfo
 
 from ezrec.adapters.publishing import Video
 from ezrec.config.sections import SiteSettings
-from ezrec.domain.clock import SECOND
+from ezrec.domain.clock import local_datetime, utc_text
 from ezrec.domain.film import Film
 from ezrec.store import Store
 
@@ -31,7 +30,7 @@ class Publish:
     def _video(self, film: Film) -> Video:
         certificate = film.certificate or {}
         stored = certificate.get("object", {})
-        local = datetime.fromtimestamp(film.starts_at / SECOND, UTC).astimezone(self._zone)
+        local = local_datetime(film.starts_at, self._zone)
         return Video(
             booking_id=film.booking_id,
             recording_id=film.recording_id,
@@ -44,5 +43,5 @@ class Publish:
             file_size=film.bytes or 0,
             filename=PurePosixPath(film.object_key or "").name,
             date=f"{local:%Y-%m-%d}",
-            uploaded_at=datetime.fromtimestamp(film.changed_at / SECOND, UTC).isoformat(timespec="milliseconds"),
+            uploaded_at=utc_text(film.changed_at),
         )

@@ -10,14 +10,13 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from ezrec import logs
 from ezrec.adapters.storage import Part, Storage, Stored
 from ezrec.config import Settings
-from ezrec.domain.clock import SECOND
+from ezrec.domain.clock import local_datetime
 from ezrec.domain.errors import EzrecError, ParkError, RetryError, UploadGone
 from ezrec.domain.film import Film, Recipe
 from ezrec.domain.stages import Stage
@@ -242,7 +241,7 @@ def _parts(rows: Sequence[PartRow]) -> list[Part]:
 
 def object_key(template: str, film: Film, camera_id: str, zone: ZoneInfo) -> str:
     """The object's key, from validated ids and the booking's own local date; each generation has its own."""
-    local = datetime.fromtimestamp(film.starts_at / SECOND, UTC).astimezone(zone)
+    local = local_datetime(film.starts_at, zone)
     base = template.format(date=f"{local:%Y-%m-%d}", year=f"{local:%Y}", month=f"{local:%m}", day=f"{local:%d}",
                            time=f"{local:%H%M}", booking_id=film.booking_id, camera_id=camera_id,
                            recording_id=film.recording_id)

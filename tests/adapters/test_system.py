@@ -1,7 +1,6 @@
-"""The lock of the data folder, systemd's notifications, the boot and memory."""
+"""Systemd's notifications, the boot and memory."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -10,46 +9,8 @@ from pathlib import Path
 import pytest
 
 from ezrec.adapters import system
-from ezrec.adapters.system import DataLock, boot_id, notify, process_tree_rss, watchdog_interval_s
-from ezrec.domain.errors import AlreadyRunning, LeaveError, SettingsError
-
-HOLDER = """
-import sys, signal
-from pathlib import Path
-from ezrec.adapters.system import DataLock
-with DataLock(Path(sys.argv[1])):
-    print("locked", flush=True)
-    signal.pause()
-"""
-
-
-def test_a_second_recorder_is_refused_and_told_who_has_the_folder(tmp_path: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", HOLDER, tmp_path], stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "locked\n"
-        with pytest.raises(AlreadyRunning, match=rf"process {holder.pid}\).*stop it first"):
-            DataLock(tmp_path).take()
-        holder.send_signal(signal.SIGKILL)
-    DataLock(tmp_path).take()  # the kernel dropped the lock with its owner
-
-
-def test_a_lock_that_was_given_back_can_be_taken(tmp_path: Path) -> None:
-    lock = DataLock(tmp_path)
-    with lock, pytest.raises(AlreadyRunning, match=str(os.getpid())):
-        DataLock(tmp_path).take()
-    lock.release()
-    with DataLock(tmp_path):
-        assert (tmp_path / "ezrec.lock").read_text() == f"{os.getpid()}\n"
-
-
-def test_a_lock_is_not_taken_twice(tmp_path: Path) -> None:
-    with DataLock(tmp_path) as lock, pytest.raises(AlreadyRunning):
-        lock.take()
-
-
-def test_a_missing_data_folder_is_a_matter_of_settings(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="nowhere"):
-        DataLock(tmp_path / "nowhere").take()
+from ezrec.adapters.system import boot_id, notify, process_tree_rss, watchdog_interval_s
+from ezrec.domain.errors import LeaveError
 
 
 @pytest.mark.parametrize("abstract", [False, True])

@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ezrec.domain.certificate import Evidence, Rendered, certify, gaps, utc
-from ezrec.domain.clock import SECOND
+from ezrec.domain.certificate import Evidence, Rendered, certify, gaps
+from ezrec.domain.clock import SECOND, utc_text
 from ezrec.domain.film import CameraShare, Canvas, ChunkReport, EncoderOptions, Intro, Recipe, Rung, View, tick_us
 from ezrec.domain.planning import Chunk, Stretch, plan
 from ezrec.domain.timeline import HOLD_US, Interval, Segment, union
@@ -182,7 +182,7 @@ def test_fallbacks_skipped_media_and_generations_are_said() -> None:
     assert (certificate["skipped_media"], certificate["notes"]) == (["logo a: broken"], ["x"])
     assert (certificate["generation"], certificate["runs"], certificate["intro_seconds"]) == (3, 2, 1.5)
     assert (certificate["layout"], certificate["picture"], certificate["rate"]) == ("wide", [640, 180], "30/1")
-    assert certificate["window"] == [utc(UTC0), utc(UTC0 + 10 * SECOND)] == [
+    assert certificate["window"] == [utc_text(UTC0), utc_text(UTC0 + 10 * SECOND)] == [
         "2027-01-15T08:00:00.000+00:00", "2027-01-15T08:00:10.000+00:00"]
 
 

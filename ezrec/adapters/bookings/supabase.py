@@ -8,13 +8,13 @@ shows which.
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from ezrec import logs
 from ezrec.adapters.supabase import Refused, Row, Supabase
 from ezrec.config.sections import SiteSettings
-from ezrec.domain.clock import SECOND, Clock
+from ezrec.domain.clock import SECOND, Clock, utc_datetime
 from ezrec.domain.errors import ParkError, RetryError
 from ezrec.domain.stages import STATUS_WORDS, Stage
 
@@ -156,7 +156,7 @@ class SupabaseBookings:
 
     def _request(self, shape: Shape, before: list[Row]) -> Any:
         """Build the request for the rows after those `before`."""
-        today = datetime.fromtimestamp(self._clock.wall_us() / SECOND, UTC).date()
+        today = utc_datetime(self._clock.wall_us()).date()
         first = today - timedelta(days=OLDEST_DAYS)
         end = today + timedelta(days=self._days_ahead + NEWEST_DAYS)
 

@@ -27,7 +27,15 @@ from typing import TypeVar
 
 from ezrec.adapters.storage import Part, Stored, check_key, composite_etag, object_length
 from ezrec.domain.errors import ParkError, RetryError
-from ezrec.files import TEMPORARY, fsync_file, fsync_folder, make_folders, os_errors, remove, write_atomically
+from ezrec.files import (
+    fsync_file,
+    fsync_folder,
+    make_folders,
+    os_errors,
+    remove,
+    temporary_beside,
+    write_atomically,
+)
 
 _UPLOADS = ".uploads"
 _BLOCK = 1 << 20  # bytes read or written at a time
@@ -241,7 +249,7 @@ class LocalStorage:
         make_folders(target.parent)
         make_folders(self._uploads)
         # Not beside its target: what a crash leaves here is swept, and players that list the folder never see it.
-        staged = self._uploads / f"{secrets.token_hex(16)}{TEMPORARY}"
+        staged = temporary_beside(self._uploads / target.name)
         write_atomically(staged, file.read_bytes())
         staged.replace(target)
         fsync_folder(target.parent)
@@ -259,8 +267,8 @@ class LocalStorage:
         make_folders(self._uploads)
         if self._link is None:
             # The device numbers are not enough: of one file system mounted at two places they are the same.
-            probe = self._data / f".{secrets.token_hex(16)}{TEMPORARY}"
-            name = self._uploads / probe.name[1:]
+            probe = temporary_beside(self._data / "probe")
+            name = self._uploads / probe.name
             try:
                 probe.touch()
                 os.link(probe, name)

@@ -1,0 +1,69 @@
+"""Where everything lies below the data folder, and the lock that lets one recorder in."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ezrec.domain.errors import AlreadyRunning, SettingsError
+from ezrec.files import temporary_beside
+from ezrec.folders import DataFolder, DataLock
+
+HOLDER = """
+import sys, signal
+from pathlib import Path
+from ezrec.folders import DataFolder, DataLock
+with DataLock(DataFolder(Path(sys.argv[1]))):
+    print("locked", flush=True)
+    signal.pause()
+"""
+
+
+def test_a_second_recorder_is_refused_and_told_who_has_the_folder(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", HOLDER, tmp_path], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "locked\n"
+        with pytest.raises(AlreadyRunning, match=rf"process {holder.pid}\).*stop it first"):
+            DataLock(DataFolder(tmp_path)).take()
+        holder.send_signal(signal.SIGKILL)
+    DataLock(DataFolder(tmp_path)).take()  # the kernel dropped the lock with its owner
+
+
+def test_a_lock_that_was_given_back_can_be_taken(tmp_path: Path) -> None:
+    lock = DataLock(DataFolder(tmp_path))
+    with lock, pytest.raises(AlreadyRunning, match=str(os.getpid())):
+        DataLock(DataFolder(tmp_path)).take()
+    lock.release()
+    with DataLock(DataFolder(tmp_path)):
+        assert (tmp_path / "ezrec.lock").read_text() == f"{os.getpid()}\n"
+
+
+def test_a_lock_is_not_taken_twice(tmp_path: Path) -> None:
+    with DataLock(DataFolder(tmp_path)) as lock, pytest.raises(AlreadyRunning):
+        lock.take()
+
+
+def test_a_missing_data_folder_is_a_matter_of_settings(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="nowhere"):
+        DataLock(DataFolder(tmp_path / "nowhere")).take()
+
+
+def test_every_unfinished_file_is_found_whoever_wrote_it(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path)
+    owners = (folder.cameras, folder.media / "intro.mp4", folder.chunk("r-1", 1, 1), folder.poster("r-1"),
+              folder.picture("left"), folder.reference("left"))
+    left = [temporary_beside(owner) for owner in owners]
+    left += [folder.media / "intro-1.mp4.4711.tmp", folder.film("r-1") / "chunk-1-00001.mp4.4711.tmp"]  # version 0.1.0
+    for file in (*left, *owners):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    assert sorted(folder.unfinished_files()) == sorted(left)
+
+
+def test_a_file_has_one_name_in_the_store_wherever_the_folder_lies(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path)
+    assert folder.relative(folder.chunk("r-1", 2, 3)) == "films/r-1/chunk-2-00003.mp4"
+    assert folder.path("films/r-1/chunk-2-00003.mp4") == folder.chunk("r-1", 2, 3)

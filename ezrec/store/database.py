@@ -76,6 +76,7 @@ class Database:
         if not create and not await asyncio.to_thread(path.exists):
             raise StoreMissing(f"no store at {path}: start `ezrec run` once, or name its folder (--data, paths.data)")
         db = await aiosqlite.connect(path, isolation_level=None, timeout=BUSY_MS / 1000)
+        db.row_factory = sqlite3.Row
         store = cls(db, clock or SystemClock())
         try:
             for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_MS}"):

@@ -18,7 +18,7 @@ from ezrec.store.rows import Message, message_of
 _COLUMNS = "id, booking_id, kind, body, attempts, retry_at, parked_reason"
 
 
-class OutboxStore(Database):
+class OutboxTable(Database):
     """The outbox of an open store."""
 
     async def outbox(self, booking_id: str | None = None) -> list[Message]:

@@ -2,7 +2,6 @@
 
 import json
 import sqlite3
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +9,9 @@ from ezrec.domain.booking import Booking
 from ezrec.domain.film import ChunkReport, Film, Recipe, Rung
 from ezrec.domain.planning import Chunk
 from ezrec.domain.stages import Stage
-from ezrec.domain.timeline import Segment
+from ezrec.domain.timeline import Offset, Segment, Span
 
-Row = sqlite3.Row | Sequence[Any]
+Row = sqlite3.Row
 
 
 @dataclass(frozen=True)
@@ -79,43 +78,58 @@ class Event:
 
 
 def booking_of(row: Row) -> Booking:
-    """A booking from its columns id, source, starts_at, ends_at, status, row."""
-    return Booking(id=row[0], source=row[1], starts_at=row[2], ends_at=row[3], status=row[4], row=json.loads(row[5]))
+    """A booking from its row."""
+    return Booking(id=row["id"], source=row["source"], starts_at=row["starts_at"], ends_at=row["ends_at"],
+                   status=row["status"], row=json.loads(row["row"]))
 
 
 def film_of(row: Row) -> Film:
-    """A film from all its columns, in the schema's order."""
-    (booking_id, recording_id, generation, stage, starts_at, ends_at, recipe, object_key, upload_id, url, size, sha256,
-     attempts, retry_at, parked_step, parked_reason, certificate, changed_at) = row
-    return Film(booking_id, recording_id, generation, Stage(stage), starts_at, ends_at,
-                Recipe.loads(recipe) if recipe else None, object_key, upload_id, url, size, sha256, attempts, retry_at,
-                parked_step, parked_reason, json.loads(certificate) if certificate else None, changed_at)
+    """A film from its row."""
+    return Film(
+        booking_id=row["booking_id"], recording_id=row["recording_id"], generation=row["generation"],
+        stage=Stage(row["stage"]), starts_at=row["starts_at"], ends_at=row["ends_at"],
+        recipe=Recipe.loads(row["recipe"]) if row["recipe"] else None, object_key=row["object_key"],
+        upload_id=row["upload_id"], url=row["url"], bytes=row["bytes"], sha256=row["sha256"],
+        attempts=row["attempts"], retry_at=row["retry_at"], parked_step=row["parked_step"],
+        parked_reason=row["parked_reason"],
+        certificate=json.loads(row["certificate"]) if row["certificate"] else None, changed_at=row["changed_at"])
+
+
+def offset_of(row: Row) -> Offset:
+    """A run's offset from its row."""
+    return Offset(row["from_us"], row["wall_offset_us"])
+
+
+def span_of(row: Row) -> Span:
+    """A film's window on a run from its row."""
+    return Span(row["run"], row["start_offset_us"], row["start_us"], row["end_us"], row["anchor_us"],
+                row["reach_from_us"], row["reach_to_us"])
 
 
 def segment_of(row: Row) -> Segment:
-    """A segment from all its columns, in the schema's order."""
-    camera, run, start_us, end_us, frames, dropped, size, path, gaps, _doomed = row
-    return Segment(camera, run, start_us, end_us, frames, dropped, size, path,
-                   tuple((start, end) for start, end in json.loads(gaps)))
+    """A segment from its row."""
+    return Segment(row["camera"], row["run"], row["start_us"], row["end_us"], row["frames"], row["dropped"],
+                   row["bytes"], row["path"], tuple((start, end) for start, end in json.loads(row["gaps"])))
 
 
 def chunk_of(row: Row) -> ChunkRow:
-    """A chunk from all its columns, in the schema's order."""
-    _film, generation, number, run, start_us, first_tick, ticks, state, path, _bytes, fallback, attempts, report = row
-    return ChunkRow(generation, Chunk(number, run, first_tick, ticks), start_us, state == "rendered", path,
-                    Rung(fallback), attempts, report)
+    """A chunk from its row."""
+    return ChunkRow(row["generation"], Chunk(row["number"], row["run"], row["first_tick"], row["ticks"]),
+                    row["start_us"], row["state"] == "rendered", row["path"], Rung(row["fallback"]), row["attempts"],
+                    row["report"])
 
 
 def part_of(row: Row) -> PartRow:
-    """A part from its columns number, offset, bytes, md5, sha256."""
-    return PartRow(*row)
+    """A part from its row."""
+    return PartRow(row["number"], row["offset"], row["bytes"], row["md5"], row["sha256"])
 
 
 def event_of(row: Row) -> Event:
-    """An event from its columns at, kind, detail."""
-    return Event(row[0], row[1], json.loads(row[2]))
+    """An event from its row."""
+    return Event(row["at"], row["kind"], json.loads(row["detail"]))
 
 
 def message_of(row: Row) -> Message:
-    """A message from all its columns, in the schema's order."""
-    return Message(row[0], row[1], row[2], json.loads(row[3]), row[4], row[5], row[6])
+    """A message from its row."""
+    return Message(row["id"], row["booking_id"], row["kind"], json.loads(row["body"]), row["attempts"],
+                   row["retry_at"], row["parked_reason"])

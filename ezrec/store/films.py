@@ -1,0 +1,172 @@
+"""The films: how far each is, what keeps it from going on, and the gate that takes it from stage to stage."""
+
+from typing import Any
+
+import aiosqlite
+
+from ezrec.domain import stages
+from ezrec.domain.errors import IllegalStep
+from ezrec.domain.film import Film
+from ezrec.domain.stages import FAILED, STATUS_WORDS, Stage
+from ezrec.store.outbox import OutboxTable
+from ezrec.store.rows import Backlog, Message, film_of
+from ezrec.store.story import StoryTable
+
+COLUMNS = frozenset({"generation", "starts_at", "ends_at", "recipe", "object_key", "upload_id", "url", "bytes",
+                     "sha256", "attempts", "retry_at", "parked_step", "parked_reason", "certificate"})
+"""What may be set without a step."""
+
+
+class FilmTable(OutboxTable, StoryTable):
+    """The films of an open store."""
+
+    async def films(self, *wanted: Stage) -> list[Film]:
+        """All films, or those in one of the stages, oldest window first."""
+        marks = ",".join("?" * len(wanted))
+        where = f"WHERE stage IN ({marks})" if wanted else ""
+        return await self._values(film_of, f"SELECT * FROM film {where} ORDER BY starts_at, booking_id", *wanted)
+
+    async def backlog(self) -> Backlog:
+        """How much is left to do; looks at no film that is at its end, so it may be asked every few seconds."""
+        left = [stage for stage in Stage if stage not in (Stage.CLEANED, Stage.CANCELLED, Stage.MISSED)]
+        found = {what: rest for what, *rest in await self._read(
+            "SELECT stage, count(*), count(parked_step), max(parked_reason) FROM film"
+            f" WHERE stage IN ({','.join('?' * len(left))}) GROUP BY stage UNION ALL"
+            " SELECT '', count(*), count(parked_reason), max(parked_reason) FROM outbox", *left)}
+        messages, refused, why_refused = found.pop("")
+        why = next((why for _, _, why in found.values() if why), why_refused)
+        return Backlog({Stage(stage): count for stage, (count, _, _) in found.items()},
+                       sum(parked for _, parked, _ in found.values()), messages, refused, why)
+
+    async def film(self, booking_id: str) -> Film | None:
+        """The film of a booking."""
+        rows = await self._read("SELECT * FROM film WHERE booking_id = ?", booking_id)
+        return film_of(rows[0]) if rows else None
+
+    async def add_film(self, booking_id: str, recording_id: str, starts_at: int, ends_at: int) -> None:
+        """A film for a booking, in stage `booked`; harmless if it is there."""
+        async with self._transaction() as db:
+            done = await db.execute(
+                "INSERT INTO film (booking_id, recording_id, stage, starts_at, ends_at, changed_at)"
+                " VALUES (?,?,?,?,?,?) ON CONFLICT (booking_id) DO NOTHING",
+                (booking_id, recording_id, Stage.BOOKED, starts_at, ends_at, self._clock.wall_us()))
+            if done.rowcount:
+                await self._tell(db, booking_id, "booked", {"starts_at": starts_at, "ends_at": ends_at})
+
+    async def drop_film(self, booking_id: str) -> bool:
+        """Forget a film that nothing was recorded for; False if it is past `booked`."""
+        async with self._transaction() as db:
+            done = await db.execute("DELETE FROM film WHERE booking_id = ? AND stage = ?", (booking_id, Stage.BOOKED))
+            if done.rowcount:
+                await self._tell(db, booking_id, "withdrawn", {})
+            return done.rowcount > 0
+
+    async def step(self, booking_id: str, to: Stage, as_read: Film | None = None, **columns: object) -> Film:
+        """The gate: take a film one step of the stage table, with the columns that go with it and an event.
+
+        A step that was already taken is confirmed (its columns stay as they are); attempts and retry start anew, what
+        is parked stays so. With `as_read` nothing happens to a film whose stage or window is no longer that.
+
+        Raises:
+            IllegalStep: the table does not hold the step; nothing was changed.
+        """
+        async with self._transaction() as db:
+            film = await self._film_in(booking_id)
+            changed = as_read is not None and (film.stage, film.starts_at, film.ends_at) != (
+                as_read.stage, as_read.starts_at, as_read.ends_at)
+            if not changed:
+                await self._step(db, film, to, columns)
+            return await self._film_in(booking_id)
+
+    async def _step(self, db: aiosqlite.Connection, film: Film, to: Stage, columns: dict[str, Any]) -> None:
+        """Take a step with all that goes with it; a step that was already taken is confirmed."""
+        if film.stage is to:
+            return
+        stages.step(film.stage, to)
+        await self._set(db, film.booking_id, {"attempts": 0, "retry_at": None} | columns)
+        await db.execute("UPDATE film SET stage = ?, changed_at = ? WHERE booking_id = ?",
+                         (to, self._clock.wall_us(), film.booking_id))
+        await self._tell(db, film.booking_id, "stage", {"from": film.stage, "to": to})
+        if to in STATUS_WORDS and not film.parked_step:  # one that is parked is `failed` until it is published
+            reason = "nothing was recorded in the window" if to is Stage.MISSED else None
+            await self._post_status(db, film.booking_id, STATUS_WORDS[to], reason)
+        if to is Stage.CANCELLED:
+            await self._forget_upload(db, film)
+
+    async def update_film(self, booking_id: str, event: str | None = None, **columns: object) -> Film:
+        """Set columns of a film that are not its stage; with `event`, tell of it in the film's story."""
+        async with self._transaction() as db:
+            await self._set(db, booking_id, columns)
+            if event:
+                detail = {key: value for key, value in columns.items() if key not in ("recipe", "certificate")}
+                await self._tell(db, booking_id, event, detail)
+            return await self._film_in(booking_id)
+
+    async def park(self, booking_id: str, step: str, reason: str) -> None:
+        """Stop trying one step of a film until a person says so; its booking's owner is told."""
+        async with self._transaction() as db:
+            await self._park(db, booking_id, step, reason)
+
+    async def _park(self, db: aiosqlite.Connection, booking_id: str, step: str, reason: str) -> None:
+        await self._set(db, booking_id, {"parked_step": step, "parked_reason": reason})
+        await self._tell(db, booking_id, "parked", {"parked_step": step, "parked_reason": reason})
+        await self._post_status(db, booking_id, FAILED, reason)
+
+    async def retry(self, booking_id: str) -> None:
+        """Send a film, and whatever could not be told of it, on its way again."""
+        async with self._transaction() as db:
+            await self._set(db, booking_id, {"parked_step": None, "parked_reason": None, "attempts": 0,
+                                             "retry_at": None})
+            await db.execute("UPDATE outbox SET attempts = 0, retry_at = NULL, parked_reason = NULL"
+                             " WHERE booking_id = ?", (booking_id,))
+            await self._tell(db, booking_id, "retried", {})
+
+    async def move_film(self, booking_id: str, starts_at: int, ends_at: int) -> bool:
+        """Move the window of a film that may still change; False (and nothing changed) if it may not."""
+        async with self._transaction() as db:
+            if (await self._film_in(booking_id)).stage not in stages.CHANGEABLE:
+                return False
+            window = {"starts_at": starts_at, "ends_at": ends_at}
+            await self._set(db, booking_id, window)
+            await self._tell(db, booking_id, "moved", window)
+            return True
+
+    async def delivered(self, message: Message) -> None:
+        """A message has arrived; a film whose row is in is published."""
+        async with self._transaction() as db:
+            await self._drop_message(db, message)
+            if message.kind == "status":
+                await self._tell(db, message.booking_id, "told", {"status": message.body["status"]})
+            if message.kind == "video":
+                await self._step(db, await self._film_in(message.booking_id), Stage.PUBLISHED, {})
+
+    async def message_refused(self, message: Message, reason: str) -> None:
+        """A message was refused for good; a film whose row is refused is parked."""
+        async with self._transaction() as db:
+            await db.execute("UPDATE outbox SET parked_reason = ? WHERE id = ?", (reason, message.id))
+            if message.kind == "video":
+                await self._park(db, message.booking_id, "publish", reason)
+            else:
+                await self._tell(db, message.booking_id, "refused", {"what": message.kind, "reason": reason}
+                                 | {key: message.body[key] for key in ("status", "key") if key in message.body})
+
+    async def _forget_upload(self, db: aiosqlite.Connection, film: Film) -> None:
+        """Have an unfinished upload aborted; it may be open even if the answer with its id was lost."""
+        if film.object_key:
+            await self._post_abort(db, film.booking_id, film.object_key, film.upload_id)
+        await db.execute("DELETE FROM part WHERE film = ?", (film.booking_id,))
+        await self._set(db, film.booking_id, {"upload_id": None})
+
+    async def _film_in(self, booking_id: str) -> Film:
+        rows = await self._all("SELECT * FROM film WHERE booking_id = ?", booking_id)
+        if not rows:
+            raise IllegalStep(f"there is no film of booking {booking_id!r}")
+        return film_of(rows[0])
+
+    async def _set(self, db: aiosqlite.Connection, booking_id: str, columns: dict[str, Any]) -> None:
+        unknown = columns.keys() - COLUMNS
+        if unknown:
+            raise ValueError(f"not columns of a film: {sorted(unknown)}")
+        if columns:
+            names = ", ".join(f"{name} = ?" for name in columns)
+            await db.execute(f"UPDATE film SET {names} WHERE booking_id = ?", (*columns.values(), booking_id))

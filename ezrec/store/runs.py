@@ -1,0 +1,51 @@
+"""Runs, their clocks' offsets, and the films' windows as they lie on them."""
+
+from ezrec.domain.stages import Stage
+from ezrec.domain.timeline import Offset, Span
+from ezrec.store.database import Database
+from ezrec.store.rows import offset_of, span_of
+
+
+class RunTable(Database):
+    """The runs of an open store."""
+
+    async def begin_run(self, boot_id: str, from_us: int, wall_offset_us: int) -> int:
+        """A new run with its first offset; returns its id."""
+        async with self._transaction() as db:
+            done = await db.execute("INSERT INTO run (boot_id, started_at) VALUES (?, ?)",
+                                    (boot_id, from_us + wall_offset_us))
+            run = int(done.lastrowid or 0)
+            await db.execute("INSERT INTO offset VALUES (?, ?, ?)", (run, from_us, wall_offset_us))
+            return run
+
+    async def add_offset(self, run: int, offset: Offset) -> None:
+        """The wall clock stepped."""
+        await self._do("INSERT OR REPLACE INTO offset VALUES (?, ?, ?)", run, offset.from_us, offset.wall_us)
+
+    async def offsets(self, run: int) -> list[Offset]:
+        """A run's offsets, oldest first."""
+        return [offset_of(row) for row in await self._read(
+            "SELECT from_us, wall_offset_us FROM offset WHERE run = ? ORDER BY from_us", run)]
+
+    async def spans(self, booking_id: str) -> list[Span]:
+        """A film's window on each run that it touched, in the order of the runs."""
+        return [span_of(row) for row in await self._read("SELECT * FROM span WHERE film = ? ORDER BY run", booking_id)]
+
+    async def spans_in(self, *wanted: Stage) -> dict[str, list[Span]]:
+        """The spans of all films in one of the stages, by booking, in the order of the runs."""
+        marks = ",".join("?" * len(wanted))
+        found: dict[str, list[Span]] = {}
+        for row in await self._read("SELECT span.* FROM span JOIN film ON film.booking_id = span.film"
+                                    f" WHERE stage IN ({marks}) ORDER BY run", *wanted):
+            found.setdefault(row["film"], []).append(span_of(row))
+        return found
+
+    async def put_span(self, booking_id: str, span: Span) -> None:
+        """Lay a film onto a run, or move its ends there."""
+        await self._do("INSERT OR REPLACE INTO span VALUES (?,?,?,?,?,?,?,?)", booking_id, span.run,
+                       span.start_offset_us, span.start_us, span.end_us, span.anchor_us,
+                       span.reach_from_us, span.reach_to_us)
+
+    async def drop_spans(self, booking_id: str) -> None:
+        """Forget how a film that nothing was recorded for lay on the runs."""
+        await self._do("DELETE FROM span WHERE film = ?", booking_id)

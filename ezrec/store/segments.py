@@ -1,0 +1,74 @@
+"""Segments: closed, fsynced files of footage, and their deletion in steps that a crash cannot spoil."""
+
+import json
+from collections.abc import Iterable, Sequence
+
+from ezrec.domain.stages import Stage
+from ezrec.domain.timeline import HOLD_US, Segment
+from ezrec.store.films import FilmTable
+from ezrec.store.rows import segment_of
+
+
+class SegmentTable(FilmTable):
+    """The segments of an open store."""
+
+    async def add_segment(self, segment: Segment) -> list[str]:
+        """Write the row of a closed, fsynced segment; booked films that it belongs to begin to be `recording`.
+
+        Returns the booking ids of the films that began.
+        """
+        async with self._transaction() as db:
+            await db.execute(
+                "INSERT OR IGNORE INTO segment (camera, run, start_us, end_us, frames, dropped, bytes, path, gaps)"
+                " VALUES (?,?,?,?,?,?,?,?,?)",
+                (segment.camera, segment.run, segment.start_us, segment.end_us, segment.frames, segment.dropped,
+                 segment.bytes, segment.path, json.dumps(segment.gaps)))
+            begun = [row["film"] for row in await self._all(
+                "SELECT film FROM span JOIN film ON film.booking_id = span.film WHERE run = ? AND start_us < ?"
+                " AND end_us > ? AND stage = ?", segment.run, segment.end_us, segment.start_us, Stage.BOOKED)]
+            for booking_id in begun:
+                await self._step(db, await self._film_in(booking_id), Stage.RECORDING, {})
+            return begun
+
+    async def segments(self, run: int, from_us: int, to_us: int) -> list[Segment]:
+        """The segments of a run that touch [from_us, to_us), by camera and time."""
+        return await self._values(
+            segment_of, "SELECT * FROM segment WHERE run = ? AND end_us > ? AND start_us < ? AND doomed = 0"
+            " ORDER BY camera, start_us", run, from_us, to_us)
+
+    async def has_footage(self, booking_id: str) -> bool:
+        """Whether any segment lies in the film's window."""
+        return bool(await self._read(
+            "SELECT 1 FROM span JOIN segment ON segment.run = span.run AND segment.start_us < span.end_us"
+            " AND segment.end_us > span.start_us WHERE span.film = ? LIMIT 1", booking_id))
+
+    async def segment_paths(self) -> set[str]:
+        """The files of all segments, doomed ones included."""
+        return {row["path"] for row in await self._read("SELECT path FROM segment")}
+
+    async def unneeded_segments(self, before: Sequence[tuple[int, int]]) -> list[Segment]:
+        """Segments that no film which is not cleaned ever touched, and that end before their run's limit.
+
+        What lies within `HOLD_US` of a window touches it: film making looks that far for its nearest frames.
+        `before` holds (run, µs) for runs that still record; other runs have no limit.
+        """
+        limits = dict(before)
+        found = await self._values(
+            segment_of, "SELECT * FROM segment WHERE doomed = 0 AND NOT EXISTS (SELECT 1 FROM span JOIN film"
+            " ON film.booking_id = span.film WHERE span.run = segment.run AND span.reach_from_us - ? < segment.end_us"
+            " AND span.reach_to_us + ? > segment.start_us AND film.stage != ?)", HOLD_US, HOLD_US, Stage.CLEANED)
+        return [one for one in found if one.run not in limits or one.end_us < limits[one.run]]
+
+    async def doom(self, segments: Iterable[Segment]) -> None:
+        """Mark segments whose files are about to be deleted."""
+        async with self._transaction() as db:
+            await db.executemany("UPDATE segment SET doomed = 1 WHERE path = ?", [(one.path,) for one in segments])
+
+    async def doomed(self) -> list[str]:
+        """The paths of segments that were marked and are not gone yet."""
+        return [row["path"] for row in await self._read("SELECT path FROM segment WHERE doomed = 1")]
+
+    async def drop_doomed(self, paths: Iterable[str]) -> None:
+        """Drop the rows of marked segments whose files are gone."""
+        async with self._transaction() as db:
+            await db.executemany("DELETE FROM segment WHERE path = ? AND doomed = 1", [(path,) for path in paths])

@@ -1,0 +1,44 @@
+"""A film's story for people, and the local table of videos."""
+
+import json
+from typing import Any
+
+import aiosqlite
+
+from ezrec.store.database import Database
+from ezrec.store.rows import Event, event_of
+
+
+class StoryTable(Database):
+    """Events and videos of an open store."""
+
+    async def tell(self, booking_id: str | None, kind: str, **detail: object) -> None:
+        """Add to a film's story."""
+        async with self._transaction() as db:
+            await self._tell(db, booking_id, kind, detail)
+
+    async def tell_once(self, booking_id: str, kind: str, **detail: object) -> None:
+        """Add to a film's story unless it says the same already."""
+        async with self._transaction() as db:
+            known = await self._all("SELECT 1 FROM event WHERE booking_id = ? AND kind = ? AND detail = ? LIMIT 1",
+                                   booking_id, kind, json.dumps(detail, sort_keys=True))
+            if not known:
+                await self._tell(db, booking_id, kind, detail)
+
+    async def _tell(self, db: aiosqlite.Connection, booking_id: str | None, kind: str, detail: dict[str, Any]) -> None:
+        await db.execute("INSERT INTO event (at, booking_id, kind, detail) VALUES (?,?,?,?)",
+                         (self._clock.wall_us(), booking_id, kind, json.dumps(detail, sort_keys=True)))
+
+    async def events(self, booking_id: str) -> list[Event]:
+        """A film's story, oldest first."""
+        return [event_of(row) for row in await self._read(
+            "SELECT at, kind, detail FROM event WHERE booking_id = ? ORDER BY id", booking_id)]
+
+    async def put_video(self, video: dict[str, object]) -> None:
+        """The row of a published film; the same booking again changes nothing."""
+        await self._do("INSERT INTO video (booking_id, recording_id, row) VALUES (?,?,?) ON CONFLICT DO NOTHING",
+                       video["booking_id"], video["recording_id"], json.dumps(video, sort_keys=True))
+
+    async def videos(self) -> list[dict[str, Any]]:
+        """All published films' rows."""
+        return [json.loads(row["row"]) for row in await self._read("SELECT row FROM video ORDER BY booking_id")]

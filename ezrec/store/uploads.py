@@ -1,0 +1,62 @@
+"""A film's generations, and the upload of each: object key, upload id, parts that the storage confirmed."""
+
+from ezrec.domain.errors import IllegalStep
+from ezrec.domain.film import Film
+from ezrec.domain.stages import UPLOADING, Stage
+from ezrec.store.films import FilmTable
+from ezrec.store.rows import PartRow, part_of
+
+
+class UploadTable(FilmTable):
+    """Generations and uploads of an open store's films."""
+
+    async def next_generation(self, booking_id: str, reason: str, **columns: object) -> Film:
+        """Begin the film's next generation: parts, key and upload of the old one are forgotten, chunks are kept.
+
+        The old generation's upload is aborted sooner or later.
+        """
+        async with self._transaction() as db:
+            film = await self._film_in(booking_id)
+            if film.stage not in (Stage.RECORDING, Stage.RECORDED):
+                raise IllegalStep(f"a film that is {film.stage} is not made again")
+            await self._forget_upload(db, film)
+            await self._set(db, booking_id, {"generation": film.generation + 1, "object_key": None} | columns)
+            await self._tell(db, booking_id, "generation", {"generation": film.generation + 1, "reason": reason})
+            return await self._film_in(booking_id)
+
+    async def name_upload(self, booking_id: str, generation: int, key: str, upload_id: str | None = None) -> bool:
+        """Store a generation's object key, and its upload once it is open.
+
+        False, and the upload is aborted sooner or later, if the film was begun again or called off since.
+        """
+        async with self._transaction() as db:
+            film = await self._film_in(booking_id)
+            if film.generation != generation or film.stage not in UPLOADING:
+                if upload_id:
+                    await self._post_abort(db, booking_id, key, upload_id)
+                return False
+            await self._set(db, booking_id, {"object_key": key, "upload_id": upload_id})
+            return True
+
+    async def forget_upload(self, booking_id: str, generation: int) -> bool:
+        """The storage no longer knows a generation's upload: it and its parts are forgotten, the key stays.
+
+        False (and nothing changed) if the film was begun again since.
+        """
+        async with self._transaction() as db:
+            film = await self._film_in(booking_id)
+            if film.generation != generation:
+                return False
+            await db.execute("DELETE FROM part WHERE film = ?", (booking_id,))
+            await self._set(db, booking_id, {"upload_id": None})
+            return True
+
+    async def parts(self, booking_id: str, generation: int) -> list[PartRow]:
+        """The parts of a film's generation that the storage confirmed, by number."""
+        return [part_of(row) for row in await self._read(
+            "SELECT * FROM part WHERE film = ? AND generation = ? ORDER BY number", booking_id, generation)]
+
+    async def put_part(self, booking_id: str, generation: int, part: PartRow) -> None:
+        """The storage confirmed a part."""
+        await self._do("INSERT OR REPLACE INTO part VALUES (?,?,?,?,?,?,?)", booking_id, generation, part.number,
+                       part.offset, part.bytes, part.md5, part.sha256)

@@ -15,6 +15,7 @@ from ezrec.adapters.storage import Storage
 from ezrec.adapters.storage.local import LocalStorage
 from ezrec.config import Settings
 from ezrec.domain.clock import Clock
+from ezrec.folders import DataFolder
 
 if TYPE_CHECKING:
     from ezrec.adapters.bookings.supabase import SupabaseBookings
@@ -34,7 +35,7 @@ def make_cameras(settings: Settings, clock: Clock) -> list[Camera]:
     if cameras.source == "picamera2":
         from ezrec.adapters.cameras.pi.factory import pi_cameras  # noqa: PLC0415
 
-        return pi_cameras(cameras, clock, settings.paths.data.absolute())
+        return pi_cameras(cameras, clock, DataFolder(settings.paths.data))
     from ezrec.adapters.cameras.synthetic.simulated import SimulatedCamera  # noqa: PLC0415
 
     return [SimulatedCamera(name, size=(cameras.width, cameras.height), rate=cameras.fps, bitrate=cameras.bitrate,
@@ -42,13 +43,13 @@ def make_cameras(settings: Settings, clock: Clock) -> list[Camera]:
                             faults=cameras.simulated.faults) for name in names]
 
 
-def make_storage(settings: Settings, data: Path, recording: Callable[[], bool]) -> Storage:
+def make_storage(settings: Settings, folder: DataFolder, recording: Callable[[], bool]) -> Storage:
     """The storage that the settings ask for; `recording` tells whether a camera is on."""
     if settings.storage.kind == "s3":
         from ezrec.adapters.storage.s3 import S3Storage  # noqa: PLC0415
 
         return S3Storage(settings.s3, recording)
-    return LocalStorage(settings.paths.library_folder.absolute(), data)
+    return LocalStorage(settings.paths.library_folder.absolute(), folder.root)
 
 
 @dataclass(frozen=True)

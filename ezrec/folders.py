@@ -46,6 +46,10 @@ class DataFolder:
         """A generation's film, from its first chunk on."""
         return self.film(recording_id) / f"film-{generation}.mp4"
 
+    def film_files(self, recording_id: str) -> list[Path]:
+        """All generations' films that are on the disk."""
+        return list(self.film(recording_id).glob("film-*.mp4"))
+
     def chunk(self, recording_id: str, generation: int, number: int) -> Path:
         """A rendered chunk."""
         return self.film(recording_id) / f"chunk-{generation}-{number:05d}.mp4"

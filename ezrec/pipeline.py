@@ -11,10 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ezrec import files, logs
-from ezrec.adapters.workers import PoolClosed
 from ezrec.domain import backoff
 from ezrec.domain.clock import SECOND, Clock
-from ezrec.domain.errors import EzrecError, IllegalStep, LeaveError, ParkError, RetryError
+from ezrec.domain.errors import EzrecError, IllegalStep, LeaveError, ParkError, PoolClosed, RetryError
 from ezrec.domain.film import Film
 from ezrec.domain.stages import Stage
 from ezrec.store import Store

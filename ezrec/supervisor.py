@@ -103,27 +103,27 @@ class Supervisor:
 
     async def _run(self, store: Store) -> None:
         """Everything that exists while the recorder runs, built in the order of what needs what."""
-        settings, clock, data = self.settings, self._clock, self._folder.root
+        settings, clock, folder = self.settings, self._clock, self._folder
         zone = ZoneInfo(settings.site.timezone)
         cameras = make_cameras(settings, clock)
         pool = RenderPool(settings.film.workers)
 
         pipeline = Pipeline(store, clock)
-        recording = Recording(store, clock, data, settings, [self._lane_of(camera) for camera in cameras],
+        recording = Recording(store, clock, folder, settings, [self._lane_of(camera) for camera in cameras],
                               system.boot_id(), files.free_bytes, pipeline.notify)
-        recipes = Recipes(settings, data, pool, cameras[0].rate)
-        films = FilmMaking(store, data, pool, recipes, recording, settings.film.chunk_s,
+        recipes = Recipes(settings, folder, pool, cameras[0].rate)
+        films = FilmMaking(store, folder, pool, recipes, recording, settings.film.chunk_s,
                            {camera.name: camera.rate for camera in cameras}, settings.film.workers,
                            pipeline.notify)
-        storage = make_storage(settings, data, lambda: recording.active)
-        upload = Upload(store, storage, settings, zone, data, films.growth)
+        storage = make_storage(settings, folder, lambda: recording.active)
+        upload = Upload(store, storage, settings, zone, films.growth)
         cloud = make_cloud(settings, clock)
         outbox = Outbox(store, clock, storage, cloud.publisher or LocalPublisher(store), cloud.bookings,
                         pipeline.notify, frozenset({"abort"} if cloud.publisher else {"abort", "video"}))
         publish = Publish(store, settings.site, zone, outbox.notify)
-        cleanup = Cleanup(store, clock, data, settings, lambda: recording.run_id if recording.active else None,
+        cleanup = Cleanup(store, clock, folder, settings, lambda: recording.run_id if recording.active else None,
                           films.forget)
-        preflight = Preflight(store, clock, data, settings, recording, files.free_bytes)
+        preflight = Preflight(store, clock, folder, settings, recording, files.free_bytes)
         sources: list[BookingSource] = [cloud.bookings] if cloud.bookings else []
         if settings.bookings.file:
             sources.append(BookingsFile(settings.bookings.file))
@@ -157,7 +157,7 @@ class Supervisor:
             Task("preflight", preflight.run),
             Task("watchdog", partial(self._feed_watchdog, recording)),
         )]
-        log.info("ready", data=str(data), cameras=[camera.name for camera in cameras], run=recording.run_id,
+        log.info("ready", data=str(folder.root), cameras=[camera.name for camera in cameras], run=recording.run_id,
                  bookings=settings.bookings.source, storage=settings.storage.kind, publishing=settings.publishing.kind)
         system.notify("READY=1")
         self.ready.set()

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from ezrec.adapters.workers import PoolClosed
 from ezrec.domain import backoff
 from ezrec.domain.clock import SECOND
-from ezrec.domain.errors import BadMedia, IllegalStep, LeaveError, ParkError, RetryError
+from ezrec.domain.errors import BadMedia, IllegalStep, LeaveError, ParkError, PoolClosed, RetryError
 from ezrec.domain.film import Film
 from ezrec.domain.stages import Stage
 from ezrec.pipeline import Pipeline, Step

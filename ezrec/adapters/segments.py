@@ -23,7 +23,7 @@ import structlog
 
 from ezrec.adapters.cameras import Frame
 from ezrec.domain.clock import SECOND, Clock
-from ezrec.domain.errors import RetryError
+from ezrec.domain.errors import SegmentFailed
 from ezrec.domain.timeline import HOLD_US, Interval, Segment
 from ezrec.files import fsync_folder, make_folders
 
@@ -56,14 +56,6 @@ class Sealed:
         """The segment with its path told from the data folder `below`."""
         return Segment(self.camera, self.run, self.start_us, self.end_us, self.frames, self.dropped, self.bytes,
                        self.path.relative_to(below).as_posix(), self.gaps)
-
-
-class SegmentFailed(RetryError):
-    """A segment could not be written or sealed. `left` is the file that lies there without a row, if one does."""
-
-    def __init__(self, text: str, left: Path | None = None) -> None:
-        super().__init__(text)
-        self.left = left
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 import psutil
 
 from ezrec.adapters.system import rss_bytes
-from ezrec.domain.errors import EzrecError, RetryError
+from ezrec.domain.errors import PoolClosed, RetryError, WorkerDied
 
 _A = TypeVar("_A")
 _R = TypeVar("_R")
@@ -41,14 +41,6 @@ _ARENAS = 2  # each of a codec's threads would otherwise open an arena of up to 
 _MAPPED_BYTES = 64 << 10  # pictures are mapped, so freeing one gives it back; by itself glibc would soon stop doing so
 _OOM_SCORE = 500  # of 1000: when memory runs out the kernel takes a worker, which can be replaced, not the recorder
 _LOWEST_BEST_EFFORT = 7  # ionice level; the idle class could starve a worker for as long as cameras write
-
-
-class WorkerDied(EzrecError):
-    """The worker of a call died before it answered: what the call did is unknown, and it may be made again."""
-
-
-class PoolClosed(EzrecError):
-    """The pool was closed before the call ended; nothing is wrong with the call, so it does not count as an attempt."""
 
 
 class RenderPool:

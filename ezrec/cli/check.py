@@ -12,7 +12,8 @@ from ezrec import logs
 from ezrec.cli import words
 from ezrec.cli.settings import CommandContext, show_json
 from ezrec.domain.clock import SystemClock
-from ezrec.domain.errors import AlreadyRunning, EzrecError
+from ezrec.domain.errors import AlreadyRunning, CameraLost, EzrecError
+from ezrec.folders import DataFolder, DataLock
 
 TRY_S = 4.0  # for two key frames; a camera starts within one second
 LIMIT_S = 30.0  # for both cameras together, whatever they do
@@ -37,18 +38,17 @@ def check(
     if not cameras:
         raise typer.BadParameter("say what to check: --cameras")
     from ezrec import files  # noqa: PLC0415 - what commands without cameras do not need
-    from ezrec.folders import DataFolder, DataLock  # noqa: PLC0415
 
     place: CommandContext = context.obj
     settings = place.load()
-    data = settings.paths.data.absolute()
+    folder = DataFolder(settings.paths.data)
     logs.register_secrets(settings)
-    logs.set_up("error", data / "logs", stream=sys.stderr)
+    logs.set_up("error", folder.logs, stream=sys.stderr)
     logging.getLogger("picamera2").setLevel(logging.CRITICAL)  # its errors stand in what is found
-    files.make_folders(data)
+    files.make_folders(folder.root)
     try:
-        with DataLock(DataFolder(data)):
-            found = look(settings, data, keep=reference)
+        with DataLock(folder):
+            found = look(settings, folder, keep=reference)
     except AlreadyRunning as error:
         raise EzrecError(f"the cameras cannot be tried while they are used: {error}") from error
     finally:
@@ -61,7 +61,7 @@ def check(
         raise typer.Exit(1)
 
 
-def look(settings: Any, data: Path, *, keep: bool) -> dict[str, Any]:
+def look(settings: Any, folder: DataFolder, *, keep: bool) -> dict[str, Any]:
     """Everything about the cameras, as JSON-able values.
 
     Raises:
@@ -72,7 +72,7 @@ def look(settings: Any, data: Path, *, keep: bool) -> dict[str, Any]:
 
     made = make_cameras(settings, SystemClock())
     results: dict[str, dict[str, Any]] = {}
-    threads = [threading.Thread(target=lambda one=camera: results.update({one.name: _try(one, data, keep=keep)}),
+    threads = [threading.Thread(target=lambda one=camera: results.update({one.name: _try(one, folder, keep=keep)}),
                                 name=f"check-{camera.name}", daemon=True) for camera in made]
     held = [{"pid": one.pid, "command": one.command, "unit": one.unit, "devices": one.devices, "remedy": one.remedy,
              "words": one.words} for one in holders()]
@@ -81,7 +81,7 @@ def look(settings: Any, data: Path, *, keep: bool) -> dict[str, Any]:
     for thread in threads:
         thread.join(LIMIT_S / len(threads))
     hung = UNKNOWN | {"problems": [f"a call on the camera hangs for {LIMIT_S / len(threads):.0f} s"]}
-    return {"source": settings.cameras.source, "machine": _machine(data), "holders": held, **_platform(settings),
+    return {"source": settings.cameras.source, "machine": _machine(folder.root), "holders": held, **_platform(settings),
             "cameras": {camera.name: results.get(camera.name, hung) for camera in made}}
 
 
@@ -101,11 +101,10 @@ def _platform(settings: Any) -> dict[str, Any]:
     return {"software": pi.software(), "found": pi.found()}
 
 
-def _try(camera: Any, data: Path, *, keep: bool) -> dict[str, Any]:
-    from ezrec.adapters.cameras import CameraLost  # noqa: PLC0415
+def _try(camera: Any, folder: DataFolder, *, keep: bool) -> dict[str, Any]:
     from ezrec.adapters.cameras.inspection import keep_picture, try_out  # noqa: PLC0415
 
-    picture, reference = data / "check" / f"{camera.name}.jpg", data / "reference" / f"{camera.name}.jpg"
+    picture, reference = folder.picture(camera.name), folder.reference(camera.name)
     try:
         verdict = try_out(camera, TRY_S, None if keep else reference)
         health = camera.health()

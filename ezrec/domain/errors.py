@@ -1,17 +1,28 @@
 """The error tree. The class says what happens next; foreign errors are translated into it once, at the border.
 
     EzrecError
-    ├── RetryError        try again later, as often as it takes (a network, a full disk)
-    ├── ParkError         trying again cannot help: stop until a person says so
-    ├── LeaveError        the process cannot go on: leave, systemd starts it again
-    │   └── CameraStuck   a camera can only be freed by that
-    ├── SettingsError     refused at start; names the key, the file and the remedy
-    ├── AlreadyRunning    another recorder owns the data folder
-    ├── BadBooking        a row from outside is malformed: say so once, skip it
-    ├── BadMedia          a logo, an intro or a segment cannot be used: take the next rung
-    ├── IndexOutgrown     a film's index does not fit its reserve: join again with a larger one
-    └── IllegalStep       a step that the stage table does not hold; nothing was changed
+    ├── RetryError            try again later, as often as it takes (a network, a full disk)
+    │   ├── CredentialError   the same; the credential or this machine's clock may be put right
+    │   ├── UploadGone        the storage forgot the upload: look whether its object is complete, or begin again
+    │   └── SegmentFailed     a segment was not written: the writer goes on with the next one
+    ├── ParkError             trying again cannot help: stop until a person says so
+    │   └── Refused           Supabase's word for it, with its code
+    ├── LeaveError            the process cannot go on: leave, systemd starts it again
+    │   └── CameraStuck       a camera can only be freed by that
+    ├── CameraLost            the camera is not there or has gone: its lane tries again
+    ├── WorkerDied            a call's worker is gone: one attempt of the call is used up
+    ├── PoolClosed            the process is leaving: nothing is wrong with the call
+    ├── SettingsError         refused at start; names the key, the file and the remedy
+    ├── StoreMissing          a command found no store it may use
+    ├── AlreadyRunning        another recorder owns the data folder
+    ├── BadBooking            a row from outside is malformed: say so once, skip it
+    ├── BadMedia              a logo, an intro or a segment cannot be used: take the next rung
+    │   └── IntroLost         the intro that a film began with: begin the film again without it
+    ├── IndexOutgrown         a film's index does not fit its reserve: begin it again with a larger one
+    └── IllegalStep           a step that the stage table does not hold; nothing was changed
 """
+
+from pathlib import Path
 
 
 class EzrecError(Exception):
@@ -19,7 +30,7 @@ class EzrecError(Exception):
 
 
 class RetryError(EzrecError):
-    """What failed may work later: it is tried again with growing, jittered delays, for ever."""
+    """What failed may work later: it is tried again with growing, jittered delays."""
 
 
 class CredentialError(RetryError):
@@ -30,8 +41,25 @@ class UploadGone(RetryError):
     """The storage no longer knows the unfinished upload: its object is complete, or it is begun again."""
 
 
+class SegmentFailed(RetryError):
+    """A segment could not be written or sealed. `left` is the file that lies there without a row, if one does."""
+
+    def __init__(self, text: str, left: Path | None = None) -> None:
+        super().__init__(text)
+        self.left = left
+
+
 class ParkError(EzrecError):
     """What failed cannot succeed by itself: the film waits, with this reason, for `films retry`."""
+
+
+class Refused(ParkError):
+    """The project refuses a call. `code`: PostgREST's own, or an SQLSTATE; `column`: one that is not known, if any."""
+
+    def __init__(self, text: str, code: str, column: str | None) -> None:
+        super().__init__(text)
+        self.code = code
+        self.column = column
 
 
 class LeaveError(EzrecError):
@@ -44,6 +72,22 @@ class CameraStuck(LeaveError):
     """A call on a camera never came back, or no camera can be brought to deliver: only a new process helps."""
 
     status = 3
+
+
+class CameraLost(EzrecError):
+    """The camera cannot be opened or started, or has gone; the recorder tries again later."""
+
+
+class WorkerDied(EzrecError):
+    """The worker of a call died before it answered: what the call did is unknown, and it may be made again."""
+
+
+class PoolClosed(EzrecError):
+    """The pool was closed before the call ended; nothing is wrong with the call, so it does not count as an attempt."""
+
+
+class StoreMissing(EzrecError):
+    """A command looked for the store of a recorder that has never run here, or may not use the one it found."""
 
 
 class SettingsError(EzrecError):
@@ -64,6 +108,10 @@ class BadBooking(EzrecError):
 
 class BadMedia(EzrecError):
     """A media file (segment, logo, intro) is missing or cannot be decoded."""
+
+
+class IntroLost(BadMedia):
+    """The intro that a film began with cannot be joined any more."""
 
 
 class IndexOutgrown(EzrecError):

@@ -10,9 +10,8 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Any
 
+from ezrec.domain.clock import SECOND
 from ezrec.domain.stages import Stage
-
-SECOND = 1_000_000  # µs
 
 
 class Rung(StrEnum):
@@ -46,6 +45,12 @@ class Canvas:
     width: int
     height: int
     views: tuple[View, ...]
+
+
+def ladder(canvas: Canvas) -> list[Rung]:
+    """The rungs that a chunk on this canvas can be rendered on, best first."""
+    single = [Rung.LEFT, Rung.RIGHT] if len(canvas.views) > 1 else []
+    return [Rung.FULL, Rung.PLAIN, *single]
 
 
 @dataclass(frozen=True)
@@ -213,3 +218,14 @@ class Film:
     parked_reason: str | None
     certificate: dict[str, Any] | None
     changed_at: int
+
+
+def recipe_of(film: Film) -> Recipe:
+    """The recipe of a film whose first chunk is planned.
+
+    Raises:
+        ValueError: it has none yet.
+    """
+    if film.recipe is None:
+        raise ValueError(f"the film of {film.booking_id} has no recipe yet")
+    return film.recipe

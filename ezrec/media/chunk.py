@@ -16,8 +16,9 @@ import av
 import cv2
 from av.video.frame import VideoFrame
 
+from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import BadMedia
-from ezrec.domain.film import SECOND, CameraShare, Canvas, ChunkJob, ChunkReport, Footage, Rung, tick_us
+from ezrec.domain.film import CameraShare, Canvas, ChunkJob, ChunkReport, Footage, Rung, tick_us
 from ezrec.domain.timeline import HOLD_US, coverage
 from ezrec.files import put_in_place
 from ezrec.media.compose import HYSTERESIS_US, Composer, pick

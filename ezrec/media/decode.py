@@ -13,8 +13,9 @@ from typing import Any
 
 from av.video.frame import VideoFrame
 
+from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import BadMedia
-from ezrec.domain.film import SECOND, Footage
+from ezrec.domain.film import Footage
 from ezrec.media.probe import video_of
 from ezrec.pyav import LibavError, opened
 

@@ -7,12 +7,12 @@ tables has a file of its own.
 
 from ezrec.store.bookings import BookingTable
 from ezrec.store.chunks import ChunkTable
-from ezrec.store.database import VERSION, StoreMissing
+from ezrec.store.database import VERSION
 from ezrec.store.runs import RunTable
 from ezrec.store.segments import SegmentTable
 from ezrec.store.uploads import UploadTable
 
-__all__ = ["VERSION", "Store", "StoreMissing"]
+__all__ = ["VERSION", "Store"]
 
 
 class Store(BookingTable, UploadTable, RunTable, SegmentTable, ChunkTable):

@@ -14,7 +14,7 @@ from typing import Self, TypeVar
 import aiosqlite
 
 from ezrec.domain.clock import Clock, SystemClock
-from ezrec.domain.errors import EzrecError, LeaveError, RetryError
+from ezrec.domain.errors import LeaveError, RetryError, StoreMissing
 from ezrec.store.rows import Row
 
 _T = TypeVar("_T")
@@ -40,10 +40,6 @@ CREATE INDEX film_by_stage ON film (stage);
 
 MANY = 200  # rows
 BUSY_MS = 10_000  # how long a writer waits for another process's transaction
-
-
-class StoreMissing(EzrecError):
-    """A command looked for the store of a recorder that has never run here."""
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from ezrec.domain.clock import SECOND, Clock
 from ezrec.domain.errors import EzrecError
 from ezrec.domain.film import Film
 from ezrec.domain.stages import Stage
+from ezrec.folders import DataFolder
 from ezrec.store import Store
 
 log = logs.get("cleanup")
@@ -27,11 +28,11 @@ SPARE_US = 60 * SECOND  # footage of the run that records is kept so long, whoev
 class Cleanup:
     """The clean-up task. `forget` is called with a booking id before that film's files are deleted."""
 
-    def __init__(self, store: Store, clock: Clock, data: Path, settings: Settings,
+    def __init__(self, store: Store, clock: Clock, folder: DataFolder, settings: Settings,
                  recording_run: Callable[[], int | None], forget: Callable[[str], Awaitable[None]]) -> None:
         self._store = store
         self._clock = clock
-        self._data = data
+        self._folder = folder
         self._keep_us = round(settings.film.keep_segments_h * 3600 * SECOND)
         self._keep_cancelled_us = round(settings.film.keep_cancelled_h * 3600 * SECOND)
         self._min_free = settings.disk.min_free_mb << 20
@@ -67,7 +68,7 @@ class Cleanup:
         return self._clock.wall_us() - max(film.changed_at, film.ends_at) >= self._keep_cancelled_us
 
     async def _goes_for_room(self, film: Film) -> bool:
-        if files.free_bytes(self._data) >= self._min_free or not await self._store.has_footage(film.booking_id):
+        if files.free_bytes(self._folder.root) >= self._min_free or not await self._store.has_footage(film.booking_id):
             return False
         log.warning("disk short: footage goes", booking=film.booking_id, stage=film.stage)
         return True
@@ -80,19 +81,16 @@ class Cleanup:
         """
         async with self._turn:
             if not self._is_due(film):
-                if self._folder(film).exists():
-                    await asyncio.to_thread(_remove_tree, self._folder(film))
+                if self._folder.film(film.recording_id).exists():
+                    await asyncio.to_thread(_remove_tree, self._folder.film(film.recording_id))
                 return False
             await self._clean(film)
             return True
 
-    def _folder(self, film: Film) -> Path:
-        return self._data / "films" / film.recording_id
-
     async def _clean(self, film: Film) -> None:
         log.debug("cleaning film", booking=film.booking_id)
         await self._forget(film.booking_id)
-        await asyncio.to_thread(_remove_tree, self._folder(film))
+        await asyncio.to_thread(_remove_tree, self._folder.film(film.recording_id))
         await self._store.drop_chunks(film.booking_id)
         log.debug("film cleaned", booking=film.booking_id)
         log.debug("taking step", booking=film.booking_id, to=Stage.CLEANED)
@@ -115,14 +113,14 @@ class Cleanup:
         paths = await self._store.doomed()
         if not paths:
             return
-        await asyncio.to_thread(self._unlink, [self._data / path for path in paths])
+        await asyncio.to_thread(self._unlink, [self._folder.path(path) for path in paths])
         await self._store.drop_doomed(paths)
         log.debug("segments deleted", count=len(paths))
 
     def _unlink(self, paths: list[Path]) -> None:
         files.remove(*paths)
         for folder in sorted({folder for path in paths for folder in (path.parent, path.parent.parent)}, reverse=True):
-            if folder != self._data and folder.exists() and not any(folder.iterdir()):
+            if folder != self._folder.root and folder.exists() and not any(folder.iterdir()):
                 folder.rmdir()
 
 

@@ -22,7 +22,7 @@ from ezrec.domain.film import Film, Recipe
 from ezrec.domain.stages import Stage
 from ezrec.store import Store
 from ezrec.store.rows import PartRow
-from ezrec.tasks.film.making import Growth
+from ezrec.tasks.film.growing import Growth
 
 log = logs.get("upload")
 
@@ -47,14 +47,13 @@ class OpenUpload:
 class Upload:
     """The upload task. `growth` tells how far a film's file is."""
 
-    def __init__(self, store: Store, storage: Storage, settings: Settings, zone: ZoneInfo, data: Path,
+    def __init__(self, store: Store, storage: Storage, settings: Settings, zone: ZoneInfo,
                  growth: Callable[[Film], Growth | None]) -> None:
         self._store = store
         self._storage = storage
         self._template = settings.storage.key
         self._camera_id = settings.site.camera_id
         self._zone = zone
-        self._data = data
         self._growth = growth
         self._uploads: dict[str, OpenUpload] = {}  # by booking
 

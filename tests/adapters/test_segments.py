@@ -17,8 +17,9 @@ from ezrec.adapters import segments
 from ezrec.adapters.cameras import Frame
 from ezrec.adapters.cameras.synthetic.court import CourtView, Planes, counter_at, due_us, read_counter
 from ezrec.adapters.cameras.synthetic.encoder import H264Encoder, new_picture, planes_of
-from ezrec.adapters.segments import Sealed, SegmentFailed, SegmentWriter, Tally, TsFile
+from ezrec.adapters.segments import Sealed, SegmentWriter, Tally, TsFile
 from ezrec.config.sections import RecorderSettings
+from ezrec.domain.errors import SegmentFailed
 
 LIMIT_S = 10.0
 RATE = Fraction(30)

@@ -5,8 +5,8 @@ import json
 import httpx
 import pytest
 
-from ezrec.adapters.supabase.answers import Refused, refusal, rows_of
-from ezrec.domain.errors import CredentialError, EzrecError, RetryError
+from ezrec.adapters.supabase.answers import refusal, rows_of
+from ezrec.domain.errors import CredentialError, EzrecError, Refused, RetryError
 
 HTML = "<html><body>Please log in</body></html>"
 

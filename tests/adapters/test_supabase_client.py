@@ -11,8 +11,8 @@ import structlog
 from pydantic import SecretStr
 
 from ezrec import logs
-from ezrec.adapters.supabase import Refused, Supabase
-from ezrec.domain.errors import CredentialError, EzrecError, RetryError
+from ezrec.adapters.supabase import Supabase
+from ezrec.domain.errors import CredentialError, EzrecError, Refused, RetryError
 from tests.fakes.cloud import faults
 from tests.fakes.cloud.chaos import SUPABASE_FAULTS, ChaosProxy
 from tests.fakes.cloud.supabase import Supabase as Project

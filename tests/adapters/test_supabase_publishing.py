@@ -10,8 +10,8 @@ import structlog
 
 from ezrec.adapters.bookings.supabase import FAILED, FORWARD, may_tell
 from ezrec.adapters.publishing import Publisher
-from ezrec.adapters.supabase import Refused, Supabase
-from ezrec.domain.errors import ParkError, RetryError
+from ezrec.adapters.supabase import Supabase
+from ezrec.domain.errors import ParkError, Refused, RetryError
 from tests.fakes.cloud import faults
 from tests.fakes.cloud.chaos import ChaosProxy
 from tests.fakes.cloud.supabase import Supabase as Project

@@ -15,8 +15,8 @@ from types import ModuleType
 import psutil
 import pytest
 
-from ezrec.adapters.workers import PoolClosed, RenderPool, WorkerDied
-from ezrec.domain.errors import BadMedia, RetryError
+from ezrec.adapters.workers import RenderPool
+from ezrec.domain.errors import BadMedia, PoolClosed, RetryError, WorkerDied
 
 JOBS = '''
 import os, signal, sys, threading

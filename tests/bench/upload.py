@@ -17,7 +17,7 @@ from ezrec.config import Settings
 from ezrec.domain.film import Canvas, EncoderOptions, Recipe
 from ezrec.domain.stages import Stage
 from ezrec.store import Store
-from ezrec.tasks.film.making import Growth
+from ezrec.tasks.film.growing import Growth
 from ezrec.tasks.upload import Upload
 from tests.bench import clouds
 from tests.bench.footage import RATE
@@ -112,7 +112,7 @@ async def _store(folder: Path, way: Way) -> Memory:
     for stage in (Stage.RECORDING, Stage.RECORDED, Stage.RENDERED):
         film = await store.step("bench", stage)
     storage = _storage(way, folder, data)
-    upload = Upload(store, storage, settings, ZoneInfo("UTC"), data, lambda film: Growth(path, way.bytes, closed=True))
+    upload = Upload(store, storage, settings, ZoneInfo("UTC"), lambda film: Growth(path, way.bytes, closed=True))
     await storage.abort("nothing.mp4", "")  # opens the client and a connection
     Path("/proc/self/clear_refs").write_text("5", "ascii")  # the peak counts from here: proc(5)
     before = _status("VmRSS")

@@ -13,8 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from ezrec.adapters.publishing import Video
-from ezrec.adapters.supabase import Refused
-from ezrec.domain.errors import CredentialError
+from ezrec.domain.errors import CredentialError, Refused
 from tests.fakes.cloud.postgres import Postgres
 from tests.fakes.cloud.supabase import Supabase as Project
 from tests.fakes.venue import Venue

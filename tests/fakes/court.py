@@ -23,6 +23,7 @@ from ezrec.domain.booking import Booking
 from ezrec.domain.clock import SECOND
 from ezrec.domain.film import Film
 from ezrec.domain.stages import CHANGEABLE, Stage
+from ezrec.folders import DataFolder
 from ezrec.store import Store
 from ezrec.tasks.bookings import Bookings
 from ezrec.tasks.film.making import FilmMaking
@@ -150,12 +151,12 @@ async def court(data: Path, clock: MadeUpClock) -> AsyncIterator[Court]:
 
         return Lane(camera, writer, clock, settings.recorder, sealed)
 
-    recording = Recording(store, clock, data, settings, [partial(lane_of, camera) for camera in cameras], "boot",
-                          lambda _: 1 << 40, lambda: None)
+    recording = Recording(store, clock, DataFolder(data), settings, [partial(lane_of, camera) for camera in cameras],
+                          "boot", lambda _: 1 << 40, lambda: None)
     bookings = Bookings(store, clock, [], settings.bookings, ZoneInfo("Europe/Berlin"), lambda: None)
     pool: Any = HereAndNow()
 
-    films = FilmMaking(store, data, pool, Recipes(settings, data, pool, RATE), recording, 2.0,
+    films = FilmMaking(store, DataFolder(data), pool, Recipes(settings, DataFolder(data), pool, RATE), recording, 2.0,
                        {camera.name: RATE for camera in cameras}, 1, lambda: None)
     await recording.begin()
     tasks = [asyncio.create_task(lane.run()) for lane in recording.lanes.values()]

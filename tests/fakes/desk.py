@@ -11,6 +11,7 @@ from ezrec.domain.clock import SECOND
 from ezrec.domain.film import Canvas, EncoderOptions, Film, Recipe, View
 from ezrec.domain.stages import STEPS, Stage
 from ezrec.domain.timeline import Segment, begin_span
+from ezrec.folders import DataFolder
 from ezrec.store import Store
 from tests.fakes.clocks import MadeUpClock
 
@@ -25,6 +26,7 @@ class Desk:
 
     def __init__(self, data: Path, store: Store, clock: MadeUpClock) -> None:
         self.data, self.store, self.clock = data, store, clock
+        self.folder = DataFolder(data)
         self.offset_us = clock.wall_us() - clock.mono_us()
 
     def settings(self, **sections: Any) -> Settings:

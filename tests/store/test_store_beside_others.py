@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from ezrec.domain.errors import LeaveError, RetryError
+from ezrec.domain.errors import LeaveError, RetryError, StoreMissing
 from ezrec.domain.stages import Stage
-from ezrec.store import VERSION, Store, StoreMissing, database
+from ezrec.store import VERSION, Store, database
 from tests.fakes.records import booking, film_in, rows
 from tests.fakes.waiting import eventually, wait_until
 

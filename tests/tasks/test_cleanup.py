@@ -18,7 +18,7 @@ from ezrec.domain.film import Film
 from ezrec.domain.stages import Stage
 from ezrec.store import Store
 from ezrec.tasks.cleanup import SPARE_US, Cleanup
-from ezrec.tasks.film.making import Growth
+from ezrec.tasks.film.growing import Growth
 from ezrec.tasks.outbox import Outbox
 from ezrec.tasks.publish import Publish
 from ezrec.tasks.upload import Upload
@@ -47,7 +47,7 @@ async def nothing(_: str) -> None:
 
 
 def cleanup(desk: Desk, run: int | None = None, **film: Any) -> Cleanup:
-    return Cleanup(desk.store, desk.clock, desk.data, desk.settings(film=film), lambda: run, nothing)
+    return Cleanup(desk.store, desk.clock, desk.folder, desk.settings(film=film), lambda: run, nothing)
 
 
 async def recorded(desk: Desk, stage: Stage, booking_id: str = "match", start_s: float = -60, **columns: Any) -> Film:
@@ -134,7 +134,7 @@ async def test_nothing_is_deleted_before_the_object_is_verified_and_the_row_is_i
     spy(files, "remove", "delete segments", asynchronous=False)
     storage, zone = LocalStorage(desk.data / "library", desk.data, link=True), ZoneInfo("UTC")
     path = desk.data / "films" / film.recording_id / "film-1.mp4"
-    upload = Upload(desk.store, storage, desk.settings(), zone, desk.data, lambda _: Growth(path, 4, closed=True))
+    upload = Upload(desk.store, storage, desk.settings(), zone, lambda _: Growth(path, 4, closed=True))
     assert await upload.work(await desk.now())
     did = [word for word in did if word != "delete segments"]  # the unfinished upload's own files
     await Publish(desk.store, desk.settings().site, zone, lambda: None).work(await desk.now())
@@ -290,5 +290,5 @@ async def test_what_a_film_holds_open_is_let_go_before_it_is_deleted(desk: Desk)
     async def forget(booking_id: str) -> None:
         there.append((desk.data / "films" / film.recording_id).exists() and booking_id == "match")
 
-    await Cleanup(desk.store, desk.clock, desk.data, desk.settings(), lambda: None, forget).work(film)
+    await Cleanup(desk.store, desk.clock, desk.folder, desk.settings(), lambda: None, forget).work(film)
     assert there == [True]

@@ -20,7 +20,7 @@ from ezrec.domain.errors import ParkError, RetryError, UploadGone
 from ezrec.domain.film import Film
 from ezrec.domain.stages import Stage
 from ezrec.tasks import upload as upload_module
-from ezrec.tasks.film.making import Growth
+from ezrec.tasks.film.growing import Growth
 from ezrec.tasks.publish import Publish
 from ezrec.tasks.upload import Upload, due_parts, object_key
 from tests.fakes.desk import RECIPE, Desk, a_desk
@@ -168,7 +168,7 @@ class Scene:
         self.restart()
 
     def restart(self) -> None:
-        self.upload = Upload(self.desk.store, self.storage, self.desk.settings(), BERLIN, self.desk.data,
+        self.upload = Upload(self.desk.store, self.storage, self.desk.settings(), BERLIN,
                              self._growth)
         self.storage.asked.clear()
 
@@ -475,7 +475,7 @@ async def test_nothing_is_uploaded_before_there_is_a_recipe_or_a_file(desk: Desk
     await desk.film(Stage.RECORDING)
     scene = Scene(desk)
     assert not await scene.work()
-    scene.upload = Upload(desk.store, scene.storage, desk.settings(), BERLIN, desk.data, lambda _: None)
+    scene.upload = Upload(desk.store, scene.storage, desk.settings(), BERLIN, lambda _: None)
     await desk.store.update_film("match", recipe=RECIPE.dumps())
     assert not await scene.work()
     assert scene.storage.asked == []

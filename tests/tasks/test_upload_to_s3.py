@@ -16,7 +16,7 @@ from ezrec.config import sections
 from ezrec.domain.errors import CredentialError, ParkError, RetryError
 from ezrec.domain.film import Film
 from ezrec.domain.stages import Stage
-from ezrec.tasks.film.making import Growth
+from ezrec.tasks.film.growing import Growth
 from ezrec.tasks.upload import Upload
 from tests.fakes.cloud import faults
 from tests.fakes.cloud.chaos import S3_FAULTS, ChaosProxy
@@ -53,7 +53,7 @@ class Scene:
                                secret_access_key=sections.Secret(self.server.secret), min_rate_kbit=1_000_000)
         self.storage = S3Storage(settings, lambda: False)
         self.opened.append(self.storage)
-        self.upload = Upload(self.desk.store, self.storage, self.desk.settings(), ZoneInfo("UTC"), self.desk.data,
+        self.upload = Upload(self.desk.store, self.storage, self.desk.settings(), ZoneInfo("UTC"),
                              self._growth)
 
     def _growth(self, _: Film) -> Growth:

@@ -12,10 +12,10 @@ from datetime import timedelta
 from typing import Any
 
 from ezrec import logs
-from ezrec.adapters.supabase import Refused, Row, Supabase
+from ezrec.adapters.supabase import Row, Supabase
 from ezrec.config.sections import SiteSettings
 from ezrec.domain.clock import SECOND, Clock, utc_datetime
-from ezrec.domain.errors import ParkError, RetryError
+from ezrec.domain.errors import ParkError, Refused, RetryError
 from ezrec.domain.stages import STATUS_WORDS, Stage
 
 log = logs.get("bookings")

@@ -21,10 +21,6 @@ class Frame(NamedTuple):
 Sink = Callable[[Frame], None]
 
 
-class CameraLost(Exception):
-    """The camera cannot be opened or started, or has gone; the recorder tries again later."""
-
-
 @dataclass(frozen=True)
 class CameraHealth:
     """What a camera knows of itself, for the heartbeat and for people."""

@@ -17,8 +17,9 @@ import av.error
 import numpy as np
 from numpy.typing import NDArray
 
-from ezrec.adapters.cameras import Camera, CameraLost, Frame
+from ezrec.adapters.cameras import Camera, Frame
 from ezrec.domain.clock import SECOND
+from ezrec.domain.errors import CameraLost
 from ezrec.files import write_atomically
 
 SMALL = (320, 180)  # what pictures are judged at, pixels

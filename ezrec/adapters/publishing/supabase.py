@@ -11,8 +11,8 @@ from dataclasses import asdict
 
 from ezrec import logs
 from ezrec.adapters.publishing import Video
-from ezrec.adapters.supabase import Refused, Supabase
-from ezrec.domain.errors import ParkError, RetryError
+from ezrec.adapters.supabase import Supabase
+from ezrec.domain.errors import ParkError, Refused, RetryError
 
 log = logs.get("publish")
 

@@ -4,7 +4,6 @@ Importing this costs a part of a second and tens of MB (supabase-py): only where
 anything is recorded.
 """
 
-from ezrec.adapters.supabase.answers import Refused
 from ezrec.adapters.supabase.client import Row, Supabase
 
-__all__ = ["Refused", "Row", "Supabase"]
+__all__ = ["Row", "Supabase"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from ezrec.domain.errors import CredentialError, EzrecError, ParkError, RetryError
+from ezrec.domain.errors import CredentialError, EzrecError, Refused, RetryError
 
 SHOWN = 300  # characters of a foreign text that a message repeats; the log has the whole
 
@@ -34,15 +34,6 @@ _HINTS = {
     "42501": "the credential may not do this: see supabase.key, supabase.device_token and the table's policies "
              "(`ezrec tables`)",
 }
-
-
-class Refused(ParkError):
-    """The project refuses a call. `code`: PostgREST's own, or an SQLSTATE; `column`: one that is not known, if any."""
-
-    def __init__(self, text: str, code: str, column: str | None) -> None:
-        super().__init__(text)
-        self.code = code
-        self.column = column
 
 
 def rows_of(data: object, response: httpx.Response) -> list[dict[str, Any]]:

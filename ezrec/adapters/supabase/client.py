@@ -21,9 +21,9 @@ from structlog.stdlib import BoundLogger
 from supabase import AsyncClient, AsyncClientOptions
 
 from ezrec import logs
-from ezrec.adapters.supabase.answers import Refused, refusal, rows_of
+from ezrec.adapters.supabase.answers import refusal, rows_of
 from ezrec.config.sections import SupabaseSettings
-from ezrec.domain.errors import ParkError, RetryError
+from ezrec.domain.errors import ParkError, Refused, RetryError
 
 CONNECT_S = 5.0  # what connecting may take of a call's limit
 CONNECTIONS = 4

@@ -9,12 +9,23 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import attrgetter
-from pathlib import Path
+from typing import Protocol
 
 from ezrec.domain.film import Footage
 from ezrec.domain.planning import Stretch
 from ezrec.domain.timeline import HOLD_US, Interval, Segment, Span, coverage, union
+from ezrec.folders import DataFolder
 from ezrec.store import Store
+
+
+class Recorder(Protocol):
+    """What film making needs to know of the recorder."""
+
+    def known_to_us(self, run: int) -> int:
+        """The time up to which a run's footage is known, run-monotonic µs."""
+
+    def delivering(self) -> dict[str, tuple[int, int]]:
+        """The cameras that deliver frames now, with their picture's size."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +61,9 @@ class _Settled:
 class KnownFootage:
     """The footage of all films that are being made. `known_to_us` is the recorder's watermark of a run."""
 
-    def __init__(self, store: Store, data: Path, known_to_us: Callable[[int], int]) -> None:
+    def __init__(self, store: Store, folder: DataFolder, known_to_us: Callable[[int], int]) -> None:
         self._store = store
-        self._data = str(data)
+        self._root = str(folder.root)
         self._known_to_us = known_to_us
         self._settled: dict[str, dict[int, _Settled]] = {}  # booking → run
 
@@ -73,7 +84,7 @@ class KnownFootage:
         settled = runs.get(span.run)
         if settled is None or from_us < settled.from_us:
             settled = runs[span.run] = _Settled(from_us, from_us)
-        new = _by_camera(await self._store.segments(span.run, settled.to_us, to_us), self._data)
+        new = _by_camera(await self._store.segments(span.run, settled.to_us, to_us), self._root)
         settled.to_us = max(settled.to_us, min(known_us, to_us))
         files: dict[str, list[Footage]] = {}
         seen: dict[str, tuple[Interval, ...]] = {}

@@ -15,12 +15,13 @@ from functools import partial
 from pathlib import Path
 
 from ezrec import files, logs
-from ezrec.adapters.workers import RenderPool, WorkerDied
+from ezrec.adapters.workers import RenderPool
 from ezrec.config import Settings
 from ezrec.config.sections import FilmSettings
 from ezrec.domain.clock import SECOND
-from ezrec.domain.errors import BadMedia
+from ezrec.domain.errors import BadMedia, WorkerDied
 from ezrec.domain.film import Canvas, EncoderOptions, Film, Intro, Logo, Recipe
+from ezrec.folders import DataFolder
 from ezrec.media import compose, intro, overlay
 from ezrec.media.join import index_reserve
 
@@ -35,9 +36,9 @@ UNUSABLE = (BadMedia, WorkerDied, MemoryError)  # a file that kills its worker i
 class Recipes:
     """Makes recipes from the settings of now and the cameras that deliver."""
 
-    def __init__(self, settings: Settings, data: Path, pool: RenderPool, camera_rate: Fraction) -> None:
+    def __init__(self, settings: Settings, folder: DataFolder, pool: RenderPool, camera_rate: Fraction) -> None:
         self._settings = settings
-        self._media = data / "media"
+        self._media = folder.media
         self._pool = pool
         self.rate = settings.film.rate or camera_rate
 

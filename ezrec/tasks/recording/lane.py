@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from ezrec import logs
-from ezrec.adapters.cameras import Camera, CameraLost, Frame
+from ezrec.adapters.cameras import Camera, Frame
 from ezrec.adapters.cameras.inspection import Sample, Verdict, judge
 from ezrec.adapters.segments import Sealed, SegmentWriter
 from ezrec.config.sections import RecorderSettings
 from ezrec.domain.clock import SECOND, Clock
-from ezrec.domain.errors import CameraStuck
+from ezrec.domain.errors import CameraLost, CameraStuck
 
 log = logs.get("recording")
 

@@ -17,6 +17,7 @@ from ezrec.config import Settings
 from ezrec.domain.clock import SECOND, Clock
 from ezrec.domain.film import Film
 from ezrec.domain.stages import Stage
+from ezrec.folders import DataFolder
 from ezrec.store import Store
 from ezrec.tasks.recording.windows import Recording
 
@@ -38,9 +39,9 @@ class PreflightResult:
 class Preflight:
     """The pre-flight task. `newest` is what the last pre-flight came to, for the heartbeat."""
 
-    def __init__(self, store: Store, clock: Clock, data: Path, settings: Settings, recording: Recording,
+    def __init__(self, store: Store, clock: Clock, folder: DataFolder, settings: Settings, recording: Recording,
                  free_bytes: Callable[[Path], int]) -> None:
-        self._store, self._clock, self._data = store, clock, data
+        self._store, self._clock, self._folder = store, clock, folder
         self._recording = recording
         self._free_bytes = free_bytes
         self._min_free = settings.disk.min_free_mb << 20
@@ -71,10 +72,10 @@ class Preflight:
 
     async def _fly(self, film: Film) -> None:
         lanes = self._recording.lanes
-        found = await asyncio.gather(*(lane.try_out(self.reference(name)) for name, lane in lanes.items()))
+        found = await asyncio.gather(*(lane.try_out(self._folder.reference(name)) for name, lane in lanes.items()))
         verdicts = {name: verdict for name, verdict in zip(lanes, found, strict=True) if verdict}
         problems = [f"camera {name}: {problem}" for name, verdict in verdicts.items() for problem in verdict.problems]
-        if (free := self._free_bytes(self._data)) < self._min_free:
+        if (free := self._free_bytes(self._folder.root)) < self._min_free:
             problems.append(f"the disk has {free >> 20} MiB left, {self._min_free >> 20} are wanted")
         if not clock_is_set():
             problems.append("the clock is not synchronised: the window may be the wrong one")
@@ -88,13 +89,9 @@ class Preflight:
         else:
             log.info("pre-flight passed", booking=film.booking_id, cameras=words)
 
-    def reference(self, camera: str) -> Path:
-        """Where a camera's reference picture lies, if it has one."""
-        return self._data / "reference" / f"{camera}.jpg"
-
     def _remember(self, camera: str, verdict: Verdict) -> None:
         """Keep the picture for people; the first good one becomes the reference."""
         if verdict.picture:
-            keep_picture(self._data / "check" / f"{camera}.jpg", verdict)
-        if verdict.good and verdict.picture and not self.reference(camera).exists():
-            keep_picture(self.reference(camera), verdict)
+            keep_picture(self._folder.picture(camera), verdict)
+        if verdict.good and verdict.picture and not self._folder.reference(camera).exists():
+            keep_picture(self._folder.reference(camera), verdict)

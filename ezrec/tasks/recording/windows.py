@@ -18,6 +18,7 @@ from ezrec.domain.errors import CameraStuck, RetryError
 from ezrec.domain.film import Film
 from ezrec.domain.stages import CHANGEABLE, Stage
 from ezrec.domain.timeline import HOLD_US, Offset, Span, begin_span, lay
+from ezrec.folders import DataFolder
 from ezrec.store import Store
 from ezrec.tasks.recording.lane import Lane, LaneHealth
 
@@ -37,11 +38,12 @@ MakeLane = Callable[[int, Callable[[Sealed], None]], Lane]
 class Recording:
     """The recorder task. `changed` is called when footage became known or a film took a step."""
 
-    def __init__(self, store: Store, clock: Clock, data: Path, settings: Settings, make_lanes: Sequence[MakeLane],
-                 boot_id: str, free_bytes: Callable[[Path], int], changed: Callable[[], None]) -> None:
+    def __init__(self, store: Store, clock: Clock, folder: DataFolder, settings: Settings,
+                 make_lanes: Sequence[MakeLane], boot_id: str, free_bytes: Callable[[Path], int],
+                 changed: Callable[[], None]) -> None:
         self._store = store
         self._clock = clock
-        self._data = data
+        self._folder = folder
         self._lead_us = round(settings.cameras.lead_s * SECOND)
         self._chunk_us = round(settings.film.chunk_s * SECOND)
         self._min_free = settings.disk.min_free_mb << 20
@@ -200,13 +202,13 @@ class Recording:
 
     def _room_for(self, film: Film) -> bool:
         """Whether the disk has room for a film that has not begun; one that has goes on in any case."""
-        if film.stage is not Stage.BOOKED or self._free_bytes(self._data) >= self._min_free:
+        if film.stage is not Stage.BOOKED or self._free_bytes(self._folder.root) >= self._min_free:
             self._disk_logged = False
             return True
         if not self._disk_logged:
             self._disk_logged = True
             log.error("disk nearly full, no new film is begun", booking=film.booking_id,
-                      free_mb=self._free_bytes(self._data) >> 20, wanted_mb=self._min_free >> 20)
+                      free_mb=self._free_bytes(self._folder.root) >> 20, wanted_mb=self._min_free >> 20)
         return False
 
     def _until(self, span: Span) -> int:
@@ -242,7 +244,7 @@ class Recording:
     async def _write_row(self, sealed: Sealed) -> None:
         while True:
             try:
-                begun = await asyncio.shield(self._store.add_segment(sealed.row(self._data)))
+                begun = await asyncio.shield(self._store.add_segment(sealed.row(self._folder.root)))
                 break
             except RetryError as error:  # its file is safe: if the row never comes it is adopted at the next start
                 log.error("segment row not written, trying again",  # noqa: TRY400 - foreseen

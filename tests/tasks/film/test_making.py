@@ -1,9 +1,9 @@
 """Film making: what is planned, rendered, joined and begun again; a long film costs no more than a short one."""
 
-import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from ezrec.adapters.workers import WorkerDied
 from ezrec.domain.clock import SECOND
-from ezrec.domain.errors import BadMedia, IndexOutgrown, ParkError, RetryError
+from ezrec.domain.errors import BadMedia, IndexOutgrown, ParkError, RetryError, WorkerDied
 from ezrec.domain.film import CameraShare, Canvas, ChunkJob, ChunkReport, Film, Recipe, Rung, View
 from ezrec.domain.stages import Stage
 from ezrec.domain.timeline import HOLD_US, Segment, coverage
-from ezrec.tasks.film import making as film_module
+from ezrec.tasks.film import growing
 from ezrec.tasks.film.footage import KnownFootage
+from ezrec.tasks.film.growing import GrowingFile, GrowingFiles
 from ezrec.tasks.film.making import FilmMaking
 from tests.fakes.desk import MONO_S, RECIPE, Desk, a_desk
 from tests.fakes.holding import Holding
@@ -115,7 +115,7 @@ class Studio:
         self.restart()
 
     def restart(self) -> None:
-        self.films = FilmMaking(self.desk.store, self.desk.data, self.pool, self.recipes, self,  # type: ignore[arg-type]
+        self.films = FilmMaking(self.desk.store, self.desk.folder, self.pool, self.recipes, self,  # type: ignore[arg-type]
                                 2.0, {"left": Fraction(30), "right": Fraction(30)}, 1, lambda: None)
 
     def known_to_us(self, _: int) -> int:
@@ -150,7 +150,7 @@ def film_text(*chunks: tuple[int, int], cameras: str = "left,right") -> str:
 
 @pytest.fixture
 async def studio(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Studio:
-    monkeypatch.setattr(film_module, "Joiner", Joiner)
+    monkeypatch.setattr(growing, "Joiner", Joiner)
     monkeypatch.setattr(Joiner, "fails", staticmethod(lambda _: None))
     await desk.run()
     film = await desk.film(Stage.RECORDING, start_s=0, end_s=12)
@@ -377,7 +377,7 @@ async def test_footage_that_is_read_a_little_at_a_time_is_the_same_as_all_at_onc
     film = await desk.film(Stage.RECORDING, start_s=0, end_s=40)
     await desk.lay(film, 1)
     marks = {"us": 0}
-    known = KnownFootage(desk.store, desk.data, lambda _: marks["us"])
+    known = KnownFootage(desk.store, desk.folder, lambda _: marks["us"])
     at = {"left": -3, "right": -2}
     for index in range(58):
         camera = ("left", "right")[index % 2]
@@ -386,7 +386,7 @@ async def test_footage_that_is_read_a_little_at_a_time_is_the_same_as_all_at_onc
         await desk.segment(1, at[camera], 1, camera, gaps=((start, start + HOLD_US),) if index % 11 == 0 else ())
         marks["us"] = (MONO_S + min(at.values()) + 1) * S if index % 3 else FOR_EVER * (index == 57)
         now = await known.of("match")
-        fresh = await KnownFootage(desk.store, desk.data, lambda _: marks["us"]).of("match")
+        fresh = await KnownFootage(desk.store, desk.folder, lambda _: marks["us"]).of("match")
         assert now == fresh
         (stretch,) = now.stretches
         segments = await desk.store.segments(1, stretch.start_us - HOLD_US, stretch.end_us + HOLD_US)
@@ -400,7 +400,7 @@ async def test_footage_before_a_start_that_is_moved_back_is_read_after_all(desk:
     await desk.lay(film, 1)
     for at in range(12):
         await desk.segment(1, at, 1)
-    known = KnownFootage(desk.store, desk.data, lambda _: FOR_EVER)
+    known = KnownFootage(desk.store, desk.folder, lambda _: FOR_EVER)
     await known.of("match")
     (span,) = await desk.store.spans("match")
     await desk.store.put_span("match", span.moved(span.start_us - 4 * S, span.end_us + 9 * S))
@@ -434,7 +434,7 @@ def fill(path: Path) -> None:
 
 async def test_a_film_of_six_hours_never_holds_the_loop_and_costs_no_more_than_a_short_one(
         desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(film_module, "Joiner", Joiner)
+    monkeypatch.setattr(growing, "Joiner", Joiner)
     await desk.run()
     film = await desk.film(Stage.RECORDING, start_s=0, end_s=HOURS * 3600 + 60, recipe=Recipes.recipe.dumps())
     await desk.lay(film, 1)
@@ -446,17 +446,15 @@ async def test_a_film_of_six_hours_never_holds_the_loop_and_costs_no_more_than_a
     studio.known_s = HOURS * 3600
     joined: list[int] = []
 
-    async def join(_: FilmMaking, film: Film, number: int, *__: Any) -> None:
+    async def join(_: GrowingFiles, film: Film, number: int, *__: Any) -> None:
         joined.append(number)
 
     with Holding() as first, monkeypatch.context() as patch:
-        patch.setattr(FilmMaking, "_join", join)
+        patch.setattr(GrowingFiles, "join", join)
         await studio.work()
     assert first.longest_s < 0.1, first.what
-    studio.films._files["match"] = SimpleNamespace(  # type: ignore[assignment]
-        generation=1, joined=CHUNKS, joiner=Joiner(str(folder / "film-1.mp4"), Recipes.recipe),
-        thread=SimpleNamespace(shutdown=lambda **_: None))
-    monkeypatch.setattr(film_module, "_on", lambda _, what: asyncio.to_thread(what))
+    studio.films._files._files["match"] = GrowingFile(
+        1, Joiner(str(folder / "film-1.mp4"), Recipes.recipe), ThreadPoolExecutor(1), joined=CHUNKS)  # type: ignore[arg-type]
     reports = json.loads
     parsed: list[int] = []
     monkeypatch.setattr("ezrec.domain.film.json.loads", lambda text: (parsed.append(len(text)), reports(text))[1])

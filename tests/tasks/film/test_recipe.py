@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
-from ezrec.adapters.workers import WorkerDied
 from ezrec.config import Settings
-from ezrec.domain.errors import BadMedia
+from ezrec.domain.errors import BadMedia, WorkerDied
 from ezrec.domain.film import Film, Intro, Recipe
 from ezrec.domain.stages import Stage
+from ezrec.folders import DataFolder
 from ezrec.tasks.film.recipe import Recipes
 
 SIZES = {"left": (320, 180), "right": (320, 180)}
@@ -51,7 +51,7 @@ def picture(path: Path, level: int = 200) -> Path:
 
 def recipes(tmp_path: Path, pool: Pool, **film: Any) -> Recipes:
     settings = Settings(paths={"data": tmp_path / "data"}, film={"overlap": 0} | film)
-    return Recipes(settings, tmp_path / "data", pool, Fraction(30))  # type: ignore[arg-type]
+    return Recipes(settings, DataFolder(tmp_path / "data"), pool, Fraction(30))  # type: ignore[arg-type]
 
 
 def logo(file: Path, name: str = "sponsor", **more: Any) -> dict[str, Any]:
@@ -156,5 +156,5 @@ def test_what_a_camera_turns_itself_is_not_turned_in_the_film_again(
         tmp_path: Path, pool: Pool, source: str, left: int, right: int) -> None:
     settings = Settings(paths={"data": tmp_path}, cameras={
         "source": source, "left": {"rotation": 180}, "right": {"rotation": 90}})
-    canvas = Recipes(settings, tmp_path, pool, Fraction(30)).canvas(SIZES)  # type: ignore[arg-type]
+    canvas = Recipes(settings, DataFolder(tmp_path), pool, Fraction(30)).canvas(SIZES)  # type: ignore[arg-type]
     assert [view.rotation for view in canvas.views] == [left, right]

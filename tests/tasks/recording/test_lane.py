@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from ezrec.adapters.cameras import CameraHealth, CameraLost, Frame, Sink
+from ezrec.adapters.cameras import CameraHealth, Frame, Sink
 from ezrec.adapters.cameras.inspection import Verdict
 from ezrec.adapters.segments import Counters, Sealed
 from ezrec.config.sections import RecorderSettings
 from ezrec.domain.clock import SECOND
-from ezrec.domain.errors import LeaveError
+from ezrec.domain.errors import CameraLost, LeaveError
 from ezrec.tasks.recording import lane as lane_module
 from ezrec.tasks.recording.lane import Lane, LaneHealth, Thread
 from tests.fakes.clocks import MadeUpClock

@@ -36,7 +36,7 @@ class Tower:
         self.free = ROOM
         settings = desk.settings(cameras={"preflight_s": 600, "lead_s": 3}, disk={"min_free_mb": 100})
         recording: Any = SimpleNamespace(lanes={"left": self.left, "right": self.right})
-        self.task = Preflight(desk.store, desk.clock, desk.data, settings, recording, lambda _: self.free)
+        self.task = Preflight(desk.store, desk.clock, desk.folder, settings, recording, lambda _: self.free)
 
     async def look(self, forward_s: float = 0) -> int:
         """Let time pass and look; how often the left camera was looked at."""

@@ -77,7 +77,7 @@ class Studio:
         self.left, self.right = self.lanes = [Lane("left"), Lane("right")]
         self.hand: list[Callable[[Sealed], None]] = []
         self.recording = Recording(
-            desk.store, desk.clock, desk.data,
+            desk.store, desk.clock, desk.folder,
             desk.settings(cameras={"lead_s": 3}, disk={"min_free_mb": 100}, **settings),
             [self._maker(lane) for lane in self.lanes], "boot", lambda _: self.free, self._changed)
 

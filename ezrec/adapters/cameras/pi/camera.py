@@ -16,7 +16,7 @@ from typing import Any
 import libcamera
 import structlog
 
-from ezrec.adapters.cameras import CameraHealth, CameraLost, Sink
+from ezrec.adapters.cameras import CameraHealth, Sink
 from ezrec.adapters.cameras.pi.deadline import at_most
 from ezrec.adapters.cameras.pi.exposure import AUTOMATIC, Exposure
 from ezrec.adapters.cameras.pi.frame_loop import FrameLoop
@@ -25,6 +25,7 @@ from ezrec.adapters.cameras.pi.identity import DetectedCamera
 from ezrec.adapters.cameras.pi.pair import Pair
 from ezrec.adapters.cameras.pi.picamera2_patches import FrameOutput, SensorTimeEncoder, causes, closed, made
 from ezrec.domain.clock import SECOND, Clock
+from ezrec.domain.errors import CameraLost
 
 log = structlog.get_logger(task="recording")
 

@@ -6,7 +6,6 @@ The one module about them that may be imported anywhere: it imports Picamera2 it
 import importlib.util
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -17,6 +16,7 @@ from ezrec.adapters.cameras.pi.identity import Remembered, Wanted
 from ezrec.config.sections import CamerasSettings
 from ezrec.domain.clock import Clock
 from ezrec.domain.errors import SettingsError
+from ezrec.folders import DataFolder
 
 if TYPE_CHECKING:
     from ezrec.adapters.cameras.pi.pair import Pair
@@ -102,17 +102,17 @@ def found() -> list[str]:
     return [one.words for one in listed()]
 
 
-def pair_of(cameras: CamerasSettings, data: Path) -> "Pair":
-    """What the process's cameras share, as the settings say; who is who is remembered in the folder `data`."""
+def pair_of(cameras: CamerasSettings, folder: DataFolder) -> "Pair":
+    """What the process's cameras share, as the settings say; who is who is remembered in the data folder."""
     from ezrec.adapters.cameras.pi.pair import Pair  # noqa: PLC0415
 
     wanted: Mapping[str, Wanted] = {"left": Wanted(cameras.left.id, cameras.left.model)} | (
         {"right": Wanted(cameras.right.id, cameras.right.model)} if cameras.dual else {})
     return Pair(wanted, ExposureMatcher(cameras.picamera2.exposure, len(wanted), cameras.picamera2.settle_s),
-                Remembered(data / "cameras.json"))
+                Remembered(folder.cameras))
 
 
-def pi_cameras(cameras: CamerasSettings, clock: Clock, data: Path) -> list[Camera]:
+def pi_cameras(cameras: CamerasSettings, clock: Clock, folder: DataFolder) -> list[Camera]:
     """The cameras, left before right; none is opened yet.
 
     Raises:
@@ -121,7 +121,7 @@ def pi_cameras(cameras: CamerasSettings, clock: Clock, data: Path) -> list[Camer
     must_be_here()
     from ezrec.adapters.cameras.pi import camera as adapter  # noqa: PLC0415
 
-    pair, own, rotations = pair_of(cameras, data), cameras.picamera2, {"left": cameras.left, "right": cameras.right}
+    pair, own, rotations = pair_of(cameras, folder), cameras.picamera2, {"left": cameras.left, "right": cameras.right}
     versions = software()
     if versions["encoder"] == "libx264" and (wrong := smoke()):
         raise SettingsError(f'cameras.source = "picamera2": encoding fails ({wrong}) with '

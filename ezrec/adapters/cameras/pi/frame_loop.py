@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from ezrec.adapters.cameras import CameraLost
+from ezrec.domain.errors import CameraLost
 
 CHECK_EVERY_S = 0.2
 JOIN_S = 3.0

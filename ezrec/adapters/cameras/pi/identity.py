@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from ezrec.adapters.cameras import CameraLost
+from ezrec.domain.errors import CameraLost
 from ezrec.files import write_atomically
 
 

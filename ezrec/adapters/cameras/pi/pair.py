@@ -7,12 +7,12 @@ from contextlib import contextmanager
 import picamera2
 import structlog
 
-from ezrec.adapters.cameras import CameraLost
 from ezrec.adapters.cameras.pi.deadline import at_most
 from ezrec.adapters.cameras.pi.exposure import ExposureMatcher
 from ezrec.adapters.cameras.pi.holders import Holder, holders, words_for
 from ezrec.adapters.cameras.pi.identity import DetectedCamera, Remembered, Wanted, bind, missing
 from ezrec.adapters.cameras.pi.picamera2_patches import causes
+from ezrec.domain.errors import CameraLost
 
 log = structlog.get_logger(task="recording")
 

@@ -14,9 +14,10 @@ import av
 import numpy as np
 import structlog
 
-from ezrec.adapters.cameras import CameraHealth, CameraLost, Frame, Sink
+from ezrec.adapters.cameras import CameraHealth, Frame, Sink
 from ezrec.adapters.cameras.synthetic.court import Planes, due_us, index_at
 from ezrec.domain.clock import SECOND, Clock
+from ezrec.domain.errors import CameraLost
 
 if TYPE_CHECKING:  # where this type lives has changed between the versions of PyAV
     from av.video.codeccontext import VideoCodecContext

@@ -16,11 +16,10 @@ import av
 import av.error
 import numpy as np
 
-from ezrec.adapters.cameras import CameraLost
 from ezrec.adapters.cameras.synthetic.court import Luma, Planes
 from ezrec.adapters.cameras.synthetic.encoder import PacedCamera, new_picture, planes_of
 from ezrec.domain.clock import Clock
-from ezrec.domain.errors import BadMedia
+from ezrec.domain.errors import BadMedia, CameraLost
 
 if TYPE_CHECKING:
     from av.container import InputContainer

@@ -17,10 +17,11 @@ from pathlib import Path
 import av
 import structlog
 
-from ezrec.adapters.cameras import CameraLost, Sink
+from ezrec.adapters.cameras import Sink
 from ezrec.adapters.cameras.synthetic.court import CourtView, Planes, counter_at
 from ezrec.adapters.cameras.synthetic.encoder import PacedCamera, new_picture, planes_of
 from ezrec.domain.clock import SECOND, Clock
+from ezrec.domain.errors import CameraLost
 
 log = structlog.get_logger(task="recording")
 

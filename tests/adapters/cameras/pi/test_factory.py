@@ -11,13 +11,14 @@ from ezrec.adapters.cameras.pi import factory as pi
 from ezrec.config.sections import CamerasSettings
 from ezrec.domain.clock import SystemClock
 from ezrec.domain.errors import SettingsError
+from ezrec.folders import DataFolder
 from tests.fakes.pi import here
 
 here()
 
 
 def made(tmp_path: Path, **cameras: Any) -> list[Any]:
-    return pi.pi_cameras(CamerasSettings(source="picamera2", **cameras), SystemClock(), tmp_path)
+    return pi.pi_cameras(CamerasSettings(source="picamera2", **cameras), SystemClock(), DataFolder(tmp_path))
 
 
 def test_two_pictures_are_encoded_at_start_as_picamera2_will() -> None:

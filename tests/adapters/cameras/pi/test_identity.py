@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ezrec.adapters.cameras import CameraLost
 from ezrec.adapters.cameras.pi.identity import DetectedCamera, Remembered, Wanted, bind, missing
+from ezrec.domain.errors import CameraLost
 
 ONE = DetectedCamera("/base/axi/pcie@1000120000/rp1/i2c@88000/imx708@1a", "imx708", 1)
 TWO = DetectedCamera("/base/axi/pcie@1000120000/rp1/i2c@80000/imx477@1a", "imx477", 0)

@@ -8,12 +8,12 @@ import av
 import numpy as np
 import pytest
 
-from ezrec.adapters.cameras import CameraLost, Frame
+from ezrec.adapters.cameras import Frame
 from ezrec.adapters.cameras.synthetic.court import CourtView, Luma, index_at, read_counter
 from ezrec.adapters.cameras.synthetic.encoder import new_picture, planes_of
 from ezrec.adapters.cameras.synthetic.replay import ReplayCamera, inspect, turn_of
 from ezrec.domain.clock import SystemClock
-from ezrec.domain.errors import BadMedia
+from ezrec.domain.errors import BadMedia, CameraLost
 from tests.fakes.caught import Caught
 
 LIMIT_S = 10.0

@@ -1,0 +1,154 @@
+"""The films' files while they grow: chunks are appended in order, each file on a thread of its own.
+
+A file holds one generation. After a crash, or when its film is begun again, it is made anew from its chunks.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from ezrec import files, logs
+from ezrec.domain.errors import BadMedia, IndexOutgrown, IntroLost
+from ezrec.domain.film import Film, recipe_of
+from ezrec.domain.stages import Stage
+from ezrec.folders import DataFolder
+from ezrec.media.join import Joiner
+from ezrec.media.probe import FilmFacts
+
+log = logs.get("film")
+
+_R = TypeVar("_R")
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How far a film's file is: `final` bytes from the reserve on will not change any more."""
+
+    path: Path
+    final: int
+    closed: bool
+
+
+@dataclass
+class GrowingFile:
+    """A film's file while it grows: its joiner, on a thread of its own."""
+
+    generation: int
+    joiner: Joiner
+    thread: ThreadPoolExecutor
+    joined: int = -1  # the number of the newest chunk in it; 0 is the intro
+
+    async def call(self, what: Callable[[], _R]) -> _R:
+        """Run `what` on the file's thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.thread, what)
+
+    async def drop(self) -> None:
+        """Give the file up, on its thread: it may be adding a chunk."""
+        await self.call(self.joiner.discard)
+        self.thread.shutdown(wait=False)
+
+
+class GrowingFiles:
+    """The files of all films that are being made. `grown` is called whenever one grew."""
+
+    def __init__(self, folder: DataFolder, grown: Callable[[], None]) -> None:
+        self._folder = folder
+        self._grown = grown
+        self._files: dict[str, GrowingFile] = {}  # by booking
+
+    def growth(self, film: Film) -> Growth | None:
+        """How far the film's file is; None if there is none yet."""
+        path = self._folder.film_file(film.recording_id, film.generation)
+        if film.stage in (Stage.RENDERED, Stage.UPLOADED, Stage.PUBLISHED):
+            return Growth(path, film.bytes or 0, closed=True)
+        growing = self._files.get(film.booking_id)
+        if growing is None or growing.generation != film.generation:
+            return None
+        return Growth(path, growing.joiner.grown, closed=False)
+
+    def joined(self, film: Film) -> int:
+        """How many chunks are in the film's file."""
+        growing = self._files.get(film.booking_id)
+        return max(growing.joined, 0) if growing and growing.generation == film.generation else 0
+
+    async def join_intro(self, film: Film) -> None:
+        """Begin the file with the intro, if the film has one.
+
+        Raises:
+            IntroLost: the intro that the film began with cannot be joined any more.
+        """
+        intro = recipe_of(film).intro
+        if intro:
+            try:
+                await self.join(film, 0, Path(intro.path), intro.ticks)
+            except BadMedia as error:
+                raise IntroLost(str(error)) from error
+
+    async def join(self, film: Film, number: int, path: Path, ticks: int) -> None:
+        """Append a chunk (0: the intro), if it is not in the file yet.
+
+        Raises:
+            IndexOutgrown: the film needs more room for its index.
+            BadMedia: the chunk is not what it should be; the file is made anew.
+        """
+        growing = await self._open(film)
+        if growing.joined >= number:
+            return
+        what = {"booking": film.booking_id} | ({"chunk": number} if number else {})
+        log.debug("joining chunk" if number else "joining intro", **what)
+        try:
+            await growing.call(partial(growing.joiner.add, str(path), ticks))
+        except Exception:
+            await self.drop(film.booking_id)  # half a chunk may be in it
+            raise
+        if growing.joiner.index_bytes() > recipe_of(film).index_reserve:
+            raise IndexOutgrown("the film outgrew the room kept for its index")
+        growing.joined = number
+        log.debug("chunk joined" if number else "intro joined", final=growing.joiner.grown, **what)
+        self._grown()
+
+    async def close(self, film: Film) -> FilmFacts:
+        """Close and validate the film's file; it is kept until `forget`."""
+        growing = await self._open(film)
+        log.debug("closing film", booking=film.booking_id)
+        try:
+            facts = await growing.call(growing.joiner.close)
+        except Exception:
+            await self.drop(film.booking_id)
+            raise
+        log.debug("film closed", booking=film.booking_id, bytes=facts.bytes)
+        return facts
+
+    def finish(self, film: Film) -> None:
+        """The film has taken its step: its file is no longer this one's."""
+        self._files.pop(film.booking_id).thread.shutdown(wait=False)
+        self._grown()
+
+    async def drop(self, booking_id: str) -> None:
+        """Give a film's file up; harmless if there is none."""
+        growing = self._files.pop(booking_id, None)
+        if growing:
+            await growing.drop()
+
+    async def drop_all(self) -> None:
+        """Give all files up."""
+        for booking_id in list(self._files):
+            await self.drop(booking_id)
+
+    async def _open(self, film: Film) -> GrowingFile:
+        """The file of the film's generation; files of older ones go."""
+        growing = self._files.get(film.booking_id)
+        if growing is not None and growing.generation == film.generation:
+            return growing
+        await self.drop(film.booking_id)
+        path = self._folder.film_file(film.recording_id, film.generation)
+        await asyncio.to_thread(files.make_folders, path.parent)
+        await asyncio.to_thread(lambda: files.remove(*self._folder.film_files(film.recording_id)))
+        thread = ThreadPoolExecutor(1, thread_name_prefix="join")
+        growing = GrowingFile(film.generation, Joiner(str(path), recipe_of(film)), thread)
+        self._files[film.booking_id] = growing
+        return growing

@@ -1,0 +1,74 @@
+"""Rendering: a planned chunk is made by a worker, on the best rung of its ladder that works."""
+
+import asyncio
+from dataclasses import replace
+
+from ezrec import files, logs
+from ezrec.adapters.workers import RenderPool
+from ezrec.domain.errors import BadMedia, ParkError, WorkerDied
+from ezrec.domain.film import ChunkJob, ChunkReport, Film, Rung, ladder, recipe_of, tick_us
+from ezrec.domain.timeline import HOLD_US
+from ezrec.folders import DataFolder
+from ezrec.media.chunk import render
+from ezrec.store import Store
+from ezrec.store.rows import ChunkRow
+from ezrec.tasks.film.footage import FilmFootage
+
+log = logs.get("film")
+
+LIMIT_S = 600  # for a chunk, waiting for a worker included: some hundred times what it takes
+ATTEMPTS = 3  # on each rung of the fallback ladder
+
+
+class Rendering:
+    """Renders chunks in `pool`."""
+
+    def __init__(self, store: Store, folder: DataFolder, pool: RenderPool) -> None:
+        self._store = store
+        self._folder = folder
+        self._pool = pool
+
+    async def render(self, film: Film, row: ChunkRow, footage: FilmFootage) -> ChunkRow:
+        """Try to render one chunk on its rung; its row as it is afterwards, rendered or not.
+
+        Raises:
+            ParkError: the last rung failed as well.
+        """
+        number = row.chunk.number
+        log.debug("rendering chunk", booking=film.booking_id, chunk=number, rung=row.rung)
+        await asyncio.to_thread(files.make_folders, self._folder.film(film.recording_id))
+        try:
+            async with asyncio.timeout(LIMIT_S):  # its end kills the worker
+                report: ChunkReport = await self._pool.run(render, self._job(film, row, footage))
+        except TimeoutError:
+            return await self._failed(film, row, WorkerDied(f"no answer for {LIMIT_S} s"))
+        except (BadMedia, WorkerDied, MemoryError) as error:
+            return await self._failed(film, row, error)
+        await self._store.chunk_rendered(film.booking_id, film.generation, number, row.path, report, row.rung)
+        log.debug("chunk rendered", booking=film.booking_id, chunk=number, bytes=report.bytes)
+        return replace(row, rendered=True, report_json=report.dumps())
+
+    def _job(self, film: Film, row: ChunkRow, footage: FilmFootage) -> ChunkJob:
+        recipe, chunk = recipe_of(film), row.chunk
+        anchor_us = next(span.anchor_us for span in footage.spans if span.run == chunk.run)
+        from_us = row.start_us - HOLD_US
+        to_us = tick_us(anchor_us, chunk.first_tick + chunk.ticks, recipe.rate) + HOLD_US
+        poster = str(self._folder.poster(film.recording_id)) if chunk.number == 1 else None
+        return ChunkJob(recipe, anchor_us, chunk.first_tick, chunk.ticks, footage.between(chunk.run, from_us, to_us),
+                        str(self._folder.path(row.path)), row.rung, poster)
+
+    async def _failed(self, film: Film, row: ChunkRow, error: Exception) -> ChunkRow:
+        """Count a failure; after the third one on a rung the next rung is taken."""
+        number, attempts, rung = row.chunk.number, row.attempts + 1, row.rung
+        log.warning("chunk not rendered", booking=film.booking_id, chunk=number, rung=rung, attempt=attempts,
+                    error=str(error))
+        if attempts >= ATTEMPTS:
+            rungs = ladder(recipe_of(film).canvas)
+            below = rungs[rungs.index(rung) + 1:]
+            if not below:
+                await self._store.chunk_failed(film.booking_id, film.generation, number, Rung.FULL, 0)
+                raise ParkError(f"chunk {number} cannot be rendered: {error}; the camera files are kept")
+            rung, attempts = below[0], 0
+            await self._store.tell(film.booking_id, "fallback", chunk=number, rung=rung, error=str(error))
+        await self._store.chunk_failed(film.booking_id, film.generation, number, rung, attempts)
+        return replace(row, rung=rung, attempts=attempts)

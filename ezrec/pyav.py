@@ -1,4 +1,4 @@
-"""The few places where PyAV 12 to 19 differ, and how every file is opened: one translation of errors into `BadMedia`.
+"""PyAV for all: where versions 12 to 19 differ, how every file is opened, the planes of a picture, its rotation.
 
 Limits: only local files, only container formats that hold their own pictures. Playlists, concat scripts, stills and
 text (which libavformat would gladly play as ANSI art) are refused, for a clip comes from outside.
@@ -9,12 +9,14 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import av.error
+import numpy as np
 from av.container import InputContainer, OutputContainer
 from av.video.frame import VideoFrame
+from numpy.typing import NDArray
 
 from ezrec.domain.errors import BadMedia
 
@@ -25,6 +27,28 @@ DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,mpeg,avi,flv,asf,ogg,mxf"
 """Demuxers that may open a file, by libavformat's names."""
+
+
+Plane = NDArray[np.uint8]
+
+
+class Planes(NamedTuple):
+    """The planes of one YUV 4:2:0 picture: luma (height, width), chroma half of that, rounded up; all uint8."""
+
+    y: Plane
+    u: Plane
+    v: Plane
+
+
+def planes_of(frame: VideoFrame) -> Planes:
+    """The planes of a 4:2:0 frame as arrays that share its memory, without the padding of the lines."""
+    found = []
+    planes: Any = frame.planes
+    for number, plane in enumerate(planes[:3]):
+        width = frame.width if number == 0 else -(-frame.width // 2)
+        height = frame.height if number == 0 else -(-frame.height // 2)
+        found.append(np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:height, :width])
+    return Planes(*found)
 
 
 @contextmanager

@@ -5,13 +5,22 @@ film, so that settings changed in mid-film count for the next one and a film mad
 """
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeVar
 
 from ezrec.domain.clock import SECOND
 from ezrec.domain.stages import Stage
+
+_T = TypeVar("_T")
+
+
+def _made(kind: type[_T], raw: Mapping[str, Any]) -> _T:
+    """A dataclass from JSON values; what it has no field for is left out."""
+    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]  # every kind here is a dataclass
+    return kind(**{name: value for name, value in raw.items() if name in names})
 
 
 class Rung(StrEnum):
@@ -36,7 +45,7 @@ class View:
 
 @dataclass(frozen=True)
 class Canvas:
-    """The film's fixed picture: size in pixels and the views on it, left to right.
+    """The film's fixed picture: size in pixels, the views on it, left to right, and the layout that draws them.
 
     Two neighbouring views may overlap: the second one's `x` is then smaller than the first one's right edge, and the
     strip between is feathered (a linear cross-fade).
@@ -45,6 +54,7 @@ class Canvas:
     width: int
     height: int
     views: tuple[View, ...]
+    layout: str = "feather"  # of `media/geometry.py`
 
 
 def ladder(canvas: Canvas) -> list[Rung]:
@@ -97,6 +107,10 @@ class Intro:
     sound: bool
 
 
+RECIPE_VERSION = 2
+"""Of the recipe's JSON. 1 (written by EZREC 0.1.0): neither `version` nor `canvas.layout`."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Everything that decides a film's bytes."""
@@ -111,25 +125,25 @@ class Recipe:
     skipped: tuple[str, ...] = ()  # what was asked for and could not be used, in words for the certificate
 
     def dumps(self) -> str:
-        """The recipe as canonical JSON (sorted keys), for the film's row."""
-        plain = asdict(self) | {"rate": f"{self.rate.numerator}/{self.rate.denominator}"}
+        """The recipe as canonical JSON (sorted keys), with its version, for the film's row."""
+        plain = asdict(self) | {"rate": f"{self.rate.numerator}/{self.rate.denominator}", "version": RECIPE_VERSION}
         return json.dumps(plain, sort_keys=True)
 
     @classmethod
     def loads(cls, text: str) -> "Recipe":
-        """The recipe that `dumps` wrote."""
+        """The recipe that this version or another one wrote.
+
+        Keys that are missing have their defaults, and keys that are not known are left out: films under way survive an
+        upgrade, and a way back.
+        """
         raw: dict[str, Any] = json.loads(text)
-        canvas, intro = raw["canvas"], raw["intro"]
-        return cls(
-            rate=Fraction(raw["rate"]),
-            canvas=Canvas(canvas["width"], canvas["height"], tuple(View(**v) for v in canvas["views"])),
-            encoder=EncoderOptions(**raw["encoder"]),
-            logos=tuple(Logo(**logo) for logo in raw["logos"]),
-            intro=Intro(**intro) if intro else None,
-            part_size=raw["part_size"],
-            index_reserve=raw["index_reserve"],
-            skipped=tuple(raw["skipped"]),
-        )
+        canvas = {**raw["canvas"], "views": tuple(_made(View, view) for view in raw["canvas"]["views"])}
+        return _made(cls, raw | {
+            "rate": Fraction(raw["rate"]), "canvas": _made(Canvas, canvas),
+            "encoder": _made(EncoderOptions, raw["encoder"]),
+            "logos": tuple(_made(Logo, logo) for logo in raw.get("logos", ())),
+            "intro": _made(Intro, raw["intro"]) if raw.get("intro") else None,
+            "skipped": tuple(raw.get("skipped", ()))})
 
 
 @dataclass(frozen=True)
@@ -191,9 +205,10 @@ class ChunkReport:
 
     @classmethod
     def loads(cls, text: str) -> "ChunkReport":
-        """The report that `dumps` wrote."""
+        """The report that this version or another one wrote."""
         raw = json.loads(text)
-        return cls(**(raw | {"cameras": {name: CameraShare(**share) for name, share in raw["cameras"].items()}}))
+        cameras = {name: _made(CameraShare, share) for name, share in raw["cameras"].items()}
+        return _made(cls, raw | {"cameras": cameras})
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,11 @@ from ezrec.domain.errors import BadMedia
 from ezrec.domain.film import CameraShare, Canvas, ChunkJob, ChunkReport, Footage, Rung, tick_us
 from ezrec.domain.timeline import HOLD_US, coverage
 from ezrec.files import put_in_place
-from ezrec.media.compose import HYSTERESIS_US, Composer, pick
 from ezrec.media.decode import READING, Reel
 from ezrec.media.encode import MUXER, coded_frame, finish, shown_part, video_stream
+from ezrec.media.geometry import Composer, composer_for
 from ezrec.media.overlay import place
+from ezrec.media.picking import HYSTERESIS_US, pick
 from ezrec.media.probe import video_of
 from ezrec.pyav import LibavError, opened, translated
 
@@ -57,10 +58,9 @@ def _render(job: ChunkJob) -> ChunkReport:
     for camera, reel in reels.items():
         if not reel.times and any(_seen(job, job.footage.get(camera, ()))):
             raise BadMedia(f"nothing that camera {camera} recorded for this chunk can be decoded")
-    full, canvas = job.rung is Rung.FULL, job.recipe.canvas
-    composer = Composer(
-        canvas, place(job.recipe.logos, canvas) if full else (), feather=full, frame=coded_frame(canvas)
-    )
+    canvas = job.recipe.canvas
+    logos = place(job.recipe.logos, canvas) if job.rung is Rung.FULL else ()
+    composer = composer_for(canvas, job.rung, logos, coded_frame(canvas))
     try:
         with put_in_place(job.out) as temporary:
             shown = _encode(job, temporary, composer, _plan(job, reels), reels)

@@ -14,7 +14,8 @@ from av.container import OutputContainer
 from av.video.frame import VideoFrame
 
 from ezrec.domain.film import Canvas, Recipe
-from ezrec.media.compose import black, planes_of
+from ezrec.media.drawing import black
+from ezrec.pyav import planes_of
 
 COLUMNS = 256  # pixels: 16 macroblocks
 

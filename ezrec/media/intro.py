@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 from ezrec.domain.errors import BadMedia
 from ezrec.domain.film import Canvas, Intro, Recipe
 from ezrec.files import put_in_place
-from ezrec.media.compose import black, fit, planes_of
+from ezrec.media.drawing import black, fit
 from ezrec.media.encode import MUXER, coded_frame, finish, video_stream
 from ezrec.media.probe import probe, video_of
-from ezrec.pyav import LibavError, opened
+from ezrec.pyav import LibavError, opened, planes_of
 
 LARGEST_BYTES = 1_000_000_000
 SOUND_RATE = 48_000  # Hz

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 
 from ezrec.adapters import segments
 from ezrec.adapters.cameras import Frame
-from ezrec.adapters.cameras.synthetic.court import CourtView, Planes, counter_at, due_us, read_counter
-from ezrec.adapters.cameras.synthetic.encoder import H264Encoder, new_picture, planes_of
+from ezrec.adapters.cameras.synthetic.court import CourtView, counter_at, due_us, read_counter
+from ezrec.adapters.cameras.synthetic.encoder import H264Encoder, new_picture
 from ezrec.adapters.segments import Sealed, SegmentWriter, Tally, TsFile
 from ezrec.config.sections import RecorderSettings
 from ezrec.domain.errors import SegmentFailed
+from ezrec.pyav import Planes, planes_of
 
 LIMIT_S = 10.0
 RATE = Fraction(30)

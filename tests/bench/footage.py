@@ -6,13 +6,14 @@ from fractions import Fraction
 from pathlib import Path
 
 from ezrec.adapters.cameras.synthetic.court import CourtView, counter_at, due_us
-from ezrec.adapters.cameras.synthetic.encoder import H264Encoder, new_picture, planes_of
+from ezrec.adapters.cameras.synthetic.encoder import H264Encoder, new_picture
 from ezrec.adapters.segments import TsFile
 from ezrec.config import Settings
 from ezrec.domain.clock import SECOND
 from ezrec.domain.film import EncoderOptions, Footage, Logo, Recipe
 from ezrec.domain.timeline import HOLD_US
-from ezrec.media import compose
+from ezrec.media.geometry import canvas_for
+from ezrec.pyav import planes_of
 
 FIRST = 30_000  # the number of the first frame
 SETTINGS = Settings()
@@ -74,7 +75,7 @@ def bitrate(size: tuple[int, int]) -> int:
 def recipe_for(size: tuple[int, int], logos: dict[str, Path]) -> Recipe:
     """The film that the default settings make of two cameras of this size, with a logo in either upper corner."""
     film = SETTINGS.film
-    canvas = compose.layout({"left": size, "right": size}, None, "feather", film.overlap)
+    canvas = canvas_for("feather", {"left": size, "right": size}, overlap=film.overlap)
     width, margin = round(0.08 * canvas.width / 2) * 2, round(0.01 * canvas.width)
     corners = ("top_left", "top_right")
     placed = tuple(Logo(name, str(path), name, corner, width, margin)

@@ -1,5 +1,7 @@
 """Recipes and reports go to JSON and back unchanged; ticks lie on a grid that never drifts."""
 
+import json
+from dataclasses import replace
 from fractions import Fraction
 
 from hypothesis import given
@@ -32,6 +34,16 @@ reports = st.builds(ChunkReport, size, st.dictionaries(text, shares, max_size=2)
 @given(recipes)
 def test_a_recipe_survives_the_store(recipe: Recipe) -> None:
     assert Recipe.loads(recipe.dumps()) == recipe
+
+
+@given(recipes)
+def test_a_recipe_of_the_first_version_and_one_of_a_later_version_are_read(recipe: Recipe) -> None:
+    told = json.loads(recipe.dumps())
+    later = told | {"version": 99, "glow": 1, "canvas": told["canvas"] | {"warp": [1]}}
+    assert Recipe.loads(json.dumps(later)) == recipe
+    del told["version"], told["canvas"]["layout"], told["skipped"]
+    first = Recipe.loads(json.dumps(told))
+    assert first == replace(recipe, skipped=(), canvas=replace(recipe.canvas, layout="feather"))
 
 
 @given(reports)

@@ -5,8 +5,9 @@ from fractions import Fraction
 
 from ezrec.adapters.cameras import CameraHealth, Sink
 from ezrec.adapters.cameras.synthetic.court import CourtView, counter_at, due_us, index_at
-from ezrec.adapters.cameras.synthetic.encoder import H264Encoder, new_picture, planes_of
+from ezrec.adapters.cameras.synthetic.encoder import H264Encoder, new_picture
 from ezrec.domain.clock import Clock
+from ezrec.pyav import planes_of
 
 SIZE = (192, 108)
 

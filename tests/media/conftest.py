@@ -12,7 +12,7 @@ from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
 
 from ezrec.domain.film import ChunkJob, EncoderOptions, Footage, Recipe, Rung
-from ezrec.media.compose import layout
+from ezrec.media.geometry import canvas_for
 
 WIDTH, HEIGHT = 320, 180
 BITS, BLOCK, COUNTER_X, COUNTER_Y = 12, 8, 96, 80
@@ -93,7 +93,7 @@ def shots(count: int, start_us: int = 0, rate: float = RATE) -> list[tuple[int, 
 def recipe() -> Recipe:
     sizes = {"left": (WIDTH, HEIGHT), "right": (WIDTH, HEIGHT)}
     encoder = EncoderOptions(preset="ultrafast", crf=18, keyint=15, threads=1)
-    return Recipe(Fraction(RATE), layout(sizes, layout="feather", overlap=0.1), encoder, index_reserve=16384)
+    return Recipe(Fraction(RATE), canvas_for("feather", sizes, overlap=0.1), encoder, index_reserve=16384)
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ import pytest
 from ezrec.domain.errors import BadMedia
 from ezrec.domain.film import ChunkJob, Footage, Logo, Recipe, Rung
 from ezrec.media.chunk import render
-from ezrec.media.compose import BANDS, layout
+from ezrec.media.drawing import BANDS
+from ezrec.media.geometry import canvas_for
 from ezrec.media.join import Joiner
 
 Jobs = Callable[..., ChunkJob]
@@ -238,7 +239,7 @@ def test_the_plain_rung_has_a_hard_edge(job: Jobs, footage: Shoot, tools: Any, r
 def test_views_of_different_size_are_brought_to_one_height(
     job: Jobs, footage: Shoot, tools: Any, recipe: Recipe
 ) -> None:
-    canvas = layout({"left": (324, 200), "right": (320, 180)})
+    canvas = canvas_for("side_by_side", {"left": (324, 200), "right": (320, 180)})
     made = job(
         footage("l", tools.shots(10), size=(324, 200)),
         footage("r", tools.shots(10)),

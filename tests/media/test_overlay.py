@@ -12,8 +12,9 @@ from av.video.frame import VideoFrame
 
 from ezrec.domain.errors import BadMedia
 from ezrec.domain.film import Canvas, Logo
-from ezrec.media.compose import black, planes_of
+from ezrec.media.drawing import black
 from ezrec.media.overlay import LARGEST_BYTES, Placed, blend, place, prepare_logo
+from ezrec.pyav import planes_of
 
 CANVAS = Canvas(320, 180, ())
 

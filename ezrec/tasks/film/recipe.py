@@ -22,7 +22,8 @@ from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import BadMedia, WorkerDied
 from ezrec.domain.film import Canvas, EncoderOptions, Film, Intro, Logo, Recipe
 from ezrec.folders import DataFolder
-from ezrec.media import compose, intro, overlay
+from ezrec.media import intro, overlay
+from ezrec.media.geometry import canvas_for
 from ezrec.media.join import index_reserve
 
 log = logs.get("film")
@@ -87,7 +88,7 @@ class Recipes:
         if cameras.source == "picamera2":  # the camera itself turns what hangs head down, at no cost
             rotations = {name: 0 if degrees == 180 else degrees for name, degrees in rotations.items()}
         film = self._settings.film
-        return compose.layout(sizes, rotations, film.layout, film.overlap)
+        return canvas_for(film.layout, sizes, rotations, film.overlap)
 
     def _encoder(self, wanted: FilmSettings) -> EncoderOptions:
         return EncoderOptions(wanted.preset, wanted.crf, wanted.maxrate, wanted.bufsize,

@@ -11,11 +11,12 @@ import pytest
 
 from ezrec.adapters.cameras import Camera, Frame
 from ezrec.adapters.cameras.synthetic.court import CourtView, counter_at, due_us
-from ezrec.adapters.cameras.synthetic.encoder import new_picture, planes_of
+from ezrec.adapters.cameras.synthetic.encoder import new_picture
 from ezrec.adapters.cameras.synthetic.replay import ReplayCamera
 from ezrec.adapters.cameras.synthetic.simulated import SimulatedCamera
 from ezrec.domain.clock import SystemClock
 from ezrec.domain.errors import CameraLost
+from ezrec.pyav import planes_of
 from tests.fakes.caught import Caught
 from tests.fakes.pi import pi_pair
 

@@ -10,10 +10,11 @@ import pytest
 from ezrec.adapters.cameras import Frame
 from ezrec.adapters.cameras.inspection import SMALL, Sample, Verdict, judge, keep_picture, small, try_out
 from ezrec.adapters.cameras.synthetic.court import CourtView
-from ezrec.adapters.cameras.synthetic.encoder import H264Encoder, new_picture, planes_of
+from ezrec.adapters.cameras.synthetic.encoder import H264Encoder, new_picture
 from ezrec.adapters.cameras.synthetic.simulated import SimulatedCamera
 from ezrec.domain.clock import SECOND, SystemClock
 from ezrec.domain.errors import CameraLost
+from ezrec.pyav import planes_of
 
 SIZE = (640, 360)
 RATE = Fraction(10)

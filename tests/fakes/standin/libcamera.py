@@ -394,7 +394,8 @@ class _Scene:
     """The court as one camera sees it, drawn into its buffers."""
 
     def __init__(self, side: str, configuration: CameraConfiguration) -> None:
-        from ezrec.adapters.cameras.synthetic.court import CourtView, Planes  # noqa: PLC0415 - not before a camera is started
+        from ezrec.adapters.cameras.synthetic.court import CourtView  # noqa: PLC0415 - not before a camera is started
+        from ezrec.pyav import Planes  # noqa: PLC0415
 
         of = configuration.at(0)
         self.stream, self._stride = of.stream, of.stride

@@ -9,8 +9,8 @@ import av
 import av.error
 
 from ezrec.adapters.cameras.synthetic.court import read_counter
-from ezrec.adapters.cameras.synthetic.encoder import planes_of
 from ezrec.domain.errors import BadMedia
+from ezrec.pyav import planes_of
 
 COUNTERS = 1 << 24  # where the simulated cameras' counter begins again
 

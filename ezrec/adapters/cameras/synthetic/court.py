@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ezrec.domain.clock import SECOND
+from ezrec.pyav import Planes
 
 Luma = NDArray[np.uint8]
 
@@ -33,14 +34,6 @@ CROWD_PICTURES = 4
 CROWD_US = SECOND // 10  # the crowd moves ten times a second
 PLAYERS = 10
 SEED = 1851  # of everything that looks random; both cameras must come to the same world
-
-
-class Planes(NamedTuple):
-    """The planes of one YUV420 picture: luma (h, w), chroma (h/2, w/2), all uint8."""
-
-    y: Luma
-    u: Luma
-    v: Luma
 
 
 def counter_at(index: int) -> int:

@@ -11,11 +11,10 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import av
-import numpy as np
 import structlog
 
 from ezrec.adapters.cameras import CameraHealth, Frame, Sink
-from ezrec.adapters.cameras.synthetic.court import Planes, due_us, index_at
+from ezrec.adapters.cameras.synthetic.court import due_us, index_at
 from ezrec.domain.clock import SECOND, Clock
 from ezrec.domain.errors import CameraLost
 
@@ -34,13 +33,6 @@ JOIN_S = 10.0
 def new_picture(size: tuple[int, int]) -> av.VideoFrame:
     """An empty YUV420 picture of `size` (width, height in pixels, even)."""
     return av.VideoFrame(size[0], size[1], "yuv420p")
-
-
-def planes_of(picture: av.VideoFrame) -> Planes:
-    """The planes of a YUV420 picture as arrays that write into it; without the padding at the end of the lines."""
-    y, u, v = (np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:plane.height, :plane.width]  # type: ignore[call-overload]
-               for plane in picture.planes)
-    return Planes(y, u, v)
 
 
 class H264Encoder:

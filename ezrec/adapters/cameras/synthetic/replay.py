@@ -6,20 +6,21 @@ keeping them would take hundreds of MB. A file whose rate varies is shown at its
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import av
 import av.error
 import numpy as np
 
-from ezrec.adapters.cameras.synthetic.court import Luma, Planes
-from ezrec.adapters.cameras.synthetic.encoder import PacedCamera, new_picture, planes_of
+from ezrec.adapters.cameras.synthetic.court import Luma
+from ezrec.adapters.cameras.synthetic.encoder import PacedCamera, new_picture
 from ezrec.domain.clock import Clock
 from ezrec.domain.errors import BadMedia, CameraLost
+from ezrec.pyav import Planes, display_rotation, planes_of
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -38,20 +39,6 @@ class Clip:
     rate: Fraction  # frames per second
     frames: int
     turn: int  # quarter turns clockwise
-
-
-def turn_of(picture: av.VideoFrame) -> int:
-    """How many quarter turns clockwise a decoded picture must be turned to stand upright.
-
-    The display matrix holds nine 32-bit numbers, the first two being cos and sin of the clockwise angle in 16.16
-    (ISO/IEC 14496-12, 6.2.2, and libavutil's display.h); read by hand, for PyAV before 14 does not offer the angle.
-    """
-    found: Iterable[Any] = picture.side_data  # the stubs of some versions call it a mapping of names
-    for data in found:
-        if data.type.name == "DISPLAYMATRIX":
-            cosine, sine = (int(value) for value in np.frombuffer(bytes(data), "<i4")[:2])
-            return round(math.degrees(math.atan2(sine, cosine)) / 90) % 4
-    return 0
 
 
 def inspect(path: Path) -> Clip:
@@ -75,7 +62,7 @@ def inspect(path: Path) -> Clip:
             frames = sum(1 for packet in container.demux(stream) if packet.size)
     except (OSError, av.error.FFmpegError) as error:
         raise BadMedia(f"{path} cannot be played: {error}") from error
-    turn = turn_of(first)
+    turn = display_rotation(first) // 90
     width, height = (first.height, first.width) if turn % 2 else (first.width, first.height)
     if width < 2 or height < 2:
         raise BadMedia(f"{path} has pictures of {width}x{height} pixels")

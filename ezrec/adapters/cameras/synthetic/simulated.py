@@ -18,10 +18,11 @@ import av
 import structlog
 
 from ezrec.adapters.cameras import Sink
-from ezrec.adapters.cameras.synthetic.court import CourtView, Planes, counter_at
-from ezrec.adapters.cameras.synthetic.encoder import PacedCamera, new_picture, planes_of
+from ezrec.adapters.cameras.synthetic.court import CourtView, counter_at
+from ezrec.adapters.cameras.synthetic.encoder import PacedCamera, new_picture
 from ezrec.domain.clock import SECOND, Clock
 from ezrec.domain.errors import CameraLost
+from ezrec.pyav import Planes, planes_of
 
 log = structlog.get_logger(task="recording")
 

@@ -19,8 +19,8 @@ from ezrec.adapters.cameras import Frame
 from ezrec.adapters.cameras.pi.holders import Holder
 from ezrec.adapters.cameras.pi.identity import Wanted
 from ezrec.adapters.cameras.synthetic.court import read_counter
-from ezrec.adapters.cameras.synthetic.encoder import planes_of
 from ezrec.domain.errors import CameraLost
+from ezrec.pyav import planes_of
 from tests.fakes.caught import Caught
 from tests.fakes.pi import here, pi_pair, say
 from tests.fakes.waiting import wait_until

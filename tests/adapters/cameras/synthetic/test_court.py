@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ezrec.adapters.cameras.synthetic.court import CourtView, Planes, counter_cells, due_us, index_at, read_counter
-from ezrec.adapters.cameras.synthetic.encoder import H264Encoder, new_picture, planes_of
+from ezrec.adapters.cameras.synthetic.court import CourtView, counter_cells, due_us, index_at, read_counter
+from ezrec.adapters.cameras.synthetic.encoder import H264Encoder, new_picture
+from ezrec.pyav import Planes, planes_of
 
 SIZE = (320, 180)
 

@@ -12,10 +12,10 @@ import pytest
 
 from ezrec.adapters.cameras import Frame
 from ezrec.adapters.cameras.synthetic.court import counter_at, due_us, index_at, read_counter
-from ezrec.adapters.cameras.synthetic.encoder import planes_of
 from ezrec.adapters.cameras.synthetic.simulated import Faults, FaultsFile, SimulatedCamera, faults_of
 from ezrec.domain.clock import SystemClock
 from ezrec.domain.errors import CameraLost
+from ezrec.pyav import planes_of
 from tests.fakes.caught import Caught
 
 RATE = Fraction(50)

@@ -13,10 +13,10 @@ import structlog
 from botocore import exceptions
 from botocore.parsers import ResponseParserError
 
-from ezrec.adapters.storage import Part
-from ezrec.adapters.storage import s3 as s3_module
-from ezrec.adapters.storage.s3 import S3Storage, _Object
+from ezrec.adapters.storage import Part, s3_client
+from ezrec.adapters.storage.s3 import S3Storage
 from ezrec.adapters.storage.s3_errors import verdict
+from ezrec.adapters.storage.s3_objects import S3Object
 from ezrec.config import sections
 from ezrec.domain.errors import CredentialError, EzrecError, ParkError, RetryError, UploadGone
 from tests.fakes.cloud import faults
@@ -62,7 +62,7 @@ def storage(opened: Callable[..., S3Storage], ministack: S3, bucket: str) -> S3S
 def through(opened: Callable[..., S3Storage], s3_net: ChaosProxy, bucket: str,
             monkeypatch: pytest.MonkeyPatch) -> S3Storage:
     """A storage behind the proxy, which asks once."""
-    monkeypatch.setattr(s3_module, "ATTEMPTS", 1)
+    monkeypatch.setattr(s3_client, "ATTEMPTS", 1)
     return opened(s3_net.url, bucket)
 
 
@@ -142,7 +142,7 @@ async def test_lists_are_read_to_their_end(storage: S3Storage, ministack: S3, bu
     with ministack.client() as s3:
         for _ in range(4):
             s3.create_multipart_upload(Bucket=bucket, Key=f"{KEY}.2.mp4")
-    events = (await storage._open()).meta.events
+    events = (await storage._s3.client()).meta.events
     events.register("before-parameter-build.s3.ListParts", lambda params, **_: params.update(MaxParts=1))
     events.register("before-parameter-build.s3.ListMultipartUploads", lambda params, **_: params.update(MaxUploads=1))
     assert sorted(await storage.parts(KEY, upload_id)) == [1, 2, 3, 4]
@@ -197,14 +197,14 @@ async def test_what_an_etag_can_tell_is_compared(
     joined = b"".join(bytes.fromhex(part.md5) for part in parts)
     given = etag.format(composite=f"{hashlib.md5(joined).hexdigest()}-4", wrong="0" * 32,
                         whole=hashlib.md5(film.read_bytes()).hexdigest())
-    assert bool(await storage._differs(_Object(film.stat().st_size, given, keyed), parts, film)) is differs
+    assert bool(await storage._difference(S3Object(film.stat().st_size, given, keyed), parts, film)) is differs
 
 
 async def test_parts_whose_etags_are_no_md5s_are_completed_with_them_and_found_again(
         storage: S3Storage, ministack: S3, bucket: str, film: Path) -> None:
     """As of a bucket that encrypts with a key of KMS."""
     parts = cut(film)
-    events = (await storage._open()).meta.events
+    events = (await storage._s3.client()).meta.events
     sent: list[str] = []
 
     def other(parsed: dict[str, Any], **_: Any) -> None:
@@ -341,10 +341,10 @@ async def test_a_service_that_does_not_say_continue_is_not_waited_for_twice(
     storage = opened(s3_net.url, bucket)
     upload_id = await storage.begin(KEY)
     s3_net.withhold_continue()
-    storage._limit_s = SOON_S
+    storage._s3.limit_s = SOON_S
     with pytest.raises(RetryError):
         await storage.put_part(KEY, upload_id, cut(film)[0], film)
-    storage._limit_s = 30
+    storage._s3.limit_s = 30
     await storage.put_part(KEY, upload_id, cut(film)[0], film)
     assert sorted(await storage.parts(KEY, upload_id)) == [1]
 
@@ -362,7 +362,7 @@ async def test_a_part_that_hangs_ends_and_leaves_no_task_and_no_connection(
         s3_net.hang_answer(method="PUT")
     else:
         s3_net.hang_request(method="PUT", after=1000)
-    storage._limit_s = 30 if fault == "cancelled" else SOON_S
+    storage._s3.limit_s = 30 if fault == "cancelled" else SOON_S
     putting = asyncio.create_task(storage.put_part(KEY, upload_id, part, film))
     if fault == "cancelled":
         async def begun() -> bool:
@@ -373,10 +373,10 @@ async def test_a_part_that_hangs_ends_and_leaves_no_task_and_no_connection(
     with pytest.raises(asyncio.CancelledError if fault == "cancelled" else RetryError):
         await putting
     await eventually(_sync(only_this_task), what="the tasks to end")
-    session = (await storage._open())._endpoint.http_session._sessions[None]
+    session = (await storage._s3.client())._endpoint.http_session._sessions[None]
     assert not session.connector._acquired
     s3_net.heal()
-    storage._limit_s = 30
+    storage._s3.limit_s = 30
     await storage.put_part(KEY, upload_id, part, film)
     assert sorted(await storage.parts(KEY, upload_id)) == [1]
 
@@ -392,13 +392,13 @@ async def test_no_call_holds_the_event_loop(
         storage: S3Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even the first, for which the client is made, in a thread. Promise 7."""
     threads: list[int] = []
-    make_client = storage._make_client
+    make_client = storage._s3._make_client
 
     async def watched() -> Any:
         threads.append(threading.get_ident())
         return await make_client()
 
-    monkeypatch.setattr(storage, "_make_client", watched)
+    monkeypatch.setattr(storage._s3, "_make_client", watched)
     film = tmp_path / "film.mp4"
     film.write_bytes(os.urandom(8 << 20))
     parts = cut(film, 8 << 20)

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ezrec.adapters.storage import s3 as s3_module
+from ezrec.adapters.storage import s3_client
 from ezrec.adapters.storage.s3 import S3Storage
 from ezrec.config import sections
 from ezrec.domain.errors import CredentialError, ParkError, RetryError
@@ -74,7 +74,7 @@ class Scene:
 @pytest.fixture
 async def scene(desk: Desk, ministack: S3, bucket: str, s3_net: ChaosProxy,
                 monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
-    monkeypatch.setattr(s3_module, "ATTEMPTS", 1)  # what the calls do not do by themselves is what is tested
+    monkeypatch.setattr(s3_client, "ATTEMPTS", 1)  # what the calls do not do by themselves is what is tested
     await desk.film(Stage.RENDERED, recipe=RECIPE.dumps(), bytes=len(CONTENT), certificate="{}")
     made = Scene(desk, ministack, bucket, s3_net.url)
     yield made
@@ -103,7 +103,7 @@ async def test_whatever_the_network_does_the_film_is_brought_home_when_it_heals(
     scene.closed, scene.final = False, 3000
     await scene.work()  # part 3 is there, the connection is open
     scene.closed, scene.final = True, len(CONTENT)
-    scene.storage._limit_s = IMPATIENT_S
+    scene.storage._s3.limit_s = IMPATIENT_S
     S3_FAULTS[fault](s3_net)
     failure: Exception | None = None
     try:
@@ -113,7 +113,7 @@ async def test_whatever_the_network_does_the_film_is_brought_home_when_it_heals(
     assert failure or fault in UNHARMED
     assert isinstance(failure, CredentialError) == (fault in ("credential expired", "key unknown"))
     s3_net.heal()
-    scene.storage._limit_s = 30
+    scene.storage._s3.limit_s = 30
     if (await scene.desk.now()).stage is not Stage.UPLOADED:
         assert await scene.work()
     await scene.assert_home()
@@ -124,13 +124,13 @@ async def test_whatever_the_network_does_the_film_is_brought_home_when_it_heals(
 async def test_a_request_that_goes_wrong_is_made_good(
         scene: Scene, s3_net: ChaosProxy, fault: str, moment: str) -> None:
     struck = ONE_REQUEST[fault](s3_net, **MOMENTS[moment], times=1)
-    scene.storage._limit_s = IMPATIENT_S
+    scene.storage._s3.limit_s = IMPATIENT_S
     for _ in range(2):
         try:
             done = await scene.work()
             break
         except RetryError:
-            scene.storage._limit_s = 30
+            scene.storage._s3.limit_s = 30
             if moment == "part":
                 scene.restart()
     else:

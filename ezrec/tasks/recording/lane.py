@@ -7,15 +7,11 @@ leaves. One lane's trouble never touches the other's frames.
 """
 
 import asyncio
-import queue
-import threading
-import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ezrec import logs
 from ezrec.adapters.cameras import Camera, Frame
@@ -23,75 +19,17 @@ from ezrec.adapters.cameras.inspection import Sample, Verdict, judge
 from ezrec.adapters.segments import Sealed, SegmentWriter
 from ezrec.config.sections import RecorderSettings
 from ezrec.domain.clock import SECOND, Clock
-from ezrec.domain.errors import CameraLost, CameraStuck
+from ezrec.domain.errors import CameraLost
+from ezrec.tasks.recording.device import Device
 
 log = logs.get("recording")
 
-OPEN_LIMIT_S = 10.0  # limits of the blocking calls on a camera
-START_LIMIT_S = 8.0
-STOP_LIMIT_S = 2.0  # of which frames are lost if it hangs; a stop takes 0.1 to 0.7 s
-CLOSE_LIMIT_S = 8.0
 FLUSH_LIMIT_S = 10.0  # for the writer to seal what it holds
-CHECK_EVERY_S = 0.1  # how often a streaming camera, or a call under way, is looked at
+CHECK_EVERY_S = 0.1  # how often a streaming camera is looked at
 FIRST_RETRY_S = 0.5
 TRIAL_S = 5.0  # for two pictures of a camera that is tried out
 REVIVED_S = 1.0  # a camera that was silent and was only started again must give a frame within this time
 REVIVE_AGAIN_S = 30.0  # one that falls silent again sooner is opened anew
-
-
-class Thread:
-    """One daemon thread that does one camera's blocking calls in turn; it can hang without taking anybody along."""
-
-    def __init__(self, name: str, clock: Clock) -> None:
-        self._name = name
-        self._clock = clock
-        self._hung = False  # a call never came back: none behind it ever will
-        self.longest_s = 0.0  # that a call took
-        self._calls: queue.SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]]] = queue.SimpleQueue()
-        self._loop = asyncio.get_running_loop()
-        threading.Thread(target=self._work, name=name, daemon=True).start()
-
-    async def call(self, what: Callable[[], Any], limit_s: float) -> Any:
-        """Run `what` on the thread.
-
-        Raises:
-            CameraStuck: it did not return within `limit_s`, or an earlier call did not.
-        """
-        if self._hung:
-            raise CameraStuck(f"{self._name}: a camera call hangs")
-        future: asyncio.Future[Any] = self._loop.create_future()
-        self._calls.put((what, future))
-        until_us = self._clock.mono_us() + round(limit_s * SECOND)
-        while not future.done():
-            left_s = (until_us - self._clock.mono_us()) / SECOND
-            if left_s <= 0:
-                self._hung = True
-                raise CameraStuck(f"{self._name}: a camera call hung for {limit_s:.1f} s")
-            await asyncio.wait([future], timeout=min(left_s, CHECK_EVERY_S))
-        return future.result()
-
-    def _work(self) -> None:
-        while True:
-            what, future = self._calls.get()
-            began = time.monotonic()
-            try:
-                result, error = what(), None
-            except Exception as caught:  # noqa: BLE001 - handed to whoever called
-                result, error = None, caught
-            self.longest_s = max(self.longest_s, time.monotonic() - began)
-            try:
-                self._loop.call_soon_threadsafe(self._settle, future, result, error)
-            except RuntimeError:
-                return  # the loop has gone: the process is leaving
-
-    @staticmethod
-    def _settle(future: asyncio.Future[Any], result: object, error: Exception | None) -> None:
-        if future.done():
-            return
-        if error is None:
-            future.set_result(result)
-        else:
-            future.set_exception(error)
 
 
 @dataclass(frozen=True)
@@ -122,10 +60,8 @@ class Lane:
         self.late_frames = 0  # of these, frames for a time that had been given up
         self._clock = clock
         self._settings = settings
-        self._keep_warm = keep_warm  # the camera rests while it is not wanted; else it is closed
-        self._warm = False
+        self._device = Device(camera, clock, keep_warm=keep_warm)
         self._loop = asyncio.get_running_loop()
-        self._thread = Thread(f"camera-{camera.name}", clock)
         self._hand_over = sealed
         self._unrecorded: deque[int] = deque()  # starts of sealed segments whose rows are not written yet
         self._writer = make_writer(self._on_sealed, self._on_failed)
@@ -165,7 +101,7 @@ class Lane:
 
     def _state(self) -> str:
         if not self._active:
-            return "warm" if self._warm else "off"
+            return "warm" if self._device.warm else "off"
         if self.streaming:
             return "streaming"
         silent_us = self._clock.mono_us() - max(self._alive_us, self._newest_us)
@@ -212,8 +148,8 @@ class Lane:
         """Keep the camera delivering while it is wanted, for ever."""
         first_s = min(FIRST_RETRY_S, self._settings.retry_max_s)
         delay_s = first_s
-        if self._keep_warm and not self._wanted.is_set():
-            await self._warm_up()
+        if not self._wanted.is_set():
+            await self._device.warm_up()
         while True:
             await self._called.wait()
             if not self._wanted.is_set():
@@ -264,16 +200,17 @@ class Lane:
         sample = Sample(self.camera.rate)
         got: Sample | Verdict | None = None
         try:
-            await self._thread.call(self.camera.open, OPEN_LIMIT_S)
-            await self._thread.call(lambda: self.camera.start(sample), START_LIMIT_S)
+            await self._device.open()
+            await self._device.start(sample)
             await self._until_ready(sample, self._wanted)
             got = sample if sample.ready or not self._wanted.is_set() else None
         except CameraLost as error:
             got = Verdict([str(error)])
         finally:
             try:
-                if not (isinstance(got, Sample) and await self._rest()):
-                    await self._give_back()
+                if not (isinstance(got, Sample) and await self._device.rest()):
+                    await self._device.stop()
+                    await self._device.close()
             finally:
                 if not trial.done():  # nobody waits any more, when leaving
                     trial.set_result(got)
@@ -299,11 +236,11 @@ class Lane:
         """
         try:
             log.info("camera starting", camera=self.name)
-            await self._thread.call(self.camera.open, OPEN_LIMIT_S)
+            await self._device.open()
             revived = False
             while not self._unwanted.is_set():
                 started_us, delivered = self._clock.mono_us(), self.delivered
-                await self._thread.call(lambda: self.camera.start(self._take), START_LIMIT_S)
+                await self._device.start(self._take)
                 silence = await self._watch(REVIVED_S if revived else self._settings.stall_s)
                 if silence is None:
                     return
@@ -331,57 +268,22 @@ class Lane:
             await self._pause(CHECK_EVERY_S)
         return None
 
-    async def _warm_up(self) -> None:
-        """Open the camera and let it rest until it is wanted; one that cannot is opened when it is."""
-        with self._logging_errors("open"):
-            await self._thread.call(self.camera.open, OPEN_LIMIT_S)
-            if await self._rest():
-                return
-        await self._give_back()
-
-    async def _rest(self) -> bool:
-        """Let the camera rest, if it is to be kept warm; whether it does."""
-        self._warm = False
-        if self._keep_warm:
-            with self._logging_errors("rest"):
-                await self._thread.call(self.camera.rest, START_LIMIT_S)
-                self._warm = True
-        return self._warm
-
-    async def _give_back(self) -> None:
-        """Stop and close the camera; what does not work is said."""
-        self._warm = False
-        with self._logging_errors("stop"):
-            await self._thread.call(self.camera.stop, STOP_LIMIT_S)
-        with self._logging_errors("close"):
-            await self._thread.call(self.camera.close, CLOSE_LIMIT_S)
-
     async def _quiet(self) -> None:
-        """Stop the camera and seal what it gave; one that does not stop well is closed next, so that is only said."""
-        self._warm = False
-        with self._logging_errors("stop"):
-            await self._thread.call(self.camera.stop, STOP_LIMIT_S)
+        """Stop the camera and seal what it gave."""
+        await self._device.stop()
         await asyncio.to_thread(self._writer.flush, FLUSH_LIMIT_S)
 
     async def _halt(self, *, rest: bool = False) -> None:
         """Stop the camera, seal what it gave and give the device back, or let it `rest` if it is to be kept warm."""
-        if rest and await self._rest():
+        if rest and await self._device.rest():
             await asyncio.to_thread(self._writer.flush, FLUSH_LIMIT_S)
         else:
             await self._quiet()
-            with self._logging_errors("close"):
-                await self._thread.call(self.camera.close, CLOSE_LIMIT_S)
+            await self._device.close()
         so_far = self._writer.counters  # all counted since the run began
         log.info("camera stopped", camera=self.name, delivered=self.delivered, written=so_far.frames,
                  dropped=so_far.dropped, overflowed=so_far.overflowed, discarded=so_far.discarded,
-                 late_max_ms=so_far.late_max_us // 1000, call_max_ms=round(self._thread.longest_s * 1000))
-
-    @contextmanager
-    def _logging_errors(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except CameraLost as error:
-            log.warning("camera trouble", camera=self.name, at=what, error=str(error))
+                 late_max_ms=so_far.late_max_us // 1000, call_max_ms=round(self._device.longest_call_s * 1000))
 
     async def _pause(self, seconds: float) -> None:
         """Wait, but not longer than the lane is wanted."""

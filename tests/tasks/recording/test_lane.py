@@ -16,7 +16,8 @@ from ezrec.config.sections import RecorderSettings
 from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import CameraLost, LeaveError
 from ezrec.tasks.recording import lane as lane_module
-from ezrec.tasks.recording.lane import Lane, LaneHealth, Thread
+from ezrec.tasks.recording.device import CameraThread
+from ezrec.tasks.recording.lane import Lane, LaneHealth
 from tests.fakes.clocks import MadeUpClock
 from tests.fakes.waiting import eventually
 
@@ -431,7 +432,7 @@ async def test_a_lane_that_is_cancelled_ends_at_whatever_moment_that_is(rig: Rig
 
 async def test_a_call_that_hangs_makes_the_process_leave_and_no_other_call_waits_behind_it() -> None:
     hung, clock = threading.Event(), MadeUpClock(1000, 1_800_000_000)
-    thread = Thread("camera-left", clock)
+    thread = CameraThread("camera-left", clock)
     try:
         call = asyncio.create_task(thread.call(lambda: hung.wait(60), 10))
         await asyncio.sleep(0)
@@ -462,7 +463,7 @@ async def test_a_camera_whose_stop_hangs_ends_the_lane_within_five_seconds_of_it
 
 
 async def test_a_call_hands_back_what_it_returned_or_raised() -> None:
-    thread = Thread("camera-left", MadeUpClock(1000, 1_800_000_000))
+    thread = CameraThread("camera-left", MadeUpClock(1000, 1_800_000_000))
 
     def lost() -> None:
         raise CameraLost("gone")

@@ -6,7 +6,7 @@ Each kind is imported only where it is wanted: the cloud's libraries alone take 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ezrec.adapters.cameras import Camera
 from ezrec.adapters.publishing import Publisher
@@ -41,6 +41,19 @@ def make_cameras(settings: Settings, clock: Clock) -> list[Camera]:
     return [SimulatedCamera(name, size=(cameras.width, cameras.height), rate=cameras.fps, bitrate=cameras.bitrate,
                             keyframe_s=cameras.keyframe_s, overlap=cameras.simulated.overlap, clock=clock,
                             faults=cameras.simulated.faults) for name in names]
+
+
+def describe_cameras(settings: Settings) -> dict[str, Any]:
+    """What there is to say of where the cameras come from: `software` versions and the cameras `found`; {} if nothing.
+
+    Raises:
+        CameraLost: the cameras cannot be listed.
+    """
+    if settings.cameras.source != "picamera2":
+        return {}
+    from ezrec.adapters.cameras.pi import factory  # noqa: PLC0415
+
+    return {"software": factory.software(), "found": factory.found()}
 
 
 def make_storage(settings: Settings, folder: DataFolder, recording: Callable[[], bool]) -> Storage:

@@ -26,7 +26,6 @@ from ezrec.adapters.publishing.local import LocalPublisher
 from ezrec.adapters.segments import Sealed, SegmentWriter
 from ezrec.adapters.status import StatusTable
 from ezrec.adapters.storage import Storage
-from ezrec.adapters.storage.local import LocalStorage
 from ezrec.adapters.workers import RenderPool
 from ezrec.config import Settings
 from ezrec.domain.clock import SECOND, Clock, SystemClock
@@ -111,7 +110,7 @@ class Supervisor:
         pipeline = Pipeline(store, clock)
         recording = Recording(store, clock, folder, settings, [self._lane_of(camera) for camera in cameras],
                               system.boot_id(), files.free_bytes, pipeline.notify)
-        recipes = Recipes(settings, folder, pool, cameras[0].rate)
+        recipes = Recipes(settings, folder, pool, cameras[0].rate, {camera.name: camera.turned for camera in cameras})
         films = FilmMaking(store, folder, pool, recipes, recording, settings.film.chunk_s,
                            {camera.name: camera.rate for camera in cameras}, settings.film.workers,
                            pipeline.notify)
@@ -237,8 +236,7 @@ class Supervisor:
                 await store.add_segment(sealed.row(self._folder.root))
                 log.info("orphan adopted", camera=sealed.camera, run=sealed.run, frames=sealed.frames)
         await asyncio.to_thread(lambda: files.remove(*self._folder.unfinished_files()))
-        if isinstance(storage, LocalStorage):
-            await storage.sweep({film.upload_id for film in await store.films() if film.upload_id})
+        await storage.sweep({film.upload_id for film in await store.films() if film.upload_id})
 
     def _lane_of(self, camera: Camera) -> Callable[[int, Callable[[Sealed], None]], Lane]:
         recorder = self.settings.recorder

@@ -68,7 +68,7 @@ def look(settings: Any, folder: DataFolder, *, keep: bool) -> dict[str, Any]:
         SettingsError: cameras of this kind cannot be made here.
     """
     from ezrec.adapters.cameras.pi.holders import holders  # noqa: PLC0415
-    from ezrec.factories import make_cameras  # noqa: PLC0415
+    from ezrec.factories import describe_cameras, make_cameras  # noqa: PLC0415
 
     made = make_cameras(settings, SystemClock())
     results: dict[str, dict[str, Any]] = {}
@@ -81,7 +81,8 @@ def look(settings: Any, folder: DataFolder, *, keep: bool) -> dict[str, Any]:
     for thread in threads:
         thread.join(LIMIT_S / len(threads))
     hung = UNKNOWN | {"problems": [f"a call on the camera hangs for {LIMIT_S / len(threads):.0f} s"]}
-    return {"source": settings.cameras.source, "machine": _machine(folder.root), "holders": held, **_platform(settings),
+    return {"source": settings.cameras.source, "machine": _machine(folder.root), "holders": held,
+            **describe_cameras(settings),
             "cameras": {camera.name: results.get(camera.name, hung) for camera in made}}
 
 
@@ -91,14 +92,6 @@ def _machine(data: Path) -> dict[str, Any]:
 
     now = Meter(data, SystemClock()).measure()
     return {"temperature_c": now.temperature_c, "throttled": now.throttled, "disk_free_mb": now.disk_free_mb}
-
-
-def _platform(settings: Any) -> dict[str, Any]:
-    if settings.cameras.source != "picamera2":
-        return {}
-    from ezrec.adapters.cameras.pi import factory as pi  # noqa: PLC0415
-
-    return {"software": pi.software(), "found": pi.found()}
 
 
 def _try(camera: Any, folder: DataFolder, *, keep: bool) -> dict[str, Any]:

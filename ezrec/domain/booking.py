@@ -27,7 +27,6 @@ LONGEST_STATUS = 64  # characters
 LARGEST_ROW = 16_000  # bytes of JSON
 FIRST_YEAR, LAST_YEAR = 2000, 2100
 DEFAULT_STATUS = "scheduled"
-REPORTED_SOURCES = frozenset({"supabase"})  # whose bookings' owners are told what becomes of them
 
 _SHOWN = 80  # characters of a foreign value that a message repeats
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -55,6 +54,7 @@ class Booking:
     ends_at: int  # UTC µs, after starts_at
     status: str  # lower case; what it means is a setting
     row: dict[str, Scalar] = field(hash=False, default_factory=dict)  # what else the row said
+    reported: bool = False  # its source wants to know what becomes of it
 
 
 def parse(row: object, *, source: str, zone: ZoneInfo, longest_s: float) -> Booking:

@@ -14,22 +14,23 @@ class BookingTable(Database):
         """All known bookings, by start."""
         where, values = ("WHERE source = ?", (source,)) if source else ("", ())
         return [booking_of(row) for row in await self._read(
-            f"SELECT id, source, starts_at, ends_at, status, row FROM booking {where} ORDER BY starts_at, id", *values)]
+            f"SELECT * FROM booking {where} ORDER BY starts_at, id", *values)]
 
     async def put_booking(self, booking: Booking) -> bool:
         """Add or change a booking; False (and nothing changed) if its id belongs to another source."""
-        row = json.dumps(booking.row, sort_keys=True)
-        if await self._read("SELECT 1 FROM booking WHERE (id, source, starts_at, ends_at, status, row) = (?,?,?,?,?,?)",
-                            booking.id, booking.source, booking.starts_at, booking.ends_at, booking.status, row):
+        columns = {"id": booking.id, "source": booking.source, "starts_at": booking.starts_at,
+                   "ends_at": booking.ends_at, "status": booking.status,
+                   "row": json.dumps(booking.row, sort_keys=True), "reported": booking.reported}
+        if await self._read("SELECT 1 FROM booking WHERE (id, source, starts_at, ends_at, status, row, reported)"
+                            " = (?,?,?,?,?,?,?)", *columns.values()):
             return True  # as it was: nothing to write, and no disk to wait for
         async with self._transaction() as db:
             done = await db.execute(
-                "INSERT INTO booking (id, source, starts_at, ends_at, status, row, seen_at) VALUES (?,?,?,?,?,?,?)"
-                " ON CONFLICT (id) DO UPDATE SET starts_at = excluded.starts_at, ends_at = excluded.ends_at,"
-                " status = excluded.status, row = excluded.row, seen_at = excluded.seen_at"
-                " WHERE booking.source = excluded.source",
-                (booking.id, booking.source, booking.starts_at, booking.ends_at, booking.status, row,
-                 self._clock.wall_us()))
+                "INSERT INTO booking (id, source, starts_at, ends_at, status, row, reported, seen_at)"
+                " VALUES (?,?,?,?,?,?,?,?) ON CONFLICT (id) DO UPDATE SET starts_at = excluded.starts_at,"
+                " ends_at = excluded.ends_at, status = excluded.status, row = excluded.row,"
+                " reported = excluded.reported, seen_at = excluded.seen_at WHERE booking.source = excluded.source",
+                (*columns.values(), self._clock.wall_us()))
             return done.rowcount > 0
 
     async def drop_booking(self, booking_id: str, source: str) -> None:

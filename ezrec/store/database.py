@@ -34,7 +34,11 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_of_booking ON outbox (booking_id, id);
 CREATE INDEX film_by_stage ON film (stage);
 """,
-    2: "ALTER TABLE span RENAME COLUMN begun_us TO start_offset_us;",
+    2: """
+ALTER TABLE span RENAME COLUMN begun_us TO start_offset_us;
+ALTER TABLE booking ADD COLUMN reported INTEGER NOT NULL DEFAULT 0;
+UPDATE booking SET reported = 1 WHERE source = 'supabase';
+""",
 }
 """SQL that takes the store from version N to N + 1, by N. schema.sql holds the newest version."""
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import aiosqlite
 
-from ezrec.domain.booking import REPORTED_SOURCES
 from ezrec.domain.stages import Stage
 from ezrec.store.database import Database
 from ezrec.store.rows import Message, message_of
@@ -56,8 +55,7 @@ class OutboxTable(Database):
 
     async def _post_status(self, db: aiosqlite.Connection, booking_id: str, status: str, reason: str | None) -> None:
         """Tell a booking's owner, if the booking came from a source that wants to be told."""
-        source = await self._all("SELECT source FROM booking WHERE id = ?", booking_id)
-        if source and source[0][0] in REPORTED_SOURCES:
+        if await self._all("SELECT 1 FROM booking WHERE id = ? AND reported", booking_id):
             await self._post(db, booking_id, "status", {"status": status, "reason": reason})
 
     async def _post_abort(self, db: aiosqlite.Connection, booking_id: str, key: str, upload_id: str | None) -> None:

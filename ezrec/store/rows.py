@@ -80,7 +80,7 @@ class Event:
 def booking_of(row: Row) -> Booking:
     """A booking from its row."""
     return Booking(id=row["id"], source=row["source"], starts_at=row["starts_at"], ends_at=row["ends_at"],
-                   status=row["status"], row=json.loads(row["row"]))
+                   status=row["status"], row=json.loads(row["row"]), reported=bool(row["reported"]))
 
 
 def film_of(row: Row) -> Film:

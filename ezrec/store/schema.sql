@@ -9,7 +9,8 @@ CREATE TABLE booking (                      -- what the sources ask for, validat
     ends_at    INTEGER NOT NULL CHECK (ends_at > starts_at),
     status     TEXT NOT NULL,
     row        TEXT NOT NULL,               -- the row as it came, JSON
-    seen_at    INTEGER NOT NULL             -- when it came to be as it is
+    seen_at    INTEGER NOT NULL,            -- when it came to be as it is
+    reported   INTEGER NOT NULL DEFAULT 0   -- its source wants to know what becomes of it
 ) STRICT;
 
 CREATE TABLE film (                         -- one booking's product; stays as history when everything else is gone

@@ -7,6 +7,7 @@ second.
 import asyncio
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 from ezrec import logs
@@ -86,28 +87,28 @@ class Bookings:
                            error=str(error))
         else:
             if rows is not None:
-                await self._take(source.name, rows)
+                await self._take(source, rows)
 
-    async def _take(self, source: str, rows: list[object]) -> None:
+    async def _take(self, source: BookingSource, rows: list[object]) -> None:
         """Make a source's complete answer ours; malformed rows are said once and skipped."""
-        good, bad = bookings.parse_many(rows, source=source, zone=self._zone,
+        good, bad = bookings.parse_many(rows, source=source.name, zone=self._zone,
                                         longest_s=self._settings.longest_h * 3600)
         for error in bad:
-            self._say_once((source, str(error)), "booking skipped", source=source, error=str(error))
+            self._say_once((source.name, str(error)), "booking skipped", source=source.name, error=str(error))
         for one in good:
-            if not await self._store.put_booking(one):
-                self._say_once((source, one.id), "booking skipped", source=source, booking=one.id,
+            if not await self._store.put_booking(replace(one, reported=source.reported)):
+                self._say_once((source.name, one.id), "booking skipped", source=source.name, booking=one.id,
                                error="another source has a booking of this id")
         kept = {one.id for one in good} | {error.booking_id for error in bad if error.booking_id}
-        gone = [one for one in await self._store.bookings(source) if one.id not in kept]
+        gone = [one for one in await self._store.bookings(source.name) if one.id not in kept]
         now = self._clock.wall_us()
         lost = sum(self._window(one)[1] > now for one in gone)  # those that are over may go
         if lost > 1 and not kept:
-            log.error("all bookings gone at once", source=source, count=lost,
+            log.error("all bookings gone at once", source=source.name, count=lost,
                       hint="an empty answer may mean that a credential ran out")
         for one in gone:
             if self._window(one)[0] > now:  # once its window is open only explicit words count
-                await self._store.drop_booking(one.id, source)
+                await self._store.drop_booking(one.id, source.name)
 
     def _window(self, one: bookings.Booking) -> tuple[int, int]:
         return bookings.window(one, self._settings.pre_roll_s, self._settings.post_roll_s)

@@ -156,7 +156,8 @@ async def court(data: Path, clock: MadeUpClock) -> AsyncIterator[Court]:
     bookings = Bookings(store, clock, [], settings.bookings, ZoneInfo("Europe/Berlin"), lambda: None)
     pool: Any = HereAndNow()
 
-    films = FilmMaking(store, DataFolder(data), pool, Recipes(settings, DataFolder(data), pool, RATE), recording, 2.0,
+    recipes = Recipes(settings, DataFolder(data), pool, RATE, {})
+    films = FilmMaking(store, DataFolder(data), pool, recipes, recording, 2.0,
                        {camera.name: RATE for camera in cameras}, 1, lambda: None)
     await recording.begin()
     tasks = [asyncio.create_task(lane.run()) for lane in recording.lanes.values()]

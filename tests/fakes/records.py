@@ -25,7 +25,8 @@ class Hand:
 
 
 def booking(booking_id: str = "b", source: str = "cli", starts_at: int = 10, **more: Any) -> Booking:
-    return Booking(booking_id, source, starts_at, starts_at + 10, more.pop("status", "scheduled"), more)
+    return Booking(booking_id, source, starts_at, starts_at + 10, more.pop("status", "scheduled"),
+                   reported=more.pop("reported", False), row=more)
 
 
 def segment(start_us: int, end_us: int, camera: str = "left", run: int = 1, **more: Any) -> Segment:

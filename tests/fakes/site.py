@@ -189,7 +189,7 @@ class Site:
                 db.executescript((ROOT / "ezrec/store/schema.sql").read_text("utf-8"))
                 db.execute(f"PRAGMA user_version = {VERSION}")
         with closing(self._db(write=True)) as db:
-            db.execute("INSERT INTO booking VALUES (?, 'cli', ?, ?, ?, '{}', 0) ON CONFLICT (id) DO UPDATE SET"
+            db.execute("INSERT INTO booking VALUES (?, 'cli', ?, ?, ?, '{}', 0, 0) ON CONFLICT (id) DO UPDATE SET"
                        " starts_at = excluded.starts_at, ends_at = excluded.ends_at, status = excluded.status",
                        (booking_id, round(starts * 1e6), round(ends * 1e6), status))
         return starts, ends

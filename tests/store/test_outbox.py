@@ -28,7 +28,7 @@ async def delivered(store: Store) -> list[Message]:
 
 
 async def test_each_step_that_has_a_word_is_told_and_the_row_before_the_last_word(store: Store) -> None:
-    await store.put_booking(booking(source="supabase"))
+    await store.put_booking(booking(source="supabase", reported=True))
     await film_in(store, Stage.UPLOADED)
     await store.post_video("b", VIDEO)
     await store.post_video("b", VIDEO)  # a step that is done again
@@ -51,7 +51,7 @@ async def test_a_row_that_has_just_been_confirmed_is_not_written_again(store: St
 
 
 async def test_the_first_footage_of_a_window_is_told(store: Store) -> None:
-    await store.put_booking(booking(source="supabase"))
+    await store.put_booking(booking(source="supabase", reported=True))
     await store.add_film("b", "r-b", 100, 200)
     await store.begin_run("boot", 0, 0)
     await store.put_span("b", span())
@@ -69,14 +69,14 @@ async def test_nobody_is_told_of_a_booking_made_at_the_court(store: Store, sourc
 
 
 async def test_a_booking_that_was_missed_failed_for_a_reason(store: Store) -> None:
-    await store.put_booking(booking(source="supabase"))
+    await store.put_booking(booking(source="supabase", reported=True))
     await film_in(store, Stage.MISSED)
     assert [one.body for one in await store.outbox("b")] == [
         {"status": "failed", "reason": "nothing was recorded in the window"}]
 
 
 async def test_a_parked_film_stays_failed_until_its_retry_has_succeeded(store: Store) -> None:
-    await store.put_booking(booking(source="supabase"))
+    await store.put_booking(booking(source="supabase", reported=True))
     await film_in(store, Stage.RECORDING)
     await store.park("b", "upload", "the bucket is gone")
     await store.step("b", Stage.RECORDED)  # the other steps go on
@@ -93,7 +93,7 @@ async def test_a_parked_film_stays_failed_until_its_retry_has_succeeded(store: S
 
 async def test_a_booking_has_one_message_told_at_a_time_and_the_oldest_first(store: Store) -> None:
     for name in ("b", "c"):
-        await store.put_booking(booking(name, source="supabase"))
+        await store.put_booking(booking(name, source="supabase", reported=True))
         await film_in(store, Stage.RENDERED, name)
     heads = await store.outbox_heads()
     assert [(one.booking_id, one.body["status"]) for one in heads] == [("b", "recording"), ("c", "recording")]
@@ -103,7 +103,7 @@ async def test_a_booking_has_one_message_told_at_a_time_and_the_oldest_first(sto
 
 
 async def test_what_goes_elsewhere_does_not_wait_for_the_others(store: Store) -> None:
-    await store.put_booking(booking(source="supabase"))
+    await store.put_booking(booking(source="supabase", reported=True))
     await film_in(store, Stage.UPLOADED)
     await store.post_video("b", VIDEO)
     assert [one.kind for one in await store.outbox_heads()] == ["status"]
@@ -114,7 +114,7 @@ async def test_what_goes_elsewhere_does_not_wait_for_the_others(store: Store) ->
 
 
 async def test_a_status_that_is_refused_steps_aside_and_goes_with_the_next_one(store: Store) -> None:
-    await store.put_booking(booking(source="supabase"))
+    await store.put_booking(booking(source="supabase", reported=True))
     await film_in(store, Stage.RECORDED)
     first, second = await store.outbox("b")
     await store.message_refused(first, "no such column")
@@ -128,7 +128,7 @@ async def test_a_status_that_is_refused_steps_aside_and_goes_with_the_next_one(s
 
 
 async def test_a_row_that_is_refused_parks_the_film_until_it_is_retried(store: Store) -> None:
-    await store.put_booking(booking(source="supabase"))
+    await store.put_booking(booking(source="supabase", reported=True))
     await film_in(store, Stage.UPLOADED)
     await delivered(store)
     await store.post_video("b", VIDEO)

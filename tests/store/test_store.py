@@ -327,8 +327,8 @@ async def test_events_come_back_in_order(store: Store) -> None:
 
 
 @pytest.mark.parametrize("sql", [
-    "INSERT INTO booking VALUES ('x', 'cli', 20, 10, 's', '{}', 0)",  # ends before it starts
-    "INSERT INTO booking VALUES ('x', 'cli', 'noon', 10, 's', '{}', 0)",  # STRICT
+    "INSERT INTO booking VALUES ('x', 'cli', 20, 10, 's', '{}', 0, 0)",  # ends before it starts
+    "INSERT INTO booking VALUES ('x', 'cli', 'noon', 10, 's', '{}', 0, 0)",  # STRICT
     ("INSERT INTO chunk (film, generation, number, run, start_us, first_tick, ticks, path)"
      " VALUES ('b', 1, 1, 1, 0, 0, 0, 'c')"),  # no ticks
     ("INSERT INTO chunk (film, generation, number, run, start_us, first_tick, ticks, path, state)"

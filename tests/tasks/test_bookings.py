@@ -26,6 +26,8 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
 class Source:
     """A source that answers what it is told, or fails."""
 
+    reported = False
+
     def __init__(self, *rows: dict[str, Any], name: str = "file") -> None:
         self.name = name
         self.answer: list[Any] | Exception | None = list(rows)
@@ -217,7 +219,7 @@ async def test_what_a_command_wrote_beside_it_is_followed(desk: Desk) -> None:
     await office.task.run_once()
     beside = await Store.open(desk.data / "ezrec.db", clock=desk.clock)
     source = Source(row("b", 60, 120), name="cli")
-    await Office(Desk(desk.data, beside, desk.clock), source).task._take("cli", source.answer)  # type: ignore[arg-type]
+    await Office(Desk(desk.data, beside, desk.clock), source).task._take(source, source.answer)  # type: ignore[arg-type]
     await beside.close()
     await office.task.follow()
     assert (await desk.now("b")).stage is Stage.BOOKED

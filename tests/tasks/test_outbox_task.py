@@ -63,7 +63,7 @@ def outbox(desk: Desk, cloud: Any, **more: Any) -> Outbox:
 
 async def film(desk: Desk, stage: Stage, booking_id: str = "match") -> None:
     now = desk.clock.wall_us()
-    await desk.store.put_booking(Booking(booking_id, "supabase", now - 60 * SECOND, now, "scheduled"))
+    await desk.store.put_booking(Booking(booking_id, "supabase", now - 60 * SECOND, now, "scheduled", reported=True))
     await desk.film(stage, booking_id)
 
 

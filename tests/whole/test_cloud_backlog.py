@@ -59,7 +59,7 @@ async def play(here: Court, tonight: dict[str, float], first: float) -> None:
     """An evening of matches, one after the other; `tonight` has their begin in seconds of the week."""
     for name, begins in tonight.items():
         window = round((first + begins) * SECOND), round((first + begins + MATCH_S) * SECOND)
-        await here.store.put_booking(Booking(name, "supabase", *window, "scheduled"))
+        await here.store.put_booking(Booking(name, "supabase", *window, "scheduled", reported=True))
     await here.jump(BOOT_S + min(tonight.values()) - 3)
     for name, begins in tonight.items():
         certificate, *shown = await here.made(name, BOOT_S + begins + MATCH_S)
@@ -71,7 +71,8 @@ async def remember(site: CloudSite, name: str, starts: float, ends: float) -> No
     """A booking that the recorder had heard of before the network went."""
     store = await Store.open(site.data / "ezrec.db")
     try:
-        await store.put_booking(Booking(name, "supabase", round(starts * SECOND), round(ends * SECOND), "scheduled"))
+        await store.put_booking(Booking(name, "supabase", round(starts * SECOND), round(ends * SECOND), "scheduled",
+                                        reported=True))
     finally:
         await store.close()
 

@@ -12,6 +12,7 @@ class BookingSource(Protocol):
     """
 
     name: str  # kept with every booking; only this source may drop it again
+    reported: bool  # it is a `StatusBoard` as well: its bookings' owners want to know what becomes of them
 
     async def fetch(self) -> list[object] | None:
         """All rows of a complete, well-formed answer; None if nothing is new since the last one.

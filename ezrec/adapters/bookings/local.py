@@ -23,6 +23,8 @@ _Signature = tuple[int, int, int]  # mtime in ns, bytes, inode
 class BookingsFile:
     """A `BookingSource` over the file at `path`."""
 
+    reported = False
+
     def __init__(self, path: Path, name: str = "file") -> None:
         self.name = name
         self._path = path

@@ -38,6 +38,7 @@ class Camera(Protocol):
     name: str  # left or right
     rate: Fraction  # frames per second it is asked for
     size: tuple[int, int]  # width and height of its encoded picture, pixels
+    turned: int  # degrees clockwise by which it has turned that picture itself
 
     def open(self) -> None:
         """Take the device and set it up.

@@ -125,5 +125,8 @@ class Storage(Protocol):
     async def put_file(self, key: str, file: Path) -> str:
         """Store a small file (a poster) whole, replacing what lies at `key`; returns its URL."""
 
+    async def sweep(self, known: set[str]) -> int:
+        """At start, before any upload: remove what uploads other than `known` left on this machine; how many files."""
+
     async def close(self) -> None:
         """Let go of connections; no call may follow."""

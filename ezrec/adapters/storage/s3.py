@@ -53,10 +53,7 @@ class S3Storage:
         self._settings = settings
         self._bucket = settings.bucket
         self._s3 = S3Client(settings, limit_s)
-        caps = [cap for cap in (settings.rate_kbit, settings.recording_rate_kbit) if cap]
-        # A cap below the least rate counts in its stead; half of it, because a part must not need all that it is given.
-        slowest = min([settings.min_rate_kbit, *(cap / 2 for cap in caps)])
-        self._slowest = slowest * 125 / settings.parts_in_flight  # bytes/s of one part
+        self._slowest = _slowest(settings)
         self._cap = RateCap(lambda: min((cap for cap in (
             settings.rate_kbit, settings.recording_rate_kbit if recording() else 0) if cap), default=0))
         self._conditional = True  # the service knows If-None-Match
@@ -194,6 +191,10 @@ class S3Storage:
                         ContentType=_type_of(key))
         return await self._url(key)
 
+    async def sweep(self, known: set[str]) -> int:  # noqa: ARG002 - the local library's
+        """Nothing: unfinished uploads lie in the bucket."""
+        return 0
+
     async def close(self) -> None:
         """Close the connections; no call may follow."""
         await self._s3.close()
@@ -294,6 +295,15 @@ class S3Storage:
         client = await self._s3.client()
         signed: str = await client.generate_presigned_url("get_object", Params={"Bucket": self._bucket, "Key": key})
         return signed.partition("?")[0]
+
+def _slowest(settings: S3Settings) -> float:
+    """The bytes/s of one part below which its upload counts as stuck.
+
+    A cap below the least rate counts instead of it: half of it, because a part must not need all that it is given.
+    """
+    caps = [cap for cap in (settings.rate_kbit, settings.recording_rate_kbit) if cap]
+    return min([settings.min_rate_kbit, *(cap / 2 for cap in caps)]) * 125 / settings.parts_in_flight
+
 
 def _type_of(key: str) -> str:
     return _TYPES.get(Path(key).suffix, "application/octet-stream")

@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import stat
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from fractions import Fraction
 from functools import partial
@@ -37,10 +38,15 @@ UNUSABLE = (BadMedia, WorkerDied, MemoryError)  # a file that kills its worker i
 class Recipes:
     """Makes recipes from the settings of now and the cameras that deliver."""
 
-    def __init__(self, settings: Settings, folder: DataFolder, pool: RenderPool, camera_rate: Fraction) -> None:
+    def __init__(self, settings: Settings, folder: DataFolder, pool: RenderPool, camera_rate: Fraction,
+                 turned: Mapping[str, int]) -> None:
+        """`camera_rate` counts where the settings name no rate; `turned` is by how many degrees clockwise each camera
+        turns its picture itself.
+        """
         self._settings = settings
         self._media = folder.media
         self._pool = pool
+        self._turned = turned
         self.rate = settings.film.rate or camera_rate
 
     async def freeze(self, film: Film, sizes: dict[str, tuple[int, int]]) -> Recipe:
@@ -84,9 +90,8 @@ class Recipes:
     def canvas(self, sizes: dict[str, tuple[int, int]]) -> Canvas:
         """The canvas of these cameras, left before right."""
         cameras = self._settings.cameras
-        rotations = {"left": cameras.left.rotation, "right": cameras.right.rotation}
-        if cameras.source == "picamera2":  # the camera itself turns what hangs head down, at no cost
-            rotations = {name: 0 if degrees == 180 else degrees for name, degrees in rotations.items()}
+        wanted = {"left": cameras.left.rotation, "right": cameras.right.rotation}
+        rotations = {name: (degrees - self._turned.get(name, 0)) % 360 for name, degrees in wanted.items()}
         film = self._settings.film
         return canvas_for(film.layout, sizes, rotations, film.overlap)
 

@@ -7,7 +7,6 @@ leaves. One lane's trouble never touches the other's frames.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from ezrec.config.sections import RecorderSettings
 from ezrec.domain.clock import SECOND, Clock
 from ezrec.domain.errors import CameraLost
 from ezrec.tasks.recording.device import Device
+from ezrec.tasks.recording.watermark import Watermark
 
 log = logs.get("recording")
 
@@ -63,7 +63,7 @@ class Lane:
         self._device = Device(camera, clock, keep_warm=keep_warm)
         self._loop = asyncio.get_running_loop()
         self._hand_over = sealed
-        self._unrecorded: deque[int] = deque()  # starts of sealed segments whose rows are not written yet
+        self._watermark = Watermark()
         self._writer = make_writer(self._on_sealed, self._on_failed)
         self._wanted = asyncio.Event()
         self._unwanted = asyncio.Event()
@@ -74,8 +74,6 @@ class Lane:
         self._active = False  # between the first call to open and the end of stop and flush
         self._alive_us = 0  # when the camera last gave a sign of life, or was first asked for one
         self._newest_us = 0  # sensor time of the newest frame, whether it is written yet or not: a disk may stall
-        self._durable_us = 0  # the end of the newest segment that has a row
-        self._given_up_us = 0  # frames for a time before this are not taken any more
 
     @property
     def streaming(self) -> bool:
@@ -112,7 +110,7 @@ class Lane:
         if wanted and not self._wanted.is_set():
             self._alive_us = self._clock.mono_us()
             self._active = True
-            self._given_up_us = max(self._given_up_us, self._alive_us)
+            self._watermark.give_up(self._alive_us)
             self._unwanted.clear()
             self._wanted.set()
             self._called.set()
@@ -126,23 +124,17 @@ class Lane:
 
     def recorded(self, sealed: Sealed) -> None:
         """A sealed segment's row is in the store."""
-        self._durable_us = max(self._durable_us, sealed.end_us)
-        self._unrecorded.remove(sealed.start_us)
+        self._watermark.recorded(sealed)
 
     def watermark_us(self) -> int:
         """The time up to which this camera's footage is durable, or will never come, in run-monotonic µs.
 
         A camera that has been silent for `lost_s` gives the past up: what it delivers for it later is not used.
         """
-        now = self._clock.mono_us()
-        oldest = self._writer.pending_from_us  # read first: a segment becomes unrecorded before it ceases to be pending
-        pending = [start for start in (oldest, *tuple(self._unrecorded)) if start is not None]
-        if pending:
-            return min(pending)
-        last = max(self._alive_us, self._newest_us)
-        if not self._active or now - last > self._settings.lost_s * SECOND:
-            self._given_up_us = now
-        return max(self._durable_us, self._given_up_us)
+        now, pending_us = self._clock.mono_us(), self._writer.pending_from_us
+        silent_us = now - max(self._alive_us, self._newest_us)
+        silent = not self._active or silent_us > self._settings.lost_s * SECOND
+        return self._watermark.now_us(pending_us, give_up_us=now if silent else None)
 
     async def run(self) -> None:
         """Keep the camera delivering while it is wanted, for ever."""
@@ -179,7 +171,7 @@ class Lane:
         """
         if self._active:
             sample = self._sample = Sample(self.camera.rate)
-            await self._until_ready(sample, self._unwanted)
+            await _until_ready(sample, self._unwanted, self._clock)
             self._sample = None
             return await asyncio.to_thread(judge, sample, reference)
         if self._trial is not None:  # one at a time
@@ -202,7 +194,7 @@ class Lane:
         try:
             await self._device.open()
             await self._device.start(sample)
-            await self._until_ready(sample, self._wanted)
+            await _until_ready(sample, self._wanted, self._clock)
             got = sample if sample.ready or not self._wanted.is_set() else None
         except CameraLost as error:
             got = Verdict([str(error)])
@@ -214,12 +206,6 @@ class Lane:
             finally:
                 if not trial.done():  # nobody waits any more, when leaving
                     trial.set_result(got)
-
-    async def _until_ready(self, sample: Sample, enough: asyncio.Event) -> None:
-        """Wait until there is enough to judge, for as long as a camera may take, or until `enough`."""
-        until_us = self._clock.mono_us() + round(TRIAL_S * SECOND)
-        while not (sample.ready or enough.is_set() or self._clock.mono_us() >= until_us):  # noqa: ASYNC110 - as frames come
-            await asyncio.sleep(CHECK_EVERY_S)
 
     async def stop(self) -> None:
         """Seal everything and give the device back; the lane is of no use afterwards."""
@@ -299,16 +285,23 @@ class Lane:
         if sample is not None:
             sample(frame)
         self._newest_us = frame.sensor_ns // 1000
-        if self._newest_us < self._given_up_us:
+        if not self._watermark.takes(self._newest_us):
             self.late_frames += 1
             return
         self._writer.put(frame)
 
     def _on_sealed(self, sealed: Sealed) -> None:
         """From the writer's thread, before the writer forgets that the segment was pending."""
-        self._unrecorded.append(sealed.start_us)
+        self._watermark.sealed(sealed.start_us)
         with suppress(RuntimeError):  # the loop has gone; the segment is adopted at the next start
             self._loop.call_soon_threadsafe(self._hand_over, sealed)
 
     def _on_failed(self, error: Exception) -> None:
         log.error("segment not written", camera=self.name, error=str(error))
+
+
+async def _until_ready(sample: Sample, enough: asyncio.Event, clock: Clock) -> None:
+    """Wait until there is enough to judge, for as long as a camera may take, or until `enough`."""
+    until_us = clock.mono_us() + round(TRIAL_S * SECOND)
+    while not (sample.ready or enough.is_set() or clock.mono_us() >= until_us):  # noqa: ASYNC110 - as frames come
+        await asyncio.sleep(CHECK_EVERY_S)

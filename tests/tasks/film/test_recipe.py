@@ -51,7 +51,7 @@ def picture(path: Path, level: int = 200) -> Path:
 
 def recipes(tmp_path: Path, pool: Pool, **film: Any) -> Recipes:
     settings = Settings(paths={"data": tmp_path / "data"}, film={"overlap": 0} | film)
-    return Recipes(settings, DataFolder(tmp_path / "data"), pool, Fraction(30))  # type: ignore[arg-type]
+    return Recipes(settings, DataFolder(tmp_path / "data"), pool, Fraction(30), {})  # type: ignore[arg-type]
 
 
 def logo(file: Path, name: str = "sponsor", **more: Any) -> dict[str, Any]:
@@ -151,10 +151,10 @@ async def test_the_reserve_for_the_index_is_the_settings_if_it_has_one(tmp_path:
     assert (await recipes(tmp_path, pool, index_reserve_kb=16).freeze(FILM, SIZES)).index_reserve == 16 << 10
 
 
-@pytest.mark.parametrize(("source", "left", "right"), [("simulated", 180, 90), ("picamera2", 0, 90)])
+@pytest.mark.parametrize(("turned", "left", "right"), [({}, 180, 90), ({"left": 180, "right": 0}, 0, 90)])
 def test_what_a_camera_turns_itself_is_not_turned_in_the_film_again(
-        tmp_path: Path, pool: Pool, source: str, left: int, right: int) -> None:
-    settings = Settings(paths={"data": tmp_path}, cameras={
-        "source": source, "left": {"rotation": 180}, "right": {"rotation": 90}})
-    canvas = Recipes(settings, DataFolder(tmp_path), pool, Fraction(30)).canvas(SIZES)  # type: ignore[arg-type]
+        tmp_path: Path, pool: Pool, turned: dict[str, int], left: int, right: int) -> None:
+    settings = Settings(paths={"data": tmp_path}, cameras={"left": {"rotation": 180}, "right": {"rotation": 90}})
+    canvas = Recipes(settings, DataFolder(tmp_path), pool, Fraction(30),  # type: ignore[arg-type]
+                     turned).canvas(SIZES)
     assert [view.rotation for view in canvas.views] == [left, right]

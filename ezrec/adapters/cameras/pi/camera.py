@@ -65,6 +65,7 @@ class PicameraCamera:
     def __init__(self, name: str, asked: Asked, pair: Pair, clock: Clock) -> None:
         """Nothing is opened. `name` is left or right, and one of `pair.wanted`."""
         self.name, self.size, self.rate = name, asked.size, asked.rate
+        self.turned = 180 if asked.turned else 0
         self._asked, self._pair, self._clock = asked, pair, clock
         self._camera: Any = None
         self._found: DetectedCamera | None = None

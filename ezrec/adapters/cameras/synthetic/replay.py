@@ -17,7 +17,8 @@ import av.error
 import numpy as np
 
 from ezrec.adapters.cameras.synthetic.court import Luma
-from ezrec.adapters.cameras.synthetic.encoder import PacedCamera, new_picture
+from ezrec.adapters.cameras.synthetic.encoder import new_picture
+from ezrec.adapters.cameras.synthetic.frame_loop import PacedCamera
 from ezrec.domain.clock import Clock
 from ezrec.domain.errors import BadMedia, CameraLost
 from ezrec.pyav import Planes, display_rotation, planes_of

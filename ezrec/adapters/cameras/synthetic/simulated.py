@@ -19,7 +19,8 @@ import structlog
 
 from ezrec.adapters.cameras import Sink
 from ezrec.adapters.cameras.synthetic.court import CourtView, counter_at
-from ezrec.adapters.cameras.synthetic.encoder import PacedCamera, new_picture
+from ezrec.adapters.cameras.synthetic.encoder import new_picture
+from ezrec.adapters.cameras.synthetic.frame_loop import PacedCamera
 from ezrec.domain.clock import SECOND, Clock
 from ezrec.domain.errors import CameraLost
 from ezrec.pyav import Planes, planes_of

@@ -323,6 +323,15 @@ async def test_events_come_back_in_order(store: Store) -> None:
         (1000, "one", {"number": 1}), (1000, "two", {})]
 
 
+async def test_what_the_story_says_already_is_not_said_again_but_anything_else_is(store: Store) -> None:
+    await store.tell("other", "change refused", ends_at=7)
+    for ends_at in (7, 7, 8, 7):
+        await store.tell_once("b", "change refused", ends_at=ends_at)
+    await store.tell_once("b", "another kind", ends_at=7)
+    assert [(event.kind, event.detail["ends_at"]) for event in await store.events("b")] == [
+        ("change refused", 7), ("change refused", 8), ("another kind", 7)]
+
+
 # ---- what the schema refuses
 
 

@@ -201,3 +201,11 @@ def test_a_cameras_pace_is_what_its_sensor_times_tell_whatever_is_missing() -> N
                             footage={"left": slow}))["cameras"]
     assert (told["left"]["fps"], told["left"]["drift_ppm"]) == (29.971, -989)
     assert (told["right"]["fps"], told["right"]["drift_ppm"]) == (None, None)
+
+
+def test_nothing_is_said_of_a_cameras_pace_before_it_took_ten_steps() -> None:
+    whole = stretch({"left": [(-1, 11)]}, 0, 10)
+    paces = [certify(evidence([whole], {1: UTC0}, 10, SINGLE, periods_us={"left": Fraction(33_333)},
+                              footage={"left": [segment(0, frames, 33_333)]}))["cameras"]["left"]["fps"]
+             for frames in (10, 11)]
+    assert paces == [None, 30.0]

@@ -287,3 +287,10 @@ def test_pictures_around_joins_are_as_good_as_elsewhere(
     for join in (30, 60, 90):
         assert np.mean(quality[join - 5 : join + 5]) >= np.median(quality) - 1
         assert min(quality[join - 5 : join + 5]) >= np.median(quality) - 3
+
+
+def test_a_camera_with_one_frame_only_is_measured_by_the_films_rate(job: Jobs, footage: Shoot, tools: Any) -> None:
+    (one,) = footage("r", tools.shots(1))
+    report = render(job(footage("l", tools.shots(40)), (replace(one, end_us=1_000_000),), ticks=30))
+    assert (report.cameras["right"].shown, report.cameras["right"].repeats) == (30, 29)
+    assert (report.both, report.apart) == (30, 29)  # only at its own tick is it within half a frame and 2 ms

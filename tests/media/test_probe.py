@@ -80,9 +80,10 @@ def test_a_film_with_its_index_behind_is_refused(film: Path, job: Callable[..., 
         film_facts(made.out)
 
 
-def test_a_film_that_was_never_closed_is_refused(film: Path) -> None:
+@pytest.mark.parametrize("box", [b"moov", b"mdat"])
+def test_a_film_without_its_index_or_its_pictures_is_refused(film: Path, box: bytes) -> None:
     data = bytearray(film.read_bytes())
-    at = data.index(b"moov")
+    at = data.index(box)
     data[at : at + 4] = b"free"
     film.write_bytes(data)
     with pytest.raises(BadMedia):

@@ -177,7 +177,8 @@ async def test_runs_count_up_and_keep_their_offsets_in_order(store: Store) -> No
     assert [await store.begin_run("boot", 50, 1000), await store.begin_run("boot", 70, 2000)] == [1, 2]
     await store.add_offset(1, Offset(90, 3000))
     await store.add_offset(1, Offset(80, 4000))
-    assert await store.offsets(1) == [Offset(50, 1000), Offset(80, 4000), Offset(90, 3000)]
+    await store.add_offset(1, Offset(90, 3500))  # the wall clock stepped again in the same moment
+    assert await store.offsets(1) == [Offset(50, 1000), Offset(80, 4000), Offset(90, 3500)]
     assert await store.offsets(2) == [Offset(70, 2000)]
 
 

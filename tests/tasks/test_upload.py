@@ -234,6 +234,16 @@ async def test_the_key_is_stored_before_anything_is_uploaded(scene: Scene) -> No
     assert ((await scene.desk.now()).object_key, scene.storage.asked) == ("2027-01-15/match.mp4", ["begin"])
 
 
+async def test_a_film_that_has_its_key_keeps_it_when_the_settings_name_another(scene: Scene) -> None:
+    scene.storage.loses = [("begin", False)]
+    with pytest.raises(RetryError):
+        await scene.work()
+    settings = scene.desk.settings(storage={"key": "elsewhere/{booking_id}"})
+    scene.upload = Upload(scene.desk.store, scene.storage, settings, BERLIN, scene.desk.data, scene._growth)
+    assert await scene.work()
+    assert list(scene.storage.objects()) == ["2027-01-15/match.mp4"]
+
+
 @pytest.mark.parametrize("done", [True, False], ids=["after the work", "before the work"])
 @pytest.mark.parametrize("call", ["begin", "put_part", "complete", "put_file"])
 @pytest.mark.parametrize("in_flight", [1, 3])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from ezrec.adapters.segments import Sealed
 from ezrec.domain.clock import SECOND
@@ -451,3 +452,13 @@ async def test_cameras_that_fail_while_nobody_wants_them_are_no_reason_to_leave(
     assert not studio.recording.active
     studio.desk.clock.forward(1000 * S)
     await studio.recording.run_once()
+
+
+async def test_a_full_disk_is_said_once_each_time_it_fills(studio: Studio) -> None:
+    await book(studio, 10, 100)
+    with capture_logs() as lines:
+        for studio.free in (0, 0, ROOM, ROOM, 0, 0):
+            await studio.desk.store.drop_spans("match")
+            await studio.look(12 if not lines else 0)
+    said = [line["event"] for line in lines if line["log_level"] == "error"]
+    assert said == ["disk nearly full, no new film is begun"] * 2

@@ -145,8 +145,9 @@ def _try_all(sample: Sequence[Mutant], trees: Sequence[Tree], tried: Try, consol
                     verdicts.append(verdict)
                     mutant = verdict.mutant
                     console.print(f"[{len(verdicts):3}/{len(sample)}] {'killed  ' if verdict.killed else 'SURVIVED'} "
-                                  f"{mutant.file} {mutant.function}: {mutant.kind}; {verdict.by}", markup=False,
-                                  soft_wrap=True)
+                                  f"{mutant.file} {mutant.function}: {mutant.kind}; {verdict.by}"
+                                  + ("" if verdict.killed else f"\n    - {mutant.was}\n    + {mutant.now}"),
+                                  markup=False, soft_wrap=True)
         except BaseException:
             stopped.set()
             raise
@@ -164,9 +165,6 @@ def _tell(verdicts: Sequence[Verdict], asked: argparse.Namespace, build: Path, c
     (build / "survivors.json").write_text(json.dumps([one.mutant.key for one in survivors], indent=1), "utf-8")
     console.print(_table("in", verdicts, lambda one: one.mutant.file.split("/")[1]))
     console.print(_table("changed", verdicts, lambda one: one.mutant.kind))
-    for one in survivors:
-        console.print(f"survived: {one.mutant.file} {one.mutant.function}\n  - {one.mutant.was}\n  + {one.mutant.now}",
-                      markup=False, soft_wrap=True)
     share = 1 - len(survivors) / len(verdicts)
     console.print(f"{len(verdicts) - len(survivors)} of {len(verdicts)} killed, {share:.1%}; wanted {asked.floor:.0%}; "
                   f"seed {asked.seed}; {took_s / 60:.0f} min; survivors in {build / 'survivors.diff'}")

@@ -100,9 +100,9 @@ class Tree:
                 raise TreeBroken(f"no tests: {left}\n{output[-2000:]}")
             failed = _FAILED.search(output)
             name = failed.group(1).partition("[")[0] if failed else ""
-            if status != 1 or name not in seconds or seconds[name] < SLOW_S:
+            if status != 1 or not name or seconds.get(name, SLOW_S) < SLOW_S:
                 return True, failed.group(1) if failed else "the program cannot be imported"
-            status, _ = self._pytest(["-x", name], LEAST_LIMIT_S + TIMES * seconds[name])
+            status, _ = self._pytest(["-x", name], LEAST_LIMIT_S + TIMES * seconds.get(name, 60.0))
             if status != 0:
                 return True, failed.group(1) if failed else name
             left.remove(name)  # it failed once and not again: chance, which is no kill

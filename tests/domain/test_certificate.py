@@ -137,6 +137,14 @@ def test_frames_left_out_at_a_join_are_skips() -> None:
     assert counts(chunks, {"left": [(0, 10)]}) == (0, 3)
 
 
+def test_a_join_is_looked_at_if_the_camera_saw_both_sides_whatever_it_saw_elsewhere() -> None:
+    chunks = [rendered(1, 0, 30, left=share(0, 29 * SECOND // 30)),
+              rendered(2, 30, 30, left=share(29 * SECOND // 30, 59 * SECOND // 30))]
+    assert counts(chunks, {"left": [(0, 5), (8, 10)]}) == (1, 0)
+    assert counts(chunks, {"left": [(29 / 30, 5)]}) == (1, 0)
+    assert counts(chunks, {"left": [(0, 1), (1.5, 10)]}) == (0, 0)
+
+
 def test_frames_are_counted_by_the_cameras_own_period() -> None:
     chunks = [rendered(1, 0, 30, left=share(0, 29 * SECOND // 30)),
               rendered(2, 30, 30, left=share(29 * SECOND // 30 + SECOND // 60, 59 * SECOND // 30))]
@@ -151,7 +159,7 @@ def test_neither_a_cut_nor_a_gap_at_a_join_counts_as_skips() -> None:
     half_missing = [rendered(1, 0, 30, left=before, right=before), rendered(2, 30, 150, left=after, right=before)]
     assert counts(half_missing, {"left": [(0, 1), (5, 10)], "right": [(0, 10)]}, recipe=WIDE) == (0, 0)
     other_run = [rendered(1, 0, 30, left=before), rendered(2, 30, 30, run=2, left=after)]
-    proof = evidence([stretch({"left": [(0, 1)]}, 0, 10), stretch({"left": [(1, 9)]}, 0, 10, run=2)],
+    proof = evidence([stretch({"left": [(0, 1)]}, 0, 10), stretch({"left": [(0.9, 9)]}, 0, 10, run=2)],
                      {1: UTC0, 2: UTC0}, 10, SINGLE, chunks=other_run)
     assert certify(proof)["cameras"]["left"]["skips"] == 0
 
@@ -182,6 +190,7 @@ def test_fallbacks_skipped_media_and_generations_are_said() -> None:
     assert (certificate["skipped_media"], certificate["notes"]) == (["logo a: broken"], ["x"])
     assert (certificate["generation"], certificate["runs"], certificate["intro_seconds"]) == (3, 2, 1.5)
     assert (certificate["layout"], certificate["picture"], certificate["rate"]) == ("wide", [640, 180], "30/1")
+    assert certify(evidence(stretches, {1: UTC0, 2: UTC0}, 10, SINGLE, chunks=chunks))["layout"] == "single"
     assert certificate["window"] == [utc_text(UTC0), utc_text(UTC0 + 10 * SECOND)] == [
         "2027-01-15T08:00:00.000+00:00", "2027-01-15T08:00:10.000+00:00"]
 

@@ -173,13 +173,14 @@ async def test_an_upload_is_named_for_its_own_generation_only(store: Store) -> N
 # ---- runs, spans, segments
 
 
-async def test_runs_count_up_and_keep_their_offsets_in_order(store: Store) -> None:
+async def test_runs_count_up_and_keep_their_offsets_in_order(store: Store, path: Path) -> None:
     assert [await store.begin_run("boot", 50, 1000), await store.begin_run("boot", 70, 2000)] == [1, 2]
     await store.add_offset(1, Offset(90, 3000))
     await store.add_offset(1, Offset(80, 4000))
     await store.add_offset(1, Offset(90, 3500))  # the wall clock stepped again in the same moment
     assert await store.offsets(1) == [Offset(50, 1000), Offset(80, 4000), Offset(90, 3500)]
     assert await store.offsets(2) == [Offset(70, 2000)]
+    assert rows(path, "SELECT boot_id, started_at FROM run ORDER BY id") == [("boot", 1050), ("boot", 2070)]
 
 
 async def test_spans_are_kept_per_run_and_found_by_the_stage_of_their_film(store: Store) -> None:

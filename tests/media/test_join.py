@@ -248,7 +248,8 @@ def test_a_sample_behind_another_track_begins_a_new_chunk() -> None:
 
 
 @pytest.mark.parametrize(("fault", "reason"), [
-    ("no key frame", "does not begin with a key frame"), ("two at once", "not in order"), ("first last", "not in order"),
+    ("no key frame", "does not begin with a key frame"), ("two at once", "not in order"),
+    ("first last", "not in order"),
 ])
 def test_a_chunk_whose_pictures_are_not_in_order_is_refused(
     tmp_path: Path, recipe: Recipe, chunks: list[tuple[str, int]], fault: str, reason: str

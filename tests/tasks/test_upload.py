@@ -239,7 +239,7 @@ async def test_a_film_that_has_its_key_keeps_it_when_the_settings_name_another(s
     with pytest.raises(RetryError):
         await scene.work()
     settings = scene.desk.settings(storage={"key": "elsewhere/{booking_id}"})
-    scene.upload = Upload(scene.desk.store, scene.storage, settings, BERLIN, scene.desk.data, scene._growth)
+    scene.upload = Upload(scene.desk.store, scene.storage, settings, BERLIN, scene._growth)
     assert await scene.work()
     assert list(scene.storage.objects()) == ["2027-01-15/match.mp4"]
 

@@ -104,7 +104,7 @@ def test_other_names_and_a_date_beside_instants_are_understood() -> None:
     ({"start_time": "18:00", "end_time": "19:00", "date": 20261120}, "date is 20261120"),
     ({"start_time": "18:00", "end_time": "19:00", "date": "2026-02-30"}, "no such day"),
     ({"start_time": "18:00", "end_time": "19:00", "date": "20.11.2026"}, "such as 2026-11-20"),
-    ({"start_time": "18:00", "end_time": "19:00", "date": "1999-11-20"}, "date is '1999-11-20': its year"),
+    ({"start_time": "18:00", "end_time": "19:00", "date": "1999-11-20"}, "': date is '1999-11-20': its year"),
     ({"start_time": "18:60", "end_time": "19:00", "date": "2026-11-20"}, "start_time is '18:60'"),
     ({"start_time": "18:00", "end_time": "24:01", "date": "2026-11-20"}, "end_time is '24:01'"),
     ({"start_time": "18:00", "end_time": "18:00", "date": "2026-11-20"}, "24.0 h after"),

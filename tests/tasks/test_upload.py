@@ -411,6 +411,7 @@ async def test_an_upload_that_is_gone_is_begun_again_at_once(scene: Scene, close
     await scene.storage._real.abort("2027-01-15/match.mp4", old)
     scene.closed, scene.final = closed, len(CONTENT)
     assert await scene.work() is closed
+    assert ("verify" in scene.storage.asked) is closed  # no object can be there while its film grows
     film = await scene.desk.now()
     assert film.upload_id != old
     numbers = range(1, 12) if closed else range(3, 11)

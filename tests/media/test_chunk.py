@@ -136,6 +136,16 @@ def test_frames_after_the_end_of_a_segment_are_not_shown(job: Jobs, footage: Sho
     assert counters(made.out, tools)[0][:21] == [*range(1, 21), 20]
 
 
+def test_of_segments_that_overlap_each_time_is_shown_once(job: Jobs, footage: Shoot, tools: Any) -> None:
+    times = tools.shots(80)
+    early, late = footage("l", times[:30]), footage("m", times[22:], each=60)
+    made = job((*early, *late), footage("r", times), first=40, ticks=10)
+    share = render(made).cameras["left"]
+    left, right = counters(made.out, tools)
+    assert left == right == list(range(40, 50))
+    assert (share.shown, share.repeats, share.corrupt) == (10, 0, 0)
+
+
 def test_damage_repeats_the_last_good_frame_until_the_next_key_frame(job: Jobs, footage: Shoot, tools: Any) -> None:
     (piece,) = footage("l", tools.shots(60), each=60)
     data = bytearray(Path(piece.path).read_bytes())

@@ -54,6 +54,13 @@ def test_a_half_that_is_missing_is_a_gap_of_its_camera_and_a_time_nobody_saw_is_
     assert said(gaps(evidence([one], {1: UTC0}, 10))) == [("left", 1, 2, 2), ("both", 1, 3, 3), ("right", 1, 5, 6)]
 
 
+def test_a_gap_says_when_it_was_how_long_and_where_in_the_film() -> None:
+    one = stretch({"left": [(0, 2), (4.5, 10)], "right": [(0, 2), (4.5, 10)]}, 0, 10)
+    assert gaps(evidence([one], {1: UTC0}, 10)) == [{
+        "camera": "both", "from": "2027-01-15T08:00:02.000+00:00", "to": "2027-01-15T08:00:04.500+00:00",
+        "seconds": 2.5, "at_s": 2.0}]
+
+
 def test_a_pause_between_two_runs_is_a_gap_of_both_that_says_where_the_cut_lies() -> None:
     first = stretch({"left": [(0, 4)], "right": [(0, 4)]}, 0, 10)
     second = Stretch(2, 500, 500 - 7 * SECOND, 500 + 3 * SECOND,
@@ -173,6 +180,7 @@ def test_what_the_chunks_told_is_summed_up(told: list[tuple[int, int]]) -> None:
     certificate = certify(evidence([stretch({"left": [(0, 10)]}, 0, 10)], {1: UTC0}, 10, chunks=chunks))
     left = certificate["cameras"]["left"]
     assert left["shown_ticks"] == left["drops"] == sum(both for both, _ in told)
+    assert left["minutes"] == round(left["shown_ticks"] / 30 / 60, 3)
     assert left["corrupt"] == sum(apart for _, apart in told)
     assert left["filled_ticks"] == 60 * len(told) - left["shown_ticks"]
     assert certificate["sync"]["ticks_of_both"] == left["shown_ticks"]

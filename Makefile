@@ -11,7 +11,7 @@ ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check cloud bench torture run test-lab test-versions faults
+.PHONY: help demo test check cloud bench torture mutants run test-lab test-versions faults
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,11 @@ faults: $(READY)  ## make a camera's faults one by one and write what they cost 
 
 torture: $(READY)  ## kill the real program at N moments (N=100) and look at what it leaves
 	$(PY) tests/whole/torture.py --runs $(N) $(ARGS)
+
+mutants: N = 200
+mutants: SEED = 1
+mutants: $(READY)  ## put N small faults (N=200 SEED=1) into the program and see whether the tests notice nine of ten
+	nice -n 10 $(PY) tests/mutants/mutants.py --n $(N) --seed $(SEED) $(ARGS)
 
 run: $(READY)  ## run the recorder with ./config.toml, or the defaults
 	$(PY) -m ezrec run $(ARGS)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ezrec.domain.booking import Booking, parse, parse_many, show_local, validate_id, window
+from ezrec.domain.booking import LARGEST_ROW, Booking, parse, parse_many, show_local, validate_id, window
 from ezrec.domain.errors import BadBooking
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -104,7 +104,7 @@ def test_other_names_and_a_date_beside_instants_are_understood() -> None:
     ({"start_time": "18:00", "end_time": "19:00", "date": 20261120}, "date is 20261120"),
     ({"start_time": "18:00", "end_time": "19:00", "date": "2026-02-30"}, "no such day"),
     ({"start_time": "18:00", "end_time": "19:00", "date": "20.11.2026"}, "such as 2026-11-20"),
-    ({"start_time": "18:00", "end_time": "19:00", "date": "1999-11-20"}, "between 2000 and 2100"),
+    ({"start_time": "18:00", "end_time": "19:00", "date": "1999-11-20"}, "': date is '1999-11-20': its year"),
     ({"start_time": "18:60", "end_time": "19:00", "date": "2026-11-20"}, "start_time is '18:60'"),
     ({"start_time": "18:00", "end_time": "24:01", "date": "2026-11-20"}, "end_time is '24:01'"),
     ({"start_time": "18:00", "end_time": "18:00", "date": "2026-11-20"}, "24.0 h after"),
@@ -166,6 +166,19 @@ def test_a_row_keeps_its_plain_fields_only() -> None:
     assert booking.row == plain
     assert json.loads(json.dumps(booking.row, allow_nan=False)) == plain
     assert hash(booking) == hash(read(plain))
+
+
+def test_a_row_may_be_as_large_as_its_limit_and_no_larger() -> None:
+    room = LARGEST_ROW - len(json.dumps(row(note="")))
+    assert read(row(note="x" * room)).row["note"] == "x" * room
+    with pytest.raises(BadBooking, match="too large"):
+        read(row(note="x" * (room + 1)))
+
+
+@pytest.mark.parametrize(("length", "shown"), [(80, "x" * 80 + "'"), (81, "x" * 80 + "'...")])
+def test_a_long_value_is_shown_up_to_80_characters(length: int, shown: str) -> None:
+    with pytest.raises(BadBooking, match=re.escape(f"start_time is '{shown}: it should be")):
+        read(row(start_time="x" * length))
 
 
 def test_of_two_rows_with_one_id_the_first_good_one_counts() -> None:

@@ -54,6 +54,13 @@ def test_a_half_that_is_missing_is_a_gap_of_its_camera_and_a_time_nobody_saw_is_
     assert said(gaps(evidence([one], {1: UTC0}, 10))) == [("left", 1, 2, 2), ("both", 1, 3, 3), ("right", 1, 5, 6)]
 
 
+def test_a_gap_says_when_it_was_how_long_and_where_in_the_film() -> None:
+    one = stretch({"left": [(0, 2), (4.5, 10)], "right": [(0, 2), (4.5, 10)]}, 0, 10)
+    assert gaps(evidence([one], {1: UTC0}, 10)) == [{
+        "camera": "both", "from": "2027-01-15T08:00:02.000+00:00", "to": "2027-01-15T08:00:04.500+00:00",
+        "seconds": 2.5, "at_s": 2.0}]
+
+
 def test_a_pause_between_two_runs_is_a_gap_of_both_that_says_where_the_cut_lies() -> None:
     first = stretch({"left": [(0, 4)], "right": [(0, 4)]}, 0, 10)
     second = Stretch(2, 500, 500 - 7 * SECOND, 500 + 3 * SECOND,
@@ -137,6 +144,14 @@ def test_frames_left_out_at_a_join_are_skips() -> None:
     assert counts(chunks, {"left": [(0, 10)]}) == (0, 3)
 
 
+def test_a_join_is_looked_at_if_the_camera_saw_both_sides_whatever_it_saw_elsewhere() -> None:
+    chunks = [rendered(1, 0, 30, left=share(0, 29 * SECOND // 30)),
+              rendered(2, 30, 30, left=share(29 * SECOND // 30, 59 * SECOND // 30))]
+    assert counts(chunks, {"left": [(0, 5), (8, 10)]}) == (1, 0)
+    assert counts(chunks, {"left": [(29 / 30, 5)]}) == (1, 0)
+    assert counts(chunks, {"left": [(0, 1), (1.5, 10)]}) == (0, 0)
+
+
 def test_frames_are_counted_by_the_cameras_own_period() -> None:
     chunks = [rendered(1, 0, 30, left=share(0, 29 * SECOND // 30)),
               rendered(2, 30, 30, left=share(29 * SECOND // 30 + SECOND // 60, 59 * SECOND // 30))]
@@ -151,7 +166,7 @@ def test_neither_a_cut_nor_a_gap_at_a_join_counts_as_skips() -> None:
     half_missing = [rendered(1, 0, 30, left=before, right=before), rendered(2, 30, 150, left=after, right=before)]
     assert counts(half_missing, {"left": [(0, 1), (5, 10)], "right": [(0, 10)]}, recipe=WIDE) == (0, 0)
     other_run = [rendered(1, 0, 30, left=before), rendered(2, 30, 30, run=2, left=after)]
-    proof = evidence([stretch({"left": [(0, 1)]}, 0, 10), stretch({"left": [(1, 9)]}, 0, 10, run=2)],
+    proof = evidence([stretch({"left": [(0, 1)]}, 0, 10), stretch({"left": [(0.9, 9)]}, 0, 10, run=2)],
                      {1: UTC0, 2: UTC0}, 10, SINGLE, chunks=other_run)
     assert certify(proof)["cameras"]["left"]["skips"] == 0
 
@@ -165,6 +180,7 @@ def test_what_the_chunks_told_is_summed_up(told: list[tuple[int, int]]) -> None:
     certificate = certify(evidence([stretch({"left": [(0, 10)]}, 0, 10)], {1: UTC0}, 10, chunks=chunks))
     left = certificate["cameras"]["left"]
     assert left["shown_ticks"] == left["drops"] == sum(both for both, _ in told)
+    assert left["minutes"] == round(left["shown_ticks"] / 30 / 60, 3)
     assert left["corrupt"] == sum(apart for _, apart in told)
     assert left["filled_ticks"] == 60 * len(told) - left["shown_ticks"]
     assert certificate["sync"]["ticks_of_both"] == left["shown_ticks"]
@@ -182,6 +198,7 @@ def test_fallbacks_skipped_media_and_generations_are_said() -> None:
     assert (certificate["skipped_media"], certificate["notes"]) == (["logo a: broken"], ["x"])
     assert (certificate["generation"], certificate["runs"], certificate["intro_seconds"]) == (3, 2, 1.5)
     assert (certificate["layout"], certificate["picture"], certificate["rate"]) == ("wide", [640, 180], "30/1")
+    assert certify(evidence(stretches, {1: UTC0, 2: UTC0}, 10, SINGLE, chunks=chunks))["layout"] == "single"
     assert certificate["window"] == [utc_text(UTC0), utc_text(UTC0 + 10 * SECOND)] == [
         "2027-01-15T08:00:00.000+00:00", "2027-01-15T08:00:10.000+00:00"]
 
@@ -201,3 +218,11 @@ def test_a_cameras_pace_is_what_its_sensor_times_tell_whatever_is_missing() -> N
                             footage={"left": slow}))["cameras"]
     assert (told["left"]["fps"], told["left"]["drift_ppm"]) == (29.971, -989)
     assert (told["right"]["fps"], told["right"]["drift_ppm"]) == (None, None)
+
+
+def test_nothing_is_said_of_a_cameras_pace_before_it_took_ten_steps() -> None:
+    whole = stretch({"left": [(-1, 11)]}, 0, 10)
+    paces = [certify(evidence([whole], {1: UTC0}, 10, SINGLE, periods_us={"left": Fraction(33_333)},
+                              footage={"left": [segment(0, frames, 33_333)]}))["cameras"]["left"]["fps"]
+             for frames in (10, 11)]
+    assert paces == [None, 30.0]

@@ -15,6 +15,7 @@ from ezrec.domain.film import (
     Intro,
     Logo,
     Recipe,
+    Rung,
     View,
     tick_us,
 )
@@ -59,3 +60,7 @@ def test_ticks_lie_on_the_grid_to_the_nearest_microsecond_however_many_there_are
 
 def test_an_encoder_reorders_only_if_it_has_b_frames() -> None:
     assert (EncoderOptions(bframes=0).reorder, EncoderOptions(bframes=2).reorder) == (0, 1)
+
+
+def test_the_words_that_are_stored_of_a_fallback_are_those_of_films_under_way() -> None:
+    assert [rung.value for rung in Rung] == ["full", "side_by_side", "left_only", "right_only"]

@@ -175,3 +175,8 @@ def test_a_film_that_is_complete_has_all_its_ticks_planned(stretch: Stretch, rat
     known = [replace(stretch, known_to_us=stretch.end_us + HOLD_US + late * MS)]  # its last tick may end later
     assert complete(known)
     assert ticks_of(list(plan(known, rate, size, []))) == seen_by_brute_force(known, rate)
+
+
+def test_a_plan_holds_no_longer_once_nothing_of_its_last_run_is_seen_any_more() -> None:
+    blind = Stretch(1, 0, 0, 10 * SECOND, {"left": ()}, FOR_EVER)
+    assert not holds([blind], Fraction(30), [Chunk(1, 1, 0, 30)])

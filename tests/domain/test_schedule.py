@@ -57,6 +57,18 @@ def test_a_booking_of_long_ago_is_history() -> None:
     assert decide([booking((-FORGIVEN_US - MINUTE, -FORGIVEN_US))], []) == []
 
 
+def test_a_window_that_ends_just_now_is_over() -> None:
+    just_now = (-MINUTE, 0)
+    assert decide([booking(just_now)], []) == [Add("b", NOW - MINUTE, NOW, late=True)]
+    assert decide([booking(just_now)], [film(Stage.CANCELLED, just_now)]) == []
+    assert decide([booking((-MINUTE, 1))], [film(Stage.CANCELLED, (-MINUTE, 1))]) == [Revive("b")]
+
+
+def test_a_row_that_disappears_as_its_window_opens_takes_no_film_along() -> None:
+    assert decide([], [film(Stage.BOOKED, (0, MINUTE))]) == []
+    assert decide([], [film(Stage.BOOKED, (1, MINUTE))]) == [Withdraw("b")]
+
+
 def test_a_booking_that_is_called_off_from_the_first_gets_no_film() -> None:
     assert decide([booking(status="cancelled")], []) == []
 

@@ -119,6 +119,12 @@ def test_a_clock_that_jumps_ahead_or_absurdly_far_back_leaves_the_booked_end(ste
     assert lay(10**15, 10**15 + HOUR, 7, 7 + step) == (10**15 - 7, 10**15 + HOUR - 7)
 
 
+@pytest.mark.parametrize(("back", "followed"), [(1, True), (6 * HOUR, True), (6 * HOUR + 1, False)])
+def test_a_clock_that_is_set_back_is_believed_up_to_six_hours(back: int, followed: bool) -> None:
+    end = lay(10**15, 10**15 + HOUR, 7, 7 - back)[1]
+    assert end == 10**15 + HOUR - 7 + (back if followed else 0)
+
+
 @given(windows, offsets, st.lists(st.tuples(st.integers(-HOUR, HOUR), st.integers(-HOUR, HOUR)), max_size=4))
 def test_a_span_remembers_everything_it_ever_reached_and_keeps_its_grid(window: Interval, offset: int,
                                                                         moves: list[tuple[int, int]]) -> None:

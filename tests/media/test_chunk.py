@@ -136,6 +136,16 @@ def test_frames_after_the_end_of_a_segment_are_not_shown(job: Jobs, footage: Sho
     assert counters(made.out, tools)[0][:21] == [*range(1, 21), 20]
 
 
+def test_of_segments_that_overlap_each_time_is_shown_once(job: Jobs, footage: Shoot, tools: Any) -> None:
+    times = tools.shots(80)
+    early, late = footage("l", times[:30]), footage("m", times[22:], each=60)
+    made = job((*early, *late), footage("r", times), first=40, ticks=10)
+    share = render(made).cameras["left"]
+    left, right = counters(made.out, tools)
+    assert left == right == list(range(40, 50))
+    assert (share.shown, share.repeats, share.corrupt) == (10, 0, 0)
+
+
 def test_damage_repeats_the_last_good_frame_until_the_next_key_frame(job: Jobs, footage: Shoot, tools: Any) -> None:
     (piece,) = footage("l", tools.shots(60), each=60)
     data = bytearray(Path(piece.path).read_bytes())
@@ -287,3 +297,10 @@ def test_pictures_around_joins_are_as_good_as_elsewhere(
     for join in (30, 60, 90):
         assert np.mean(quality[join - 5 : join + 5]) >= np.median(quality) - 1
         assert min(quality[join - 5 : join + 5]) >= np.median(quality) - 3
+
+
+def test_a_camera_with_one_frame_only_is_measured_by_the_films_rate(job: Jobs, footage: Shoot, tools: Any) -> None:
+    (one,) = footage("r", tools.shots(1))
+    report = render(job(footage("l", tools.shots(40)), (replace(one, end_us=1_000_000),), ticks=30))
+    assert (report.cameras["right"].shown, report.cameras["right"].repeats) == (30, 29)
+    assert (report.both, report.apart) == (30, 29)  # only at its own tick is it within half a frame and 2 ms

@@ -36,3 +36,11 @@ def test_full_range_becomes_limited_range_whether_scaled_or_not(size: tuple[int,
 def test_limited_range_is_left_alone() -> None:
     frame = flat(32, 16, 235)
     assert np.shares_memory(fit(frame, 32, 16)[0], planes_of(frame)[0])
+
+
+@pytest.mark.parametrize("form", ["rgb24", "yuv422p", "nv12"])
+def test_a_picture_of_another_format_becomes_planes_of_quarter_colour(form: str) -> None:
+    luma, blue, red = fit(flat(32, 16, 90).reformat(format=form), 32, 16)
+    assert (luma.shape, blue.shape, red.shape) == ((16, 32), (8, 16), (8, 16))
+    assert np.abs(luma.astype(int) - 90).max() <= 2
+    assert np.abs(blue.astype(int) - 128).max() <= 2

@@ -23,6 +23,8 @@ from tests.fakes.pictures import flat
         ({"left": (1920, 1080), "right": (1280, 720)}, {}, "feather", 0.0, (2560, 720, [(0, 1280), (1280, 1280)])),
         ({"left": (64, 36), "right": (36, 64)}, {"right": 90}, "side_by_side", 0, (128, 36, [(0, 64), (64, 64)])),
         ({"left": (321, 181)}, {}, "feather", 0.2, (320, 180, [(0, 320)])),
+        ({"right": (64, 36), "middle": (32, 36), "left": (16, 36)}, {}, "side_by_side", 0,
+         (112, 36, [(0, 16), (16, 32), (48, 64)])),
     ],
 )
 def test_views_have_one_height_and_even_places(

@@ -7,12 +7,14 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from av.video.frame import VideoFrame
 
 from ezrec.domain.errors import BadMedia
 from ezrec.domain.film import ChunkJob, Recipe
 from ezrec.media.chunk import render
 from ezrec.media.intro import normalise
 from ezrec.media.probe import probe
+from ezrec.pyav import planes_of
 
 QUARTER_TURN = b"".join(
     value.to_bytes(4, "big", signed=True) for value in (0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
@@ -104,6 +106,39 @@ def test_any_rate_becomes_the_films(tmp_path: Path, recipe: Recipe, tools: Any, 
         assert counter == max(n for n, time in enumerate(times) if time - began <= tick / 30 + 0.0094)
 
 
+RED_601, RED_709 = (81, 90, 240), (63, 102, 240)  # BT.601, table 3; BT.709, 3.2 to 3.5; limited range
+
+
+def flat_clip(path: Path, size: tuple[int, int], colour: tuple[int, int, int], matrix: str = "") -> Path:
+    """A clip of one colour that names its matrix, or does not."""
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        stream.codec_context.options = {"crf": "5", "preset": "ultrafast"} | ({"colorspace": matrix} if matrix else {})
+        for number in range(3):
+            frame = VideoFrame(*size, "yuv420p")
+            for plane, value in zip(planes_of(frame), colour, strict=True):
+                plane[:] = value
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(("lines", "matrix", "colour", "expected"), [
+    (576, "", RED_601, RED_709), (718, "", RED_601, RED_709), (720, "", RED_709, RED_709),
+    (720, "smpte170m", RED_601, RED_709), (720, "bt470bg", RED_601, RED_709), (576, "bt709", RED_709, RED_709)])
+def test_red_stays_red_whichever_matrix_made_the_clip(
+    tmp_path: Path, recipe: Recipe, tools: Any, lines: int, matrix: str, colour: tuple[int, int, int],
+    expected: tuple[int, int, int],
+) -> None:
+    clip = flat_clip(tmp_path / "clip.mp4", (640, lines), colour, matrix)
+    intro = normalise(clip, recipe, tmp_path / "intro.mp4", 5)
+    planes = planes_of(tools.pictures(intro.path)[1])
+    middle = [int(plane[plane.shape[0] // 2, plane.shape[1] // 2]) for plane in planes]
+    assert all(abs(one - other) <= 2 for one, other in zip(middle, expected, strict=True)), middle
+
+
 def test_the_intro_has_the_chunks_parameter_sets(tmp_path: Path, recipe: Recipe, tools: Any, job: Any) -> None:
     intro = normalise(tools.write_clip(tmp_path / "clip.mp4"), recipe, tmp_path / "intro.mp4", 5)
     chunk: ChunkJob = job(ticks=3)
@@ -128,6 +163,8 @@ def test_sound_becomes_stereo_aac_and_as_long_as_the_picture(tmp_path: Path, rec
     with av.open(intro.path) as container:
         voice = container.streams.audio[0].codec_context
         assert (voice.name, voice.sample_rate, voice.layout.name) == ("aac", 48_000, "stereo")
+        told = container.streams.audio[0]
+        assert (told.duration or 0) * (told.time_base or 0) == intro.ticks / recipe.rate
         samples = np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1)
     assert abs(samples.shape[1] - 0.8 * 48_000) <= 2048
     assert 0.1 < np.abs(samples[:, 9600:28_800]).max() < 0.5

@@ -14,7 +14,7 @@ from ezrec.domain.errors import BadMedia, IndexOutgrown
 from ezrec.domain.film import ChunkJob, EncoderOptions, Intro, Recipe
 from ezrec.media.chunk import render
 from ezrec.media.intro import normalise
-from ezrec.media.join import FRONT, Joiner, index_reserve
+from ezrec.media.join import FRONT, Joiner, _Track, index_reserve
 from ezrec.media.probe import film_facts
 
 LENGTHS = (20, 1, 2, 15, 7)
@@ -167,7 +167,9 @@ def test_a_chunk_that_is_not_what_was_asked_for_is_refused_and_the_film_goes_on(
     joiner = Joiner(tmp_path / "film.mp4", recipe)
     joiner.add(*chunks[0])
     grown = joiner.grown
-    with pytest.raises(BadMedia, match="bad"):
+    reason = {"count": "holds 20 pictures in place of 21", "text": "cannot be read", "missing": "No such file",
+              "truncated": "", "options": "other options", "size": "is 640x180, the film 608x180"}[kind]
+    with pytest.raises(BadMedia, match=rf"bad\.mp4.*{reason}"):
         joiner.add(bad, ticks)
     assert (joiner.grown, joiner.ticks) == (grown, 20)
     joiner.add(*chunks[1])
@@ -227,3 +229,43 @@ def test_closing_a_film_of_nothing_is_refused(tmp_path: Path, recipe: Recipe) ->
     with pytest.raises(BadMedia, match="nothing"):
         joiner.close()
     joiner.discard()
+
+
+def test_the_index_is_reckoned_with_a_new_chunk_for_each_megabyte_of_a_track() -> None:
+    track = _Track()
+    for size in (400_000, 400_000, 400_000, 600_000, 48_576, 1):
+        track.take(size, key=False, distance=0, follows=True)
+    # ISO/IEC 14496-12: 4 bytes a sample, 8 for a run of distances, 12 and 4 for each of the chunks
+    assert track.chunks == 3  # 0.8 MB, then 0.4 + 0.6 + 0.05 MB less a byte than 1 MiB, then the rest
+    assert track.bytes(4) == 4 * 6 + 8 + 16 * 3
+
+
+def test_a_sample_behind_another_track_begins_a_new_chunk() -> None:
+    track = _Track()
+    for follows in (False, True, False):
+        track.take(10, key=True, distance=1, follows=follows)
+    assert (track.chunks, track.keys, track.runs) == (2, 3, 1)
+
+
+@pytest.mark.parametrize(("fault", "reason"), [
+    ("no key frame", "does not begin with a key frame"), ("two at once", "not in order"),
+    ("first last", "not in order"),
+])
+def test_a_chunk_whose_pictures_are_not_in_order_is_refused(
+    tmp_path: Path, recipe: Recipe, chunks: list[tuple[str, int]], fault: str, reason: str
+) -> None:
+    bad, ticks = tmp_path / "bad.mp4", 20
+    with av.open(chunks[0][0]) as source, av.open(str(bad), "w") as target:
+        packets = [packet for packet in source.demux(video=0) if packet.size]
+        stream = target.add_stream_from_template(source.streams.video[0], opaque=True)
+        if fault == "no key frame":
+            packets, ticks = packets[1:], 19
+        elif fault == "two at once":
+            packets[2].pts = packets[1].pts
+        else:
+            packets[0].pts = max(packet.pts or 0 for packet in packets) + 512
+        for packet in packets:
+            packet.stream = stream
+            target.mux_one(packet)
+    with pytest.raises(BadMedia, match=reason):
+        Joiner(tmp_path / "film.mp4", recipe).add(bad, ticks)

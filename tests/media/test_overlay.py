@@ -146,6 +146,33 @@ def test_what_is_no_usable_picture_is_refused_with_the_reason(source: bytes, rea
         prepare_logo(source, 40)
 
 
+def webp(kind: bytes, content: bytes) -> bytes:
+    return b"RIFF" + struct.pack("<I", len(content) + 12) + b"WEBP" + kind + struct.pack("<I", len(content)) + content
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + struct.pack(">II", 9001, 9002) + b"more",
+        b"\xff\xd8\xff\xe0\0\4ab\xff\xc4\0\2\xff\xc2\0\x11\x08" + struct.pack(">HH", 9002, 9001),
+        webp(b"VP8X", b"\x10\0\0\0" + (9000).to_bytes(3, "little") + (9001).to_bytes(3, "little") + b"\xff" * 8),
+        webp(b"VP8L", b"\x2f" + (9000 | 9001 << 14 | 5 << 28).to_bytes(4, "little") + b"\xff" * 8),
+        webp(b"VP8 ", b"\0\0\0\x9d\x01\x2a" + struct.pack("<HH", 9001 | 1 << 14, 9002 | 2 << 14) + b"\xff" * 8),
+    ],
+    ids=["png", "jpeg", "webp with features", "lossless webp", "webp"],
+)
+def test_a_picture_that_is_too_large_is_refused_by_its_header_in_every_format(source: bytes) -> None:
+    with pytest.raises(BadMedia, match="is 9001x9002 pixels"):
+        prepare_logo(source, 40)
+
+
+@pytest.mark.parametrize("before", [b"\xff\xe0\0\4ab", b"\xff", b"\xff\xc8\0\2", b"\xff\xcc\0\2"])
+def test_what_stands_before_a_jpegs_frame_is_passed_over(before: bytes) -> None:
+    frame = b"\xff\xcf\0\x11\x08" + struct.pack(">HH", 9002, 9001)
+    with pytest.raises(BadMedia, match="is 9001x9002 pixels"):
+        prepare_logo(b"\xff\xd8" + before + frame, 40)
+
+
 def test_a_missing_logo_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(BadMedia, match=r"gone\.png"):
         prepare_logo(tmp_path / "gone.png", 40)
@@ -179,6 +206,21 @@ def test_logos_in_one_corner_stand_side_by_side(logo: Any) -> None:
 def test_a_logo_wider_than_the_film_is_made_to_fit(logo: Any) -> None:
     (placed,) = place([logo("top_left", width=4000)], CANVAS)
     assert placed.overlay.width + placed.x <= CANVAS.width
+
+
+def test_a_logo_is_no_larger_than_what_the_margins_leave_of_the_canvas(logo: Any) -> None:
+    (wide,) = place([logo("top_left", width=4000, margin=10)], Canvas(100, 180, ()))
+    assert (wide.overlay.width, wide.x, wide.y) == (80, 10, 10)
+    (high,) = place([logo("top_left", width=4000, margin=10)], Canvas(320, 60, ()))
+    assert (high.overlay.height, high.overlay.width) == (40, 80)
+
+
+def test_the_colour_of_a_logo_lies_where_its_brightness_does(logo: Any) -> None:
+    planes, _ = film_with(png(RED_BGR))
+    inside = np.zeros((90, 160), bool)
+    inside[5:15, 10:30] = True
+    assert set(planes[2][inside]) == {240}
+    assert set(planes[2][~inside]) == {128}
 
 
 def test_a_corner_that_does_not_exist_is_refused(logo: Any) -> None:

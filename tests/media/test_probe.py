@@ -1,16 +1,18 @@
 """What a file is said to hold, and what a finished film is refused for."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 
 from ezrec.domain.errors import BadMedia
 from ezrec.domain.film import ChunkJob, Recipe
 from ezrec.media.chunk import render
 from ezrec.media.join import Joiner
-from ezrec.media.probe import film_facts, probe
+from ezrec.media.probe import boxes, film_facts, probe
 
 
 @pytest.fixture
@@ -80,9 +82,10 @@ def test_a_film_with_its_index_behind_is_refused(film: Path, job: Callable[..., 
         film_facts(made.out)
 
 
-def test_a_film_that_was_never_closed_is_refused(film: Path) -> None:
+@pytest.mark.parametrize("box", [b"moov", b"mdat"])
+def test_a_film_without_its_index_or_its_pictures_is_refused(film: Path, box: bytes) -> None:
     data = bytearray(film.read_bytes())
-    at = data.index(b"moov")
+    at = data.index(box)
     data[at : at + 4] = b"free"
     film.write_bytes(data)
     with pytest.raises(BadMedia):
@@ -98,7 +101,7 @@ def test_a_film_of_uneven_rate_is_refused(film: Path) -> None:
     data[at + 4 : at + 16] = b"".join(n.to_bytes(4, "big") for n in (2, count - 1, delta))
     grown = bytes(data[: at + 16]) + (1).to_bytes(4, "big") + (delta * 3).to_bytes(4, "big") + bytes(data[at + 16 :])
     film.write_bytes(_resized(grown, spare))
-    with pytest.raises(BadMedia, match="rate"):
+    with pytest.raises(BadMedia, match="its rate is not constant"):
         film_facts(film)
 
 
@@ -112,3 +115,35 @@ def _resized(data: bytes, spare: int) -> bytes:
     out[free : free + 4] = (int.from_bytes(out[free : free + 4], "big") - 8).to_bytes(4, "big")
     del out[free + 8 : free + 16]
     return bytes(out)
+
+
+def box(name: bytes, size: int, content: bytes = b"") -> bytes:
+    return size.to_bytes(4, "big") + name + content
+
+
+def test_boxes_are_found_whether_their_size_has_32_or_64_bits_or_is_left_to_the_end_of_the_file() -> None:
+    data = box(b"ftyp", 12, b"isom") + box(b"mdat", 1, (20).to_bytes(8, "big") + b"film") + box(b"free", 0, b"rest")
+    assert list(boxes(io.BytesIO(data), 0, len(data))) == [("ftyp", 8, 12), ("mdat", 28, 32), ("free", 40, 44)]
+    empty = box(b"free", 8)
+    assert list(boxes(io.BytesIO(empty), 0, 8)) == [("free", 8, 8)]
+
+
+@pytest.mark.parametrize("data", [
+    box(b"ftyp", 13, b"isom"), box(b"ftyp", 7, b"isom"), box(b"mdat", 1, (15).to_bytes(8, "big") + b"film")],
+    ids=["longer than the file", "shorter than its header", "shorter than its long header"])
+def test_a_box_that_cannot_be_as_long_as_it_says_is_refused(data: bytes) -> None:
+    with pytest.raises(BadMedia, match="cut short"):
+        list(boxes(io.BytesIO(data), 0, len(data)))
+
+
+def test_a_clip_that_begins_with_damage_is_described_by_the_first_picture_that_decodes(
+        tmp_path: Path, tools: Any) -> None:
+    path = tools.write_clip(tmp_path / "clip.mp4", codec="mpeg4")
+    with av.open(str(path)) as clip:
+        first = next(packet for packet in clip.demux(video=0) if packet.size)
+        at, size = first.pos or 0, first.size
+    data = bytearray(path.read_bytes())
+    data[at : at + size] = b"\xff" * size
+    path.write_bytes(data)
+    facts = probe(path)
+    assert (facts.width, facts.height) == (320, 180)

@@ -137,6 +137,8 @@ async def test_a_row_that_is_refused_parks_the_film_until_it_is_retried(store: S
     film = await store.film("b")
     assert film
     assert (film.stage, film.parked_step, film.parked_reason) == (Stage.UPLOADED, "publish", "no permission")
+    (parked,) = [event for event in await store.events("b") if event.kind == "parked"]
+    assert parked.detail == {"parked_step": "publish", "parked_reason": "no permission"}
     assert [one.body for one in await store.outbox_heads()] == [{"status": "failed", "reason": "no permission"}]
     await store.retry("b")
     assert [(one.kind, one.parked_reason) for one in await delivered(store)] == [

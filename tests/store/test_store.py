@@ -9,7 +9,7 @@ from ezrec.domain.errors import IllegalStep
 from ezrec.domain.film import CameraShare, Canvas, ChunkReport, EncoderOptions, Film, Recipe, Rung, View
 from ezrec.domain.planning import Chunk
 from ezrec.domain.stages import STEPS, Stage
-from ezrec.domain.timeline import Offset, Segment
+from ezrec.domain.timeline import HOLD_US, Offset, Segment
 from ezrec.store import Store, database
 from ezrec.store.rows import ChunkRow, PartRow
 from tests.fakes.records import booking, film_in, rows, segment, span
@@ -173,12 +173,14 @@ async def test_an_upload_is_named_for_its_own_generation_only(store: Store) -> N
 # ---- runs, spans, segments
 
 
-async def test_runs_count_up_and_keep_their_offsets_in_order(store: Store) -> None:
+async def test_runs_count_up_and_keep_their_offsets_in_order(store: Store, path: Path) -> None:
     assert [await store.begin_run("boot", 50, 1000), await store.begin_run("boot", 70, 2000)] == [1, 2]
     await store.add_offset(1, Offset(90, 3000))
     await store.add_offset(1, Offset(80, 4000))
-    assert await store.offsets(1) == [Offset(50, 1000), Offset(80, 4000), Offset(90, 3000)]
+    await store.add_offset(1, Offset(90, 3500))  # the wall clock stepped again in the same moment
+    assert await store.offsets(1) == [Offset(50, 1000), Offset(80, 4000), Offset(90, 3500)]
     assert await store.offsets(2) == [Offset(70, 2000)]
+    assert rows(path, "SELECT boot_id, started_at FROM run ORDER BY id") == [("boot", 1050), ("boot", 2070)]
 
 
 async def test_spans_are_kept_per_run_and_found_by_the_stage_of_their_film(store: Store) -> None:
@@ -323,6 +325,15 @@ async def test_events_come_back_in_order(store: Store) -> None:
         (1000, "one", {"number": 1}), (1000, "two", {})]
 
 
+async def test_what_the_story_says_already_is_not_said_again_but_anything_else_is(store: Store) -> None:
+    await store.tell("other", "change refused", ends_at=7)
+    for ends_at in (7, 7, 8, 7):
+        await store.tell_once("b", "change refused", ends_at=ends_at)
+    await store.tell_once("b", "another kind", ends_at=7)
+    assert [(event.kind, event.detail["ends_at"]) for event in await store.events("b")] == [
+        ("change refused", 7), ("change refused", 8), ("another kind", 7)]
+
+
 # ---- what the schema refuses
 
 
@@ -345,3 +356,56 @@ async def test_a_row_that_cannot_be_true_is_refused(store: Store, sql: str) -> N
     with pytest.raises(sqlite3.IntegrityError):
         await store._do(sql)
     await store.tell("b", "the store goes on")
+
+
+async def test_a_film_that_is_withdrawn_leaves_one_line_and_one_that_is_not_there_none(store: Store) -> None:
+    await film_in(store, Stage.BOOKED)
+    assert [await store.drop_film("b") for _ in range(2)] == [True, False]
+    assert [event.kind for event in await store.events("b")] == ["booked", "withdrawn"]
+
+
+async def test_a_retry_clears_all_that_kept_the_film_and_its_messages_waiting(store: Store) -> None:
+    await store.put_booking(booking(source="supabase"))
+    await film_in(store, Stage.RECORDED)
+    await store.update_film("b", attempts=3, retry_at=99, parked_step="film", parked_reason="broken")
+    for message in await store.outbox("b"):
+        await store.message_failed(message, 4, 77)
+    await store.retry("b")
+    film = await store.film("b")
+    assert film
+    assert (film.attempts, film.retry_at, film.parked_step, film.parked_reason) == (0, None, None, None)
+    assert {(one.attempts, one.retry_at) for one in await store.outbox("b")} == {(0, None)}
+    assert (await store.events("b"))[-1].kind == "retried"
+
+
+async def test_a_segment_that_is_added_again_stays_as_it_was(store: Store) -> None:
+    await store.begin_run("boot", 0, 0)
+    await store.add_segment(segment(0, 4))
+    await store.doom([segment(0, 4)])
+    await store.add_segment(segment(0, 4))
+    assert await store.doomed() == [segment(0, 4).path]
+    assert await store.segments(1, 0, 10) == []
+
+
+async def test_a_film_begins_with_a_line_in_its_story(store: Store) -> None:
+    await film_in(store, Stage.BOOKED)
+    await store.put_span("b", span(await store.begin_run("boot", 0, 0)))
+    assert await store.add_segment(segment(100, 140)) == ["b"]
+    assert (await store.events("b"))[-1].detail == {"from": "booked", "to": "recording"}
+
+
+async def test_chunks_of_all_generations_come_one_generation_after_the_other(store: Store) -> None:
+    await film_in(store, Stage.RECORDING)
+    for generation, number in ((2, 1), (1, 2), (1, 1)):
+        await store.plan_chunk("b", generation, Chunk(number, 1, 60 * number, 60), 0, f"{generation}-{number}")
+    assert [(row.generation, row.chunk.number) for row in await store.chunks("b")] == [(1, 1), (1, 2), (2, 1)]
+
+
+async def test_a_segment_is_needed_if_it_comes_within_half_a_second_of_a_window(store: Store) -> None:
+    await film_in(store, Stage.RECORDING)
+    await store.begin_run("boot", 0, 0)
+    await store.put_span("b", span(1, 10 * HOLD_US, 20 * HOLD_US))
+    edges = [(0, 9 * HOLD_US), (0, 9 * HOLD_US + 1), (21 * HOLD_US - 1, 30 * HOLD_US), (21 * HOLD_US, 30 * HOLD_US)]
+    for camera, (start, end) in zip("abcd", edges, strict=True):
+        await store.add_segment(segment(start, end, camera))
+    assert [one.camera for one in await store.unneeded_segments([])] == ["a", "d"]

@@ -23,6 +23,7 @@ from ezrec.tasks.outbox import Outbox
 from ezrec.tasks.publish import Publish
 from ezrec.tasks.upload import Upload
 from tests.fakes.desk import HOUR, RECIPE, Desk, a_desk
+from tests.fakes.waiting import eventually
 
 ROOM = 1 << 50
 
@@ -292,3 +293,15 @@ async def test_what_a_film_holds_open_is_let_go_before_it_is_deleted(desk: Desk)
 
     await Cleanup(desk.store, desk.clock, desk.folder, desk.settings(), lambda: None, forget).work(film)
     assert there == [True]
+
+
+async def test_clean_up_looks_by_itself_as_soon_as_it_runs(desk: Desk) -> None:
+    await recorded(desk, Stage.PUBLISHED)
+    running = asyncio.create_task(cleanup(desk).run())
+
+    async def cleaned() -> bool:
+        return (await desk.now()).stage is Stage.CLEANED
+
+    await eventually(cleaned)
+    running.cancel()
+    await asyncio.wait({running})

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -180,7 +181,7 @@ async def test_a_row_has_exactly_the_columns_of_the_table_and_is_json(rig: Rig) 
 async def test_a_row_says_how_the_device_is_doing(rig: Rig) -> None:
     rig.recording.sizes, rig.recording.booking = {"left": (1920, 1080)}, "match"
     rig.degraded = ["upload", "bookings"]
-    rig.clock.forward(90 * SECOND)
+    rig.clock.forward(90 * SECOND + SECOND // 4)
     row = await rig.row()
     assert (row["user_id"], row["camera_id"], row["version"]) == ("u1", "court-7", __version__)
     assert (row["cpu_percent"], row["memory_mb"], row["throttled"]) == (12.5, 300, None)
@@ -189,7 +190,7 @@ async def test_a_row_says_how_the_device_is_doing(rig: Rig) -> None:
                                       "last_frame_ms": 33, "restarts": 1, "temperature_c": None,
                                       "note": ""}
     assert row["degraded"] == ["bookings", "upload"]
-    assert row["updated_at"] == "2027-01-15T08:01:30.000+00:00"
+    assert row["updated_at"] == "2027-01-15T08:01:30.250+00:00"
     assert (row["started_at"], row["uptime_s"]) == ("2027-01-15T08:00:00.000+00:00", 90)
 
 
@@ -362,8 +363,10 @@ async def test_a_bug_is_not_hidden(rig: Rig) -> None:
 async def test_it_beats_by_the_machine_s_own_clock_until_it_is_ended(rig: Rig) -> None:
     heartbeat = Heartbeat(rig.desk.store, SystemClock(), rig.recording, rig.preflight,  # type: ignore[arg-type]
                           rig.table, rig.gauge, rig.desk.settings().site, 0.05, lambda: (), lambda: None)
+    began = time.monotonic()
     beating = asyncio.create_task(heartbeat.run())
     await eventually(lambda: asyncio.sleep(0, len(rig.table.rows) > 3))
+    assert time.monotonic() - began > 3 * 0.05
     beating.cancel()
     with pytest.raises(asyncio.CancelledError):
         await beating

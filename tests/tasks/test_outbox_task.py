@@ -225,3 +225,17 @@ async def test_a_storage_that_hangs_does_not_keep_statuses_waiting(desk: Desk) -
     await eventually(delivered)
     running.cancel()
     await asyncio.wait({running})
+
+
+async def test_however_often_a_message_failed_it_is_tried_again_within_a_minute(desk: Desk) -> None:
+    await film(desk, Stage.RECORDING)
+    cloud = Cloud()
+    task = outbox(desk, cloud)
+    rests = []
+    for _ in range(8):
+        cloud.errors = [RetryError("no network")]
+        await task.run_once()
+        (message,) = await desk.store.outbox()
+        rests.append(((message.retry_at or 0) - desk.clock.wall_us()) / SECOND)
+        desk.clock.forward(round(rests[-1] * SECOND))
+    assert rests == [2, 4, 8, 16, 32, 60, 60, 60]

@@ -37,3 +37,10 @@ async def test_a_row_says_what_the_film_is_and_is_posted_once(desk: Desk) -> Non
         "match.mp4", "2027-01-15", "2027-01-15T08:00:00.000+00:00")))
     assert posted == [True, True]
     assert (await desk.now()).stage is Stage.UPLOADED
+
+
+async def test_a_film_without_a_poster_says_so_with_an_empty_text(desk: Desk) -> None:
+    await desk.store.update_film("match", certificate='{"film_seconds": 59.5, "object": {"poster_url": null}}')
+    await Publish(desk.store, desk.settings().site, ZoneInfo("UTC"), lambda: None).work(await desk.now())
+    (message,) = await desk.store.outbox()
+    assert (message.body["poster_url"], message.body["duration_seconds"]) == ("", 59.5)

@@ -234,6 +234,16 @@ async def test_the_key_is_stored_before_anything_is_uploaded(scene: Scene) -> No
     assert ((await scene.desk.now()).object_key, scene.storage.asked) == ("2027-01-15/match.mp4", ["begin"])
 
 
+async def test_a_film_that_has_its_key_keeps_it_when_the_settings_name_another(scene: Scene) -> None:
+    scene.storage.loses = [("begin", False)]
+    with pytest.raises(RetryError):
+        await scene.work()
+    settings = scene.desk.settings(storage={"key": "elsewhere/{booking_id}"})
+    scene.upload = Upload(scene.desk.store, scene.storage, settings, BERLIN, scene._growth)
+    assert await scene.work()
+    assert list(scene.storage.objects()) == ["2027-01-15/match.mp4"]
+
+
 @pytest.mark.parametrize("done", [True, False], ids=["after the work", "before the work"])
 @pytest.mark.parametrize("call", ["begin", "put_part", "complete", "put_file"])
 @pytest.mark.parametrize("in_flight", [1, 3])
@@ -401,6 +411,7 @@ async def test_an_upload_that_is_gone_is_begun_again_at_once(scene: Scene, close
     await scene.storage._real.abort("2027-01-15/match.mp4", old)
     scene.closed, scene.final = closed, len(CONTENT)
     assert await scene.work() is closed
+    assert ("verify" in scene.storage.asked) is closed  # no object can be there while its film grows
     film = await scene.desk.now()
     assert film.upload_id != old
     numbers = range(1, 12) if closed else range(3, 11)

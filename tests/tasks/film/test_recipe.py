@@ -11,7 +11,7 @@ import pytest
 
 from ezrec.config import Settings
 from ezrec.domain.errors import BadMedia, WorkerDied
-from ezrec.domain.film import Film, Intro, Recipe
+from ezrec.domain.film import EncoderOptions, Film, Intro, Recipe
 from ezrec.domain.stages import Stage
 from ezrec.folders import DataFolder
 from ezrec.tasks.film.recipe import Recipes
@@ -66,6 +66,11 @@ async def test_a_recipe_freezes_what_the_settings_say_now(tmp_path: Path, pool: 
     assert recipe.part_size == 5 << 20
     assert recipe.index_reserve > 600 * 25 * 12
     assert Recipe.loads(recipe.dumps()) == recipe
+
+
+async def test_without_settings_a_film_of_30_frames_a_second_is_encoded_as_the_options_say_by_themselves(
+        tmp_path: Path, pool: Pool) -> None:
+    assert (await recipes(tmp_path, pool).freeze(FILM, SIZES)).encoder == EncoderOptions()
 
 
 async def test_parts_are_so_large_that_the_longest_booking_fits_into_ten_thousand(tmp_path: Path, pool: Pool) -> None:

@@ -605,3 +605,21 @@ async def test_of_a_camera_that_is_on_its_frames_are_looked_at(rig: Rig) -> None
     assert "cannot be decoded" in verdict.problems[0]
     assert (verdict.frames, len(rig.writer.frames)) == (4, 4)
     assert rig.camera.did == []
+
+
+async def test_tries_that_come_to_nothing_are_counted_until_frames_come(rig: Rig) -> None:
+    def lost() -> None:
+        raise CameraLost("not there")
+
+    rig.camera.fails["start"] = lost
+    rig.lane.want(True)
+    await rig.until(lambda: rig.lane.failures >= 3)
+    assert rig.lane.failures == rig.lane.restarts
+
+
+async def test_a_camera_that_was_just_asked_for_is_starting_until_the_stall_limit_has_passed(rig: Rig) -> None:
+    rig.lane.want(True)
+    rig.clock.forward(2 * S - 1)
+    assert rig.lane.health().state == "starting"
+    rig.clock.forward(1)
+    assert rig.lane.health().state == "lost"

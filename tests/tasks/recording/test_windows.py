@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from ezrec.adapters.segments import Sealed
 from ezrec.domain.clock import SECOND
@@ -451,3 +452,37 @@ async def test_cameras_that_fail_while_nobody_wants_them_are_no_reason_to_leave(
     assert not studio.recording.active
     studio.desk.clock.forward(1000 * S)
     await studio.recording.run_once()
+
+
+async def test_a_full_disk_is_said_once_each_time_it_fills(studio: Studio) -> None:
+    await book(studio, 10, 100)
+    with capture_logs() as lines:
+        for studio.free in (0, 0, ROOM, ROOM, 0, 0):
+            await studio.desk.store.drop_spans("match")
+            await studio.look(12 if not lines else 0)
+    said = [line["event"] for line in lines if line["log_level"] == "error"]
+    assert said == ["disk nearly full, no new film is begun"] * 2
+
+
+async def test_it_records_by_itself_writes_the_rows_of_what_is_sealed_and_waits_between_two_looks(
+        studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording_module, "CHECK_EVERY_S", 60)
+    running = asyncio.create_task(studio.recording.run())
+
+    async def written() -> bool:
+        return bool(studio.left.rows)
+
+    try:
+        studio.hand[0](studio.sealed(0, 4))
+        await eventually(written)
+        assert len(await studio.desk.store.segment_paths()) == 1
+        looks = len(studio.left.wanted)
+        studio.recording.notify()
+        await eventually(lambda: asyncio.sleep(0, len(studio.left.wanted) > looks))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        await studio.desk.store.films()  # whatever had been begun before is through by now
+        assert len(studio.left.wanted) == looks + 1
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)

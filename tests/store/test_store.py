@@ -365,7 +365,7 @@ async def test_a_film_that_is_withdrawn_leaves_one_line_and_one_that_is_not_ther
 
 
 async def test_a_retry_clears_all_that_kept_the_film_and_its_messages_waiting(store: Store) -> None:
-    await store.put_booking(booking(source="supabase"))
+    await store.put_booking(booking(source="supabase", reported=True))
     await film_in(store, Stage.RECORDED)
     await store.update_film("b", attempts=3, retry_at=99, parked_step="film", parked_reason="broken")
     for message in await store.outbox("b"):

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ezrec.adapters.bookings import BookingSource
+from ezrec.adapters.bookings.local import BookingsFile
 from ezrec.adapters.cameras import Camera
 from ezrec.adapters.publishing import Publisher
 from ezrec.adapters.status import StatusTable
@@ -96,3 +98,11 @@ def make_cloud(settings: Settings, clock: Clock) -> Cloud:
         if settings.bookings.source == "supabase" else None,
         SupabasePublisher(project, called_off) if settings.publishing.kind == "supabase" else None,
         SupabaseStatus(beats) if site.user_id else None, (project, beats))
+
+
+def make_sources(settings: Settings, cloud: Cloud) -> list[BookingSource]:
+    """Where bookings come from, beside commands."""
+    sources: list[BookingSource] = [cloud.bookings] if cloud.bookings else []
+    if settings.bookings.file:
+        sources.append(BookingsFile(settings.bookings.file))
+    return sources

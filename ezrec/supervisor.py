@@ -16,22 +16,20 @@ from functools import partial
 from zoneinfo import ZoneInfo
 
 from ezrec import files, logs
+from ezrec.actions.device import Device
 from ezrec.adapters import system
 from ezrec.adapters.adoption import adopt, set_aside
-from ezrec.adapters.bookings import BookingSource
-from ezrec.adapters.bookings.local import BookingsFile
 from ezrec.adapters.cameras import Camera
 from ezrec.adapters.metrics import Meter
 from ezrec.adapters.publishing.local import LocalPublisher
 from ezrec.adapters.segments import Sealed, SegmentWriter
-from ezrec.adapters.status import StatusTable
 from ezrec.adapters.storage import Storage
 from ezrec.adapters.workers import RenderPool
 from ezrec.config import Settings
 from ezrec.domain.clock import SECOND, Clock, SystemClock
 from ezrec.domain.errors import LeaveError
 from ezrec.domain.stages import Stage
-from ezrec.factories import make_cameras, make_cloud, make_storage
+from ezrec.factories import make_cameras, make_cloud, make_sources, make_storage
 from ezrec.folders import DataFolder, DataLock
 from ezrec.pipeline import Pipeline, Step
 from ezrec.store import Store
@@ -123,15 +121,18 @@ class Supervisor:
         cleanup = Cleanup(store, clock, folder, settings, lambda: recording.run_id if recording.active else None,
                           films.forget)
         preflight = Preflight(store, clock, folder, settings, recording, files.free_bytes)
-        sources: list[BookingSource] = [cloud.bookings] if cloud.bookings else []
-        if settings.bookings.file:
-            sources.append(BookingsFile(settings.bookings.file))
 
         def changed() -> None:
             recording.notify()
             pipeline.notify()
 
-        bookings = Bookings(store, clock, sources, settings.bookings, zone, changed)
+        def healed() -> None:
+            pipeline.retry_now()
+            outbox.retry_now()
+
+        device = Device(store, clock, folder, recording, preflight, Meter(folder.root, clock), settings.site,
+                        self._degraded)
+        bookings = Bookings(store, clock, make_sources(settings, cloud), settings.bookings, zone, changed)
         pipeline.steps = (
             Step("film", frozenset({Stage.RECORDING, Stage.RECORDED}), films.work),
             Step("upload", frozenset({Stage.RECORDING, Stage.RECORDED, Stage.RENDERED}), upload.work),
@@ -151,8 +152,9 @@ class Supervisor:
             Task("pipeline", pipeline.run),
             *(Task(step.name, partial(pipeline.work, step)) for step in pipeline.steps),
             Task("retention", cleanup.run),
-            *([Task("heartbeat", self._heartbeat(store, recording, preflight, cloud.status, pipeline, outbox).run)]
+            *([Task("heartbeat", Heartbeat(clock, cloud.status, device.row, settings.supabase.heartbeat_s, healed).run)]
               if cloud.status else []),
+            Task("device", device.run),
             Task("preflight", preflight.run),
             Task("watchdog", partial(self._feed_watchdog, recording)),
         )]
@@ -172,6 +174,7 @@ class Supervisor:
         log.info("stopping", waiting_for="cameras and their segments")
         await _cancel([recorder])
         await recording.stop()
+        device.forget()
         log.info("stopped")
 
     async def _guard(self, task: Task) -> None:
@@ -207,15 +210,6 @@ class Supervisor:
         """The side tasks that ended lately."""
         now = self._clock.mono_us()
         return [name for name, ended in self._ended_us.items() if now - ended < LONGEST_RESTART_S * SECOND]
-
-    def _heartbeat(self, store: Store, recording: Recording, preflight: Preflight, status: StatusTable,
-                   pipeline: Pipeline, outbox: Outbox) -> Heartbeat:
-        def healed() -> None:
-            pipeline.retry_now()
-            outbox.retry_now()
-
-        return Heartbeat(store, self._clock, recording, preflight, status, Meter(self._folder.root, self._clock),
-                         self.settings.site, self.settings.supabase.heartbeat_s, self._degraded, healed)
 
     # ---- start
 

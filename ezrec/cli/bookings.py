@@ -2,27 +2,22 @@
 
 import json
 import re
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from ezrec.actions import bookings as actions
 from ezrec.cli import words
 from ezrec.cli.settings import CommandContext, show_json, with_store, zone_of
-from ezrec.domain import booking as bookings
-from ezrec.domain.booking import Booking, show_local
+from ezrec.domain.booking import Booking
 from ezrec.domain.clock import SECOND, utc_text
-from ezrec.domain.errors import BadBooking, EzrecError
-from ezrec.domain.stages import CHANGEABLE, Stage
-from ezrec.store import Store
+from ezrec.domain.errors import EzrecError
 
 app = typer.Typer(no_args_is_help=True,
                   help="List, add, change, cancel and import bookings. Works while `ezrec run` runs.")
 
-SOURCE = "cli"
-OPEN = CHANGEABLE | {Stage.CANCELLED, Stage.MISSED}  # while its film is here, a booking may be changed
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 
@@ -34,22 +29,20 @@ def list_(context: typer.Context, as_json: JsonOption = False,
     place: CommandContext = context.obj
     settings = place.load()
 
-    async def read(store: Store) -> list[tuple[Booking, str]]:
-        films = {film.booking_id: str(film.stage) for film in await store.films()}
-        return [(one, films.get(one.id, "-")) for one in await store.bookings()]
-
     since = 0 if everything else round((datetime.now(UTC) - timedelta(days=1)).timestamp() * SECOND)
-    rows = [(one, stage) for one, stage in with_store(settings, read) if one.ends_at >= since]
+    rows = with_store(settings, lambda store: actions.listing(store, since))
     if as_json:
-        show_json([plain(one) | {"film": stage} for one, stage in rows])
+        show_json([plain(one.booking) | {"film": one.stage or "-"} for one in rows])
         return
     if not rows:
         print("nothing is booked; `ezrec bookings add --in 1m --for 10m` books the next ten minutes")
         return
     zone = zone_of(settings)
     table = words.table("booking", f"window ({settings.site.timezone})", "status", "film", "source")
-    for one, stage in rows:
-        table.add_row(one.id, words.window(one.starts_at, one.ends_at, zone), one.status, stage, one.source)
+    for one in rows:
+        booking = one.booking
+        table.add_row(booking.id, words.window(booking.starts_at, booking.ends_at, zone), booking.status,
+                      one.stage or "-", booking.source)
     words.console().print(table)
 
 
@@ -81,19 +74,8 @@ def add(
     ends = begins + _span(lasts) if lasts is not None else _instant(str(end), begins.astimezone(zone))
     row = {"id": booking_id or f"cli-{begins.astimezone(zone):%Y%m%d-%H%M%S}", "start_time": begins.isoformat(),
            "end_time": ends.isoformat(), "status": "scheduled"}
-    one = bookings.parse(row, source=SOURCE, zone=zone, longest_s=settings.bookings.longest_h * 3600)
-    if one.ends_at <= now.timestamp() * SECOND:
-        raise BadBooking(f"booking {one.id!r} ends at {show_local(one.ends_at, zone)}, which is over; say a later time")
-
-    async def put(store: Store) -> bool:
-        film = await store.film(one.id)
-        if film and film.stage not in OPEN:
-            raise BadBooking(f"the film of {one.id!r} is {film.stage}: it is too late to change that booking; give the "
-                             "new one an --id of its own")
-        return await store.put_booking(one)
-
-    if not with_store(settings, put, create=True):
-        raise BadBooking(f"the id {one.id!r} belongs to another source of bookings; choose another one")
+    one = actions.parse(row, settings)
+    with_store(settings, lambda store: actions.book(store, settings, one, round(now.timestamp() * SECOND)), create=True)
     if as_json:
         show_json(plain(one))
     else:
@@ -109,22 +91,7 @@ def cancel(context: typer.Context, booking_id: Annotated[str, typer.Argument(hel
     """
     place: CommandContext = context.obj
 
-    async def change(store: Store) -> str | None:
-        for one in await store.bookings():
-            if one.id == booking_id:
-                film = await store.film(booking_id)
-                if film and film.stage not in OPEN:
-                    raise EzrecError(f"the film of {booking_id!r} is {film.stage}: it is too late to cancel")
-                if one.source == SOURCE:
-                    await store.put_booking(replace(one, status="cancelled"))
-                return one.source
-        return None
-
-    source = with_store(place.load(), change)
-    if source is None:
-        raise EzrecError(f"there is no booking {booking_id!r}; `ezrec bookings list` shows what there is")
-    if source != SOURCE:
-        raise EzrecError(f"booking {booking_id!r} comes from {source!r}: cancel it there")
+    with_store(place.load(), lambda store: actions.cancel(store, booking_id))
     print(f"cancelled: {booking_id}")
 
 
@@ -147,21 +114,14 @@ def import_(context: typer.Context, file: Annotated[Path, typer.Argument(help="J
     rows = rows.get("bookings") if isinstance(rows, dict) else rows
     if not isinstance(rows, list):
         raise EzrecError(f'{file}: a list of bookings is wanted, or an object with the list as "bookings"')
-    good, bad = bookings.parse_many(rows, source=SOURCE, zone=zone_of(settings),
-                                    longest_s=settings.bookings.longest_h * 3600)
-
-    async def put(store: Store) -> list[str]:
-        return [one.id for one in good if not await store.put_booking(one)]
-
-    foreign = with_store(settings, put, create=True)
-    refused = [str(error) for error in bad] + [f"booking {one!r}: another source has this id" for one in foreign]
+    done = with_store(settings, lambda store: actions.take_all(store, settings, rows), create=True)
     if as_json:
-        show_json({"imported": [plain(one) for one in good if one.id not in foreign], "refused": refused})
+        show_json({"imported": [plain(one) for one in done.taken], "refused": done.refused})
     else:
-        print(f"imported: {len(good) - len(foreign)}, refused: {len(refused)}")
-        for reason in refused:
+        print(f"imported: {len(done.taken)}, refused: {len(done.refused)}")
+        for reason in done.refused:
             typer.echo(f"  {reason}", err=True)
-    if refused:
+    if done.refused:
         raise typer.Exit(1)
 
 

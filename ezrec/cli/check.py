@@ -50,7 +50,8 @@ def check(
         with DataLock(folder):
             found = look(settings, folder, keep=reference)
     except AlreadyRunning as error:
-        raise EzrecError(f"the cameras cannot be tried while they are used: {error}") from error
+        raise EzrecError(f"the cameras cannot be tried while they are used: {error}{_as_the_recorder_says(folder)}") \
+            from error
     finally:
         logs.shut_down()
     if as_json:
@@ -59,6 +60,17 @@ def check(
         tell(found)
     if not all(one["ok"] for one in found["cameras"].values()):
         raise typer.Exit(1)
+
+
+def _as_the_recorder_says(folder: DataFolder) -> str:
+    """How a running recorder says its cameras are."""
+    from ezrec.actions import device  # noqa: PLC0415
+
+    state = device.read(folder, SystemClock().wall_us())
+    if state is None:
+        return ""
+    cameras = ", ".join(f"camera {name} is {one['state']}" for name, one in state["cameras"].items())
+    return f". It says: {cameras}"
 
 
 def look(settings: Any, folder: DataFolder, *, keep: bool) -> dict[str, Any]:

@@ -4,14 +4,12 @@ from typing import Annotated, Any
 
 import typer
 
+from ezrec.actions import films as actions
 from ezrec.cli import story, words
 from ezrec.cli.settings import CommandContext, show_json, with_store, zone_of
 from ezrec.domain.clock import SECOND, utc_text
-from ezrec.domain.errors import EzrecError
 from ezrec.domain.film import Film
-from ezrec.domain.stages import Stage
-from ezrec.store import Store
-from ezrec.store.rows import ChunkRow, Event, Message, PartRow
+from ezrec.store.rows import ChunkRow, Message
 
 app = typer.Typer(no_args_is_help=True, help="List films, show one, tell its story, send a parked one on its way "
                                              "again. Works while `ezrec run` runs.")
@@ -26,10 +24,7 @@ def list_(context: typer.Context, as_json: JsonOption = False) -> None:
     place: CommandContext = context.obj
     settings = place.load()
 
-    async def read(store: Store) -> list[tuple[Film, list[ChunkRow]]]:
-        return [(film, await store.chunks(film.booking_id, film.generation)) for film in await store.films()]
-
-    films = with_store(settings, read)
+    films = with_store(settings, actions.listing)
     if as_json:
         show_json([plain(film, chunks) for film, chunks in films])
         return
@@ -50,12 +45,8 @@ def show(context: typer.Context, booking_id: BookingId, as_json: JsonOption = Fa
     place: CommandContext = context.obj
     settings = place.load()
 
-    async def read(store: Store) -> tuple[Film, list[ChunkRow], list[PartRow], list[Message]]:
-        film = await _film(store, booking_id)
-        return (film, await store.chunks(booking_id, film.generation), await store.parts(booking_id, film.generation),
-                await store.outbox(booking_id))
-
-    film, chunks, parts, messages = with_store(settings, read)
+    found = with_store(settings, lambda store: actions.describe(store, booking_id))
+    film, chunks, parts, messages = found.film, found.chunks, found.parts, found.messages
     if as_json:
         show_json(plain(film, chunks) | {"parts": len(parts), "outbox": [_plain(message) for message in messages],
                                          "certificate": film.certificate})
@@ -79,16 +70,12 @@ def explain(context: typer.Context, booking_id: BookingId, as_json: JsonOption =
     place: CommandContext = context.obj
     settings = place.load()
 
-    async def read(store: Store) -> tuple[Film | None, list[Event], list[Message]]:
-        events = await store.events(booking_id)
-        film = await store.film(booking_id) if events else await _film(store, booking_id)
-        return film, events, await store.outbox(booking_id)
-
-    film, events, messages = with_store(settings, read)
+    told = with_store(settings, lambda store: actions.story(store, booking_id))
     if as_json:
-        show_json([{"at": utc_text(event.at), "kind": event.kind, "detail": _iso(event.detail)} for event in events])
+        show_json([{"at": utc_text(event.at), "kind": event.kind, "detail": _iso(event.detail)}
+                   for event in told.events])
         return
-    words.sentences(words.console(), story.tell(film, events, messages, zone_of(settings)))
+    words.sentences(words.console(), story.tell(told.film, told.events, told.messages, zone_of(settings)))
 
 
 @app.command()
@@ -96,19 +83,7 @@ def retry(context: typer.Context, booking_id: BookingId) -> None:
     """Send a parked film on its way again, or publish what was recorded of a cancelled booking."""
     place: CommandContext = context.obj
 
-    async def change(store: Store) -> None:
-        film = await _film(store, booking_id)
-        if film.stage is Stage.CANCELLED:
-            if not await store.has_footage(booking_id):
-                raise EzrecError(f"nothing was recorded for {booking_id!r} before it was cancelled")
-            await store.step(booking_id, Stage.RECORDED)
-        elif film.parked_step is None and film.retry_at is None and not any(
-                message.parked_reason or message.retry_at for message in await store.outbox(booking_id)):
-            raise EzrecError(f"the film of {booking_id!r} is {film.stage} and neither parked nor waiting: "
-                             "there is nothing to retry")
-        await store.retry(booking_id)
-
-    with_store(place.load(), change)
+    with_store(place.load(), lambda store: actions.retry(store, booking_id))
     print(f"on its way again: {booking_id}")
 
 
@@ -129,13 +104,6 @@ def _plain(message: Message) -> dict[str, Any]:
     return {"kind": message.kind, "body": message.body, "attempts": message.attempts,
             "retry_at": utc_text(message.retry_at) if message.retry_at else None,
             "parked_reason": message.parked_reason}
-
-
-async def _film(store: Store, booking_id: str) -> Film:
-    film = await store.film(booking_id)
-    if film is None:
-        raise EzrecError(f"there is no film of booking {booking_id!r}; `ezrec films list` shows what there is")
-    return film
 
 
 def _iso(detail: dict[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,12 @@
 """The bookings as their sources list them."""
 
 import json
+from collections.abc import Collection
+
+import aiosqlite
 
 from ezrec.domain.booking import Booking
+from ezrec.domain.stages import Stage
 from ezrec.store.database import Database
 from ezrec.store.rows import booking_of
 
@@ -18,21 +22,43 @@ class BookingTable(Database):
 
     async def put_booking(self, booking: Booking) -> bool:
         """Add or change a booking; False (and nothing changed) if its id belongs to another source."""
-        columns = {"id": booking.id, "source": booking.source, "starts_at": booking.starts_at,
-                   "ends_at": booking.ends_at, "status": booking.status,
-                   "row": json.dumps(booking.row, sort_keys=True), "reported": booking.reported}
         if await self._read("SELECT 1 FROM booking WHERE (id, source, starts_at, ends_at, status, row, reported)"
-                            " = (?,?,?,?,?,?,?)", *columns.values()):
+                            " = (?,?,?,?,?,?,?)", *_columns(booking)):
             return True  # as it was: nothing to write, and no disk to wait for
         async with self._transaction() as db:
-            done = await db.execute(
-                "INSERT INTO booking (id, source, starts_at, ends_at, status, row, reported, seen_at)"
-                " VALUES (?,?,?,?,?,?,?,?) ON CONFLICT (id) DO UPDATE SET starts_at = excluded.starts_at,"
-                " ends_at = excluded.ends_at, status = excluded.status, row = excluded.row,"
-                " reported = excluded.reported, seen_at = excluded.seen_at WHERE booking.source = excluded.source",
-                (*columns.values(), self._clock.wall_us()))
-            return done.rowcount > 0
+            return await self._put(db, booking)
+
+    async def _put(self, db: aiosqlite.Connection, booking: Booking) -> bool:
+        done = await db.execute(
+            "INSERT INTO booking (id, source, starts_at, ends_at, status, row, reported, seen_at)"
+            " VALUES (?,?,?,?,?,?,?,?) ON CONFLICT (id) DO UPDATE SET starts_at = excluded.starts_at,"
+            " ends_at = excluded.ends_at, status = excluded.status, row = excluded.row,"
+            " reported = excluded.reported, seen_at = excluded.seen_at WHERE booking.source = excluded.source",
+            (*_columns(booking), self._clock.wall_us()))
+        return done.rowcount > 0
+
+    async def film_stage_unless_booked(self, booking: Booking, while_in: Collection[Stage]) -> Stage | None:
+        """Add or change a booking, unless its film is in another stage than these: then that stage (nothing changed).
+
+        A booking of another source stays as it is, too.
+        """
+        async with self._transaction() as db:
+            film = await self._all("SELECT stage FROM film WHERE booking_id = ?", booking.id)
+            if film and Stage(film[0]["stage"]) not in while_in:
+                return Stage(film[0]["stage"])
+            await self._put(db, booking)
+        return None
+
+    async def has_booking(self, booking_id: str, source: str) -> bool:
+        """Whether a source has a booking of this id."""
+        return bool(await self._read("SELECT 1 FROM booking WHERE id = ? AND source = ?", booking_id, source))
 
     async def drop_booking(self, booking_id: str, source: str) -> None:
         """Forget a booking that its source no longer holds."""
         await self._do("DELETE FROM booking WHERE id = ? AND source = ?", booking_id, source)
+
+
+def _columns(booking: Booking) -> tuple[object, ...]:
+    """A booking's columns id, source, starts_at, ends_at, status, row, reported."""
+    return (booking.id, booking.source, booking.starts_at, booking.ends_at, booking.status,
+            json.dumps(booking.row, sort_keys=True), booking.reported)

@@ -112,9 +112,15 @@ class FilmTable(OutboxTable, StoryTable):
         await self._tell(db, booking_id, "parked", {"parked_step": step, "parked_reason": reason})
         await self._post_status(db, booking_id, FAILED, reason)
 
-    async def retry(self, booking_id: str) -> None:
-        """Send a film, and whatever could not be told of it, on its way again."""
+    async def retry(self, booking_id: str, to: Stage | None = None) -> None:
+        """Send a film, and whatever could not be reported of it, on its way again; `to`: with a step of the table.
+
+        Raises:
+            IllegalStep: the table does not hold that step; nothing was changed.
+        """
         async with self._transaction() as db:
+            if to is not None:
+                await self._step(db, await self._film_in(booking_id), to, {})
             await self._set(db, booking_id, {"parked_step": None, "parked_reason": None, "attempts": 0,
                                              "retry_at": None})
             await db.execute("UPDATE outbox SET attempts = 0, retry_at = NULL, parked_reason = NULL"

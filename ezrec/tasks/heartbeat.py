@@ -7,21 +7,12 @@ What cannot be found out in time is null.
 
 import asyncio
 import math
-from collections.abc import Callable, Collection
-from dataclasses import asdict
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Awaitable, Callable
 
-from ezrec import __version__, logs
-from ezrec.adapters.metrics import Meter
+from ezrec import logs
 from ezrec.adapters.status import Row, StatusTable
-from ezrec.config.sections import SiteSettings
 from ezrec.domain.clock import SECOND, Clock
 from ezrec.domain.errors import EzrecError, ParkError, RetryError
-from ezrec.store import Store
-from ezrec.store.rows import Backlog
-from ezrec.tasks.recording.preflight import Preflight, PreflightResult
-from ezrec.tasks.recording.windows import Recording
 
 log = logs.get("heartbeat")
 
@@ -33,20 +24,14 @@ REFUSED_S = 60.0  # how long a table that refuses the row for good is left alone
 class Heartbeat:
     """The heartbeat task. `healed` is called when a beat goes through after others that did not."""
 
-    def __init__(self, store: Store, clock: Clock, recording: Recording, preflight: Preflight, status: StatusTable,
-                 meter: Meter, site: SiteSettings, interval_s: float, degraded: Callable[[], Collection[str]],
-                 healed: Callable[[], None]) -> None:
-        self._store = store
+    def __init__(self, clock: Clock, status: StatusTable, collect: Callable[[float], Awaitable[Row]],
+                 interval_s: float, healed: Callable[[], None]) -> None:
+        """`collect` gives the row as things are now; what takes longer than so many seconds it leaves out."""
         self._clock = clock
-        self._recording = recording
-        self._preflight = preflight
         self._status = status
-        self._meter = meter
-        self._site = site
+        self._collect = collect
         self._interval_us = round(interval_s * SECOND)
-        self._degraded = degraded
         self._healed = healed
-        self._begun_us = clock.mono_us()
         self._failing_since_us: int | None = None
         self._logged = ""  # the refusal that was logged last
 
@@ -93,37 +78,6 @@ class Heartbeat:
         self._failing_since_us, self._logged = None, ""
         self._healed()
 
-    async def _collect(self, limit_s: float) -> Row:
-        """The row as things are now; neither the machine nor the store is waited for longer than `limit_s`."""
-        measured, backlog = await asyncio.gather(self._meter.read(limit_s), self._backlog(limit_s))
-        now_us, up_us = self._clock.wall_us(), self._clock.mono_us() - self._begun_us
-        error = logs.last_error()
-        return asdict(measured) | {
-            "user_id": self._site.user_id,
-            "camera_id": self._site.camera_id,
-            "updated_at": _iso(_utc(now_us)),
-            "recording": bool(self._recording.delivering()),
-            "current_booking_id": self._recording.current_booking(),
-            "cameras": {name: asdict(health) for name, health in self._recording.health().items()},
-            "preflight": _found(self._preflight.newest) if self._preflight.newest else None,
-            "queues": _queues(backlog) if backlog else None,
-            "last_error": error.text if error else None,
-            "last_error_at": _iso(error.at) if error else None,
-            "version": __version__,
-            "uptime_s": up_us // SECOND,
-            # by the clock as it is now: at the start it may not have been set yet
-            "started_at": _iso(_utc(round((now_us - up_us) / SECOND) * SECOND)),
-            "degraded": sorted(self._degraded()),
-        }
-
-    async def _backlog(self, limit_s: float) -> Backlog | None:
-        """What waits in the store; None if it does not answer, say because its disk stands still."""
-        try:
-            async with asyncio.timeout(limit_s):
-                return await self._store.backlog()
-        except (TimeoutError, RetryError):
-            return None
-
     @staticmethod
     async def _pause(seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -132,20 +86,3 @@ class Heartbeat:
 def next_due(due_us: int, now_us: int, interval_us: int) -> int:
     """The first time of the fixed cadence after `due_us` that has not passed: what would be late is left out."""
     return due_us + interval_us * max(1, math.ceil((now_us - due_us) / interval_us))
-
-
-def _found(found: PreflightResult) -> dict[str, Any]:
-    return {"booking_id": found.booking_id, "at": _iso(_utc(found.at)), "problems": list(found.problems)}
-
-
-def _queues(backlog: Backlog) -> dict[str, Any]:
-    return {"films": {str(stage): count for stage, count in backlog.films.items()}, "parked": backlog.parked,
-            "outbox": backlog.outbox, "refused": backlog.refused, "reason": backlog.reason}
-
-
-def _utc(us: int) -> datetime:
-    return datetime.fromtimestamp(us / SECOND, UTC)
-
-
-def _iso(instant: datetime) -> str:
-    return instant.isoformat(timespec="milliseconds")

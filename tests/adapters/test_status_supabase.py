@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ezrec.actions.device import Device as Machine
 from ezrec.adapters.metrics import Meter
 from ezrec.adapters.status.supabase import SupabaseStatus
 from ezrec.adapters.supabase import Supabase
@@ -54,8 +55,9 @@ class Device:
         meter = Meter(self.desk.data, self.desk.clock)
         found = PreflightResult("match", self.desk.clock.wall_us(), ["camera left: no frame came"])
         preflight = SimpleNamespace(newest=found)
-        heartbeat = Heartbeat(self.desk.store, self.desk.clock, Idle(), preflight, status,  # type: ignore[arg-type]
-                              meter, site, INTERVAL_S, lambda: ["upload"], self._healed)
+        device = Machine(self.desk.store, self.desk.clock, self.desk.folder, Idle(), preflight,  # type: ignore[arg-type]
+                        meter, site, lambda: ["upload"])
+        heartbeat = Heartbeat(self.desk.clock, status, device.row, INTERVAL_S, self._healed)
         return heartbeat.run_once, status
 
     def _healed(self) -> None:

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from ezrec import __version__, logs
+from ezrec.actions.device import Device
 from ezrec.adapters.metrics import Measured
 from ezrec.adapters.status import Row
-from ezrec.domain.clock import SECOND, SystemClock
+from ezrec.domain.clock import SECOND, SystemClock, utc_datetime
 from ezrec.domain.errors import CredentialError, ParkError, RetryError
 from ezrec.domain.stages import Stage
 from ezrec.tasks import heartbeat as heartbeat_module
@@ -126,8 +127,10 @@ class Rig:
 
     def make(self, interval_s: float) -> Heartbeat:
         site = self.desk.settings(site={"user_id": "u1", "camera_id": "court-7"}).site
-        return Heartbeat(self.desk.store, self.clock, self.recording, self.preflight,  # type: ignore[arg-type]
-                         self.table, self.gauge, site, interval_s, lambda: self.degraded, self._healed)
+        device = Device(self.desk.store, self.clock, self.desk.folder, self.recording, self.preflight,  # type: ignore[arg-type]
+                        self.gauge, site, lambda: self.degraded)
+        self.device = device
+        return Heartbeat(self.clock, self.table, device.row, interval_s, self._healed)
 
     def _healed(self) -> None:
         self.heals += 1
@@ -231,7 +234,7 @@ async def test_a_refused_message_is_a_reason_too(rig: Rig) -> None:
 async def test_the_last_error_of_the_log_is_told_with_its_time(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     row = await rig.row()
     assert (row["last_error"], row["last_error_at"]) == (None, None)
-    at = heartbeat_module._utc(1_800_000_000 * SECOND)
+    at = utc_datetime(1_800_000_000 * SECOND)
     monkeypatch.setattr(logs, "last_error", lambda: logs.LastError("film: it broke", at))
     row = await rig.row()
     assert (row["last_error"], row["last_error_at"]) == ("film: it broke", "2027-01-15T08:00:00.000+00:00")
@@ -361,8 +364,7 @@ async def test_a_bug_is_not_hidden(rig: Rig) -> None:
 
 
 async def test_it_beats_by_the_machine_s_own_clock_until_it_is_ended(rig: Rig) -> None:
-    heartbeat = Heartbeat(rig.desk.store, SystemClock(), rig.recording, rig.preflight,  # type: ignore[arg-type]
-                          rig.table, rig.gauge, rig.desk.settings().site, 0.05, lambda: (), lambda: None)
+    heartbeat = Heartbeat(SystemClock(), rig.table, rig.device.row, 0.05, lambda: None)
     began = time.monotonic()
     beating = asyncio.create_task(heartbeat.run())
     await eventually(lambda: asyncio.sleep(0, len(rig.table.rows) > 3))

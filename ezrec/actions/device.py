@@ -1,0 +1,161 @@
+"""The device's state: collected once for the heartbeat, for the state file, and for whoever asks.
+
+The recorder keeps the state in a small file beside its lock, so that commands can say how it is doing. The file is
+written without a fsync: it matters only while its process lives.
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ezrec import __version__, logs
+from ezrec.adapters.metrics import Measured, Meter
+from ezrec.adapters.status import Row
+from ezrec.config.sections import SiteSettings
+from ezrec.domain.clock import SECOND, Clock, utc_text
+from ezrec.domain.errors import RetryError
+from ezrec.files import FILE_MODE, temporary_beside
+from ezrec.folders import DataFolder
+from ezrec.logs import LastError
+from ezrec.store import Store
+from ezrec.store.rows import Backlog
+from ezrec.tasks.recording.lane import LaneHealth
+from ezrec.tasks.recording.preflight import Preflight, PreflightResult
+from ezrec.tasks.recording.windows import Recording
+
+log = logs.get("device")
+
+WRITE_EVERY_S = 5.0
+COLLECT_S = 2.0  # how long the machine and the store may take to answer for the file
+STALE_S = 4 * WRITE_EVERY_S  # a file that is older tells nothing of now
+
+
+@dataclass(frozen=True)
+class DeviceState:
+    """How a device is doing. What could not be found out in time is None."""
+
+    measured: Measured
+    at: int  # UTC µs
+    up_us: int
+    recording: bool
+    current_booking_id: str | None
+    cameras: Mapping[str, LaneHealth]
+    preflight: PreflightResult | None
+    backlog: Backlog | None
+    last_error: LastError | None
+    degraded: Collection[str]  # side tasks that ended lately
+
+    def row(self, site: SiteSettings) -> Row:
+        """The state as the columns of `system_status`."""
+        error = self.last_error
+        return asdict(self.measured) | {
+            "user_id": site.user_id,
+            "camera_id": site.camera_id,
+            "updated_at": utc_text(self.at),
+            "recording": self.recording,
+            "current_booking_id": self.current_booking_id,
+            "cameras": {name: asdict(health) for name, health in self.cameras.items()},
+            "preflight": _preflight(self.preflight) if self.preflight else None,
+            "queues": _queues(self.backlog) if self.backlog else None,
+            "last_error": error.text if error else None,
+            "last_error_at": error.at.isoformat(timespec="milliseconds") if error else None,
+            "version": __version__,
+            "uptime_s": self.up_us // SECOND,
+            # by the clock as it is now: at the start it may not have been set yet
+            "started_at": utc_text(round((self.at - self.up_us) / SECOND) * SECOND),
+            "degraded": sorted(self.degraded),
+        }
+
+
+class Device:
+    """The device that this process records on."""
+
+    def __init__(self, store: Store, clock: Clock, folder: DataFolder, recording: Recording, preflight: Preflight,
+                 meter: Meter, site: SiteSettings, degraded: Callable[[], Collection[str]]) -> None:
+        self._store = store
+        self._clock = clock
+        self._folder = folder
+        self._recording = recording
+        self._preflight = preflight
+        self._meter = meter
+        self._site = site
+        self._degraded = degraded
+        self._begun_us = clock.mono_us()
+
+    async def collect(self, limit_s: float) -> DeviceState:
+        """The state as it is now; neither the machine nor the store is waited for longer than `limit_s`."""
+        measured, backlog = await asyncio.gather(self._meter.read(limit_s), self._backlog(limit_s))
+        return DeviceState(
+            measured, self._clock.wall_us(), self._clock.mono_us() - self._begun_us,
+            bool(self._recording.delivering()), self._recording.current_booking(), self._recording.health(),
+            self._preflight.newest, backlog, logs.last_error(), self._degraded())
+
+    async def row(self, limit_s: float) -> Row:
+        """The state as the heartbeat's row."""
+        return (await self.collect(limit_s)).row(self._site)
+
+    async def _backlog(self, limit_s: float) -> Backlog | None:
+        """What waits in the store; None if it does not answer, say because its disk stands still."""
+        try:
+            async with asyncio.timeout(limit_s):
+                return await self._store.backlog()
+        except (TimeoutError, RetryError):
+            return None
+
+    async def run(self) -> None:
+        """Keep the state file, for ever."""
+        while True:
+            await self.run_once()
+            await asyncio.sleep(WRITE_EVERY_S)
+
+    async def run_once(self) -> None:
+        """Write the state file once; on a disk that does not take it the old one stays."""
+        told = dict(await self.row(COLLECT_S)) | {"pid": os.getpid(), "run": self._recording.run_id}
+        try:
+            await asyncio.to_thread(_write, self._folder, told)
+        except OSError as error:
+            log.debug("state not written", error=str(error))
+
+    def forget(self) -> None:
+        """The recorder leaves in order: there is no state any more."""
+        self._folder.state.unlink(missing_ok=True)
+
+
+def read(folder: DataFolder, now_us: int) -> dict[str, Any] | None:
+    """What the recorder on a data folder said of itself last: a row of `system_status` with `pid` and `run`.
+
+    None if none runs there, or if it has not said anything for `STALE_S`.
+    """
+    try:
+        if now_us - folder.state.stat().st_mtime_ns // 1000 > STALE_S * SECOND:
+            return None
+        told = json.loads(folder.state.read_text("utf-8"))
+        os.kill(int(told["pid"]), 0)
+    except PermissionError:  # another user's, and alive
+        return dict(told)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return dict(told)
+
+
+def _write(folder: DataFolder, told: Mapping[str, Any]) -> None:
+    temporary = temporary_beside(folder.state)
+    try:
+        temporary.write_text(json.dumps(told, indent=1), "utf-8")
+        temporary.chmod(FILE_MODE)
+        temporary.replace(folder.state)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _preflight(found: PreflightResult) -> dict[str, Any]:
+    return {"booking_id": found.booking_id, "at": utc_text(found.at), "problems": list(found.problems)}
+
+
+def _queues(backlog: Backlog) -> dict[str, Any]:
+    return {"films": {str(stage): count for stage, count in backlog.films.items()}, "parked": backlog.parked,
+            "outbox": backlog.outbox, "refused": backlog.refused, "reason": backlog.reason}

@@ -1,0 +1,143 @@
+"""What a person may do and ask, on a real store: what is refused changes nothing."""
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from ezrec.actions import bookings, films
+from ezrec.actions.device import STALE_S, Device, read
+from ezrec.adapters.metrics import Meter
+from ezrec.domain.booking import Booking
+from ezrec.domain.clock import SECOND, utc_text
+from ezrec.domain.errors import BadBooking, EzrecError
+from ezrec.domain.stages import Stage
+from tests.fakes.desk import Desk, a_desk
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    async with a_desk(tmp_path / "data") as one:
+        yield one
+
+
+def wanted(desk: Desk, start_s: float = 60, end_s: float = 120, booking_id: str = "match") -> Booking:
+    now = desk.clock.wall_us()
+    times = {"start_time": utc_text(now + round(start_s * SECOND)), "end_time": utc_text(now + round(end_s * SECOND))}
+    return bookings.parse({"id": booking_id} | times, desk.settings())
+
+
+async def book(desk: Desk, one: Booking) -> None:
+    await bookings.book(desk.store, desk.settings(), one, desk.clock.wall_us())
+
+
+async def test_a_booking_is_made_and_the_same_id_changes_it(desk: Desk) -> None:
+    await book(desk, wanted(desk))
+    await book(desk, wanted(desk, end_s=180))
+    (listed,) = await bookings.listing(desk.store, 0)
+    assert (listed.booking, listed.stage) == (wanted(desk, end_s=180), None)
+    assert await bookings.listing(desk.store, wanted(desk, end_s=181).ends_at) == []
+
+
+async def test_a_booking_that_is_over_is_refused(desk: Desk) -> None:
+    with pytest.raises(BadBooking, match="is over; say a later time"):
+        await book(desk, wanted(desk, -60, 0))
+    assert await desk.store.bookings() == []
+
+
+@pytest.mark.parametrize("stage", [stage for stage in Stage if stage not in bookings.OPEN])
+async def test_a_booking_whose_film_is_too_far_is_neither_changed_nor_cancelled(desk: Desk, stage: Stage) -> None:
+    await book(desk, wanted(desk))
+    await desk.film(stage)
+    with pytest.raises(BadBooking, match=f"is {stage}: it is too late"):
+        await book(desk, wanted(desk, end_s=180))
+    with pytest.raises(EzrecError, match=f"is {stage}: it is too late to cancel"):
+        await bookings.cancel(desk.store, "match")
+    assert await desk.store.bookings() == [wanted(desk)]
+
+
+async def test_a_booking_of_another_source_is_left_alone(desk: Desk) -> None:
+    foreign = Booking("match", "file", 10, 20, "scheduled")
+    await desk.store.put_booking(foreign)
+    with pytest.raises(BadBooking, match="belongs to another source"):
+        await book(desk, wanted(desk))
+    with pytest.raises(EzrecError, match="comes from 'file': cancel it there"):
+        await bookings.cancel(desk.store, "match")
+    assert await desk.store.bookings() == [foreign]
+
+
+async def test_a_list_is_taken_as_far_as_it_is_right(desk: Desk) -> None:
+    await desk.store.put_booking(Booking("b", "file", 10, 20, "scheduled"))
+    rows = [{"id": name, "start_time": "2027-02-01T10:00Z", "end_time": end}
+            for name, end in (("a", "2027-02-01T11:00Z"), ("b", "2027-02-01T11:00Z"), ("c", "noon"))]
+    done = await bookings.take_all(desk.store, desk.settings(), rows)
+    assert [one.id for one in done.taken] == ["a"]
+    assert len(done.refused) == 2
+    assert {one.id for one in await desk.store.bookings("cli")} == {"a"}
+
+
+async def test_a_cancelled_film_is_published_only_if_anything_was_recorded(desk: Desk) -> None:
+    film = await desk.film(Stage.CANCELLED)
+    with pytest.raises(EzrecError, match="nothing was recorded"):
+        await films.retry(desk.store, "match")
+    assert (await desk.now()).stage is Stage.CANCELLED
+    run = await desk.run()
+    await desk.lay(film, run)
+    await desk.segment(run, -30)
+    await films.retry(desk.store, "match")
+    assert (await desk.now()).stage is Stage.RECORDED
+
+
+async def test_a_film_that_waits_for_nothing_is_not_retried(desk: Desk) -> None:
+    await desk.film(Stage.RECORDED)
+    with pytest.raises(EzrecError, match="neither parked nor waiting"):
+        await films.retry(desk.store, "match")
+    await desk.store.park("match", "film", "broken")
+    await films.retry(desk.store, "match")
+    assert (await desk.now()).parked_step is None
+
+
+async def test_a_film_is_described_and_a_story_outlives_its_film(desk: Desk) -> None:
+    await desk.film(Stage.BOOKED)
+    found = await films.describe(desk.store, "match")
+    assert (found.film, found.chunks, found.parts, found.messages) == (await desk.now(), [], [], [])
+    await desk.store.drop_film("match")
+    told = await films.story(desk.store, "match")
+    assert (told.film, [event.kind for event in told.events]) == (None, ["booked", "withdrawn"])
+    for ask in (films.describe, films.story):
+        with pytest.raises(EzrecError, match="there is no film of booking 'other'"):
+            await ask(desk.store, "other")
+
+
+def device(desk: Desk) -> Device:
+    recording = SimpleNamespace(delivering=dict, current_booking=lambda: "match", health=dict, run_id=7)
+    site = desk.settings(site={"camera_id": "court-7"}).site
+    return Device(desk.store, desk.clock, desk.folder, recording, SimpleNamespace(newest=None),  # type: ignore[arg-type]
+                  Meter(desk.data, desk.clock), site, lambda: ["upload"])
+
+
+async def test_the_recorders_state_is_there_while_it_lives_and_fresh(desk: Desk) -> None:
+    one = device(desk)
+    await one.run_once()
+    written_us = desk.folder.state.stat().st_mtime_ns // 1000
+    state = read(desk.folder, written_us)
+    assert state
+    assert (state["camera_id"], state["current_booking_id"], state["run"], state["pid"], state["degraded"]) == (
+        "court-7", "match", 7, os.getpid(), ["upload"])
+    assert read(desk.folder, written_us + round((STALE_S + 1) * SECOND)) is None
+    one.forget()
+    assert read(desk.folder, written_us) is None
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"pid": 4194305}', '{"pid": "x"}'])
+async def test_a_state_that_cannot_be_true_is_none(desk: Desk, text: str) -> None:
+    desk.folder.state.write_text(text)
+    assert read(desk.folder, desk.folder.state.stat().st_mtime_ns // 1000) is None
+
+
+async def test_a_disk_that_takes_no_state_ends_nothing(desk: Desk) -> None:
+    desk.folder.state.mkdir()
+    await device(desk).run_once()
+    assert list(desk.data.glob("*.tmp")) == []

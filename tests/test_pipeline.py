@@ -221,7 +221,7 @@ async def test_a_person_that_asks_for_a_retry_ends_the_rest(desk: Desk, timers: 
     await made.work_once(step, "match")
     made.enqueue(step, await desk.now())
     assert step.waiting == set()
-    made.enqueue(step, await desk.store.update_film("match", "retried", retry_at=None, attempts=0))
+    made.enqueue(step, await desk.store.update_film("match", retry_at=None, attempts=0))
     assert (step.waiting, step.resting, timers.set) == ({"match"}, {}, [])
 
 

@@ -6,7 +6,7 @@ from ezrec.domain.errors import EzrecError
 from ezrec.domain.film import Film
 from ezrec.domain.stages import Stage
 from ezrec.store import Store
-from ezrec.store.rows import ChunkRow, Event, Message, PartRow
+from ezrec.store.rows import ChunkRow, Message, PartRow, StoryEntry
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Story:
     """A film's story, oldest first. The film itself may be gone."""
 
     film: Film | None
-    events: list[Event]
+    events: list[StoryEntry]
     messages: list[Message]
 
 

@@ -22,6 +22,7 @@ from ezrec.cli.settings import CommandContext, opened, zone_of
 from ezrec.domain.booking import Booking
 from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import BadMedia, EzrecError
+from ezrec.domain.events import StageChanged
 from ezrec.domain.film import Film
 from ezrec.domain.stages import Stage
 from ezrec.store import Store
@@ -144,9 +145,9 @@ async def _watch(store: Store, run: Run, starts_at_s: float, recorder: asyncio.T
                 rows = await store.chunks(run.booking_id, run.film.generation)
                 done = sum(row.chunk.ticks for row in rows if row.rendered) / run.film.recipe.rate
                 progress.update(made, completed=max(float(done), progress.tasks[made].completed))
-            for event in await store.events(run.booking_id):
-                if event.kind == "stage":
-                    run.reached.setdefault(Stage(event.detail["to"]), event.at / SECOND)
+            for entry in await store.events(run.booking_id):
+                if isinstance(entry.event, StageChanged):
+                    run.reached.setdefault(Stage(entry.event.after), entry.at / SECOND)
             if run.film and (run.film.stage in (Stage.CLEANED, Stage.MISSED) or run.film.parked_reason):
                 return
             await asyncio.sleep(0.1)

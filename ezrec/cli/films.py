@@ -7,6 +7,7 @@ import typer
 from ezrec.actions import films as actions
 from ezrec.cli import story, words
 from ezrec.cli.settings import CommandContext, show_json, with_store, zone_of
+from ezrec.domain import messages
 from ezrec.domain.clock import SECOND, utc_text
 from ezrec.domain.film import Film
 from ezrec.store.rows import ChunkRow, Message
@@ -101,7 +102,7 @@ def plain(film: Film, chunks: list[ChunkRow]) -> dict[str, Any]:
 
 def _plain(message: Message) -> dict[str, Any]:
     """What the cloud must still be told, for machines."""
-    return {"kind": message.kind, "body": message.body, "attempts": message.attempts,
+    return {"kind": message.kind, "body": messages.to_json(message.body), "attempts": message.attempts,
             "retry_at": utc_text(message.retry_at) if message.retry_at else None,
             "parked_reason": message.parked_reason}
 

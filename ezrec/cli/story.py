@@ -7,9 +7,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from ezrec.cli.words import clock_time, length, many, window
+from ezrec.domain import events, messages
+from ezrec.domain.events import FilmEvent
 from ezrec.domain.film import Film, Rung
+from ezrec.domain.messages import Body, MessageKind, StatusReport, UploadAbort, Video
 from ezrec.domain.stages import Stage
-from ezrec.store.rows import Event, Message
+from ezrec.store.rows import Message, StoryEntry
 
 STAGES = {
     Stage.BOOKED: "The booking stands again.",
@@ -33,32 +36,16 @@ RUNGS = {
     Rung.LEFT: "from the left camera only",
     Rung.RIGHT: "from the right camera only",
 }
-SENTENCES = {  # by the event's kind, filled in from its detail
-    "booked": "Booked: {window}.",
-    "moved": "The booking was changed: it now is {window}.",
-    "withdrawn": "The booking disappeared before its window opened.",
-    "heard too late": "The booking was first heard of after its window.",
-    "recipe": "The first piece of the film could be made; how it will look was fixed.",
-    "generation": "The film was begun again (generation {generation}): {reason}.",
-    "fallback": "Piece {chunk} could not be made as asked ({error}); it was tried {rung}.",
-    "change refused": "The booking was changed to {window} after its window: the film stays as it is.",
-    "cancel refused": "The booking is cancelled, but this far along that changes nothing: its film goes on.",
-    "parked": "Given up for now while {doing}: {parked_reason}.",
-    "pre-flight begun": "The cameras are looked at before the match.",
-    "told": "The booking's owner was told: {status}.",
-    "refused": "{doing} was refused for good: {reason}.",
-    "retried": "Somebody sent it on its way again.",
-}
 STEPS = {"film": "making the film", "upload": "storing the film", "publish": "publishing the film",
          "cleanup": "cleaning up"}
 
 
-def tell(film: Film | None, events: Sequence[Event], messages: Sequence[Message],
+def tell(film: Film | None, entries: Sequence[StoryEntry], outbox: Sequence[Message],
          zone: ZoneInfo) -> Iterator[tuple[str, str] | str]:
     """The film's story, oldest first, each sentence behind its time; then how it stands and what it holds."""
-    for event in events:
-        yield clock_time(event.at, zone), sentence(event, zone)
-    yield from waiting(messages, zone)
+    for entry in entries:
+        yield clock_time(entry.at, zone), sentence(entry.event, zone)
+    yield from waiting(outbox, zone)
     if film is None:
         return
     yield from standing(film, zone)
@@ -75,10 +62,10 @@ def standing(film: Film, zone: ZoneInfo) -> Iterator[str]:
         yield f"Its next step failed {many(film.attempts, 'time')}{when}."
 
 
-def waiting(messages: Sequence[Message], zone: ZoneInfo) -> Iterator[str]:
+def waiting(outbox: Sequence[Message], zone: ZoneInfo) -> Iterator[str]:
     """What the cloud must still be told of a film."""
-    for message in messages:
-        what = _message(message.kind, message.body)
+    for message in outbox:
+        what = _message(message.body)
         if message.parked_reason:
             yield (f"{what} was refused for good: {message.parked_reason}. "
                    f"`ezrec films retry {message.booking_id}` tries it again.")
@@ -89,37 +76,64 @@ def waiting(messages: Sequence[Message], zone: ZoneInfo) -> Iterator[str]:
             yield f"{what} waits for its turn."
 
 
-def _message(kind: str, body: dict[str, Any]) -> str:
-    match kind:
-        case "status":
-            return f"Telling the booking's owner {body['status']!r}"
-        case "video":
+def _message(body: Body) -> str:
+    match body:
+        case StatusReport(status=status):
+            return f"Telling the booking's owner {status!r}"
+        case Video():
             return "Writing the film's row"
-        case _:
-            return f"Aborting the unfinished upload of {body['key']}"
+        case UploadAbort(key=key):
+            return f"Aborting the unfinished upload of {key}"
 
 
-def sentence(event: Event, zone: ZoneInfo) -> str:
+def _refused(event: events.MessageRefused) -> str:
+    body = {"status": event.status, "reason": event.reason, "key": event.key, "upload_id": ""}
+    if event.what == MessageKind.STATUS and event.status:
+        return _message(messages.from_json(event.what, body))
+    if event.what == MessageKind.ABORT and event.key:
+        return _message(messages.from_json(event.what, body))
+    return "Writing the film's row"
+
+
+def sentence(event: FilmEvent, zone: ZoneInfo) -> str:  # noqa: C901, PLR0911, PLR0912 - a sentence for each kind
     """One event in plain words."""
-    detail = dict(event.detail)
-    if event.kind == "stage":
-        said = AFTER_CANCEL if detail["from"] == Stage.CANCELLED else STAGES
-        return said.get(detail["to"]) or STAGES[detail["to"]]
-    if event.kind == "pre-flight":
-        found = "; ".join(detail["problems"])
-        return f"Before the match the cameras were looked at: {found or 'all was well'}."
-    if "starts_at" in detail:
-        detail["window"] = window(detail["starts_at"], detail["ends_at"], zone)
-    if "rung" in detail:
-        detail["rung"] = RUNGS[Rung(detail["rung"])]
-    if "parked_step" in detail:
-        detail["doing"] = _doing(detail["parked_step"])
-    if event.kind == "refused":
-        detail["doing"] = _message(detail["what"], detail)
-    kind = "cancel refused" if detail.get("cancelled") else event.kind
-    if kind not in SENTENCES:
-        return f"{kind}: {event.detail}" if event.detail else f"{kind}."
-    return SENTENCES[kind].format_map(detail)
+    match event:
+        case events.Booked(starts_at=starts_at, ends_at=ends_at):
+            return f"Booked: {window(starts_at, ends_at, zone)}."
+        case events.Moved(starts_at=starts_at, ends_at=ends_at):
+            return f"The booking was changed: it now is {window(starts_at, ends_at, zone)}."
+        case events.Withdrawn():
+            return "The booking disappeared before its window opened."
+        case events.AnnouncedLate():
+            return "The booking was first heard of after its window."
+        case events.ChangeRefused(cancelled=True):
+            return "The booking is cancelled, but this far along that changes nothing: its film goes on."
+        case events.ChangeRefused(starts_at=starts_at, ends_at=ends_at):
+            moved = window(starts_at, ends_at, zone)
+            return f"The booking was changed to {moved} after its window: the film stays as it is."
+        case events.StageChanged(before=before, after=after):
+            said = AFTER_CANCEL if before == Stage.CANCELLED else STAGES
+            return said.get(Stage(after)) or STAGES[Stage(after)]
+        case events.RecipeFrozen():
+            return "The first piece of the film could be made; how it will look was fixed."
+        case events.GenerationBegun(generation=generation, reason=reason):
+            return f"The film was begun again (generation {generation}): {reason}."
+        case events.FallbackTaken(chunk=chunk, rung=rung, error=error):
+            return f"Piece {chunk} could not be made as asked ({error}); it was tried {RUNGS[Rung(rung)]}."
+        case events.Parked(parked_step=step, parked_reason=reason):
+            return f"Given up for now while {_doing(step)}: {reason}."
+        case events.Retried():
+            return "Somebody sent it on its way again."
+        case events.PreflightBegun():
+            return "The cameras are looked at before the match."
+        case events.PreflightDone(problems=problems):
+            return f"Before the match the cameras were looked at: {'; '.join(problems) or 'all was well'}."
+        case events.StatusDelivered(status=status):
+            return f"The booking's owner was told: {status}."
+        case events.MessageRefused(reason=reason):
+            return f"{_refused(event)} was refused for good: {reason}."
+        case events.Unknown(kind=kind, detail=detail):
+            return f"{kind}: {dict(detail)}" if detail else f"{kind}."
 
 
 def certificate_lines(certificate: dict[str, Any] | None, zone: ZoneInfo) -> Iterator[str]:

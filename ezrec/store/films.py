@@ -6,7 +6,19 @@ import aiosqlite
 
 from ezrec.domain import stages
 from ezrec.domain.errors import IllegalStep
+from ezrec.domain.events import (
+    Booked,
+    FilmEvent,
+    MessageRefused,
+    Moved,
+    Parked,
+    Retried,
+    StageChanged,
+    StatusDelivered,
+    Withdrawn,
+)
 from ezrec.domain.film import Film
+from ezrec.domain.messages import StatusReport, UploadAbort, Video
 from ezrec.domain.stages import FAILED, STATUS_WORDS, Stage
 from ezrec.store.outbox import OutboxTable
 from ezrec.store.rows import Backlog, Message, film_of
@@ -51,14 +63,14 @@ class FilmTable(OutboxTable, StoryTable):
                 " VALUES (?,?,?,?,?,?) ON CONFLICT (booking_id) DO NOTHING",
                 (booking_id, recording_id, Stage.BOOKED, starts_at, ends_at, self._clock.wall_us()))
             if done.rowcount:
-                await self._tell(db, booking_id, "booked", {"starts_at": starts_at, "ends_at": ends_at})
+                await self._record(db, booking_id, Booked(starts_at, ends_at))
 
     async def drop_film(self, booking_id: str) -> bool:
         """Forget a film that nothing was recorded for; False if it is past `booked`."""
         async with self._transaction() as db:
             done = await db.execute("DELETE FROM film WHERE booking_id = ? AND stage = ?", (booking_id, Stage.BOOKED))
             if done.rowcount:
-                await self._tell(db, booking_id, "withdrawn", {})
+                await self._record(db, booking_id, Withdrawn())
             return done.rowcount > 0
 
     async def step(self, booking_id: str, to: Stage, as_read: Film | None = None, **columns: object) -> Film:
@@ -86,20 +98,19 @@ class FilmTable(OutboxTable, StoryTable):
         await self._set(db, film.booking_id, {"attempts": 0, "retry_at": None} | columns)
         await db.execute("UPDATE film SET stage = ?, changed_at = ? WHERE booking_id = ?",
                          (to, self._clock.wall_us(), film.booking_id))
-        await self._tell(db, film.booking_id, "stage", {"from": film.stage, "to": to})
+        await self._record(db, film.booking_id, StageChanged(film.stage, to))
         if to in STATUS_WORDS and not film.parked_step:  # one that is parked is `failed` until it is published
             reason = "nothing was recorded in the window" if to is Stage.MISSED else None
             await self._post_status(db, film.booking_id, STATUS_WORDS[to], reason)
         if to is Stage.CANCELLED:
             await self._forget_upload(db, film)
 
-    async def update_film(self, booking_id: str, event: str | None = None, **columns: object) -> Film:
-        """Set columns of a film that are not its stage; with `event`, tell of it in the film's story."""
+    async def update_film(self, booking_id: str, event: FilmEvent | None = None, **columns: object) -> Film:
+        """Set columns of a film that are not its stage; with `event`, an entry of its story."""
         async with self._transaction() as db:
             await self._set(db, booking_id, columns)
             if event:
-                detail = {key: value for key, value in columns.items() if key not in ("recipe", "certificate")}
-                await self._tell(db, booking_id, event, detail)
+                await self._record(db, booking_id, event)
             return await self._film_in(booking_id)
 
     async def park(self, booking_id: str, step: str, reason: str) -> None:
@@ -109,7 +120,7 @@ class FilmTable(OutboxTable, StoryTable):
 
     async def _park(self, db: aiosqlite.Connection, booking_id: str, step: str, reason: str) -> None:
         await self._set(db, booking_id, {"parked_step": step, "parked_reason": reason})
-        await self._tell(db, booking_id, "parked", {"parked_step": step, "parked_reason": reason})
+        await self._record(db, booking_id, Parked(step, reason))
         await self._post_status(db, booking_id, FAILED, reason)
 
     async def retry(self, booking_id: str, to: Stage | None = None) -> None:
@@ -125,7 +136,7 @@ class FilmTable(OutboxTable, StoryTable):
                                              "retry_at": None})
             await db.execute("UPDATE outbox SET attempts = 0, retry_at = NULL, parked_reason = NULL"
                              " WHERE booking_id = ?", (booking_id,))
-            await self._tell(db, booking_id, "retried", {})
+            await self._record(db, booking_id, Retried())
 
     async def move_film(self, booking_id: str, starts_at: int, ends_at: int) -> bool:
         """Move the window of a film that may still change; False (and nothing changed) if it may not."""
@@ -134,27 +145,29 @@ class FilmTable(OutboxTable, StoryTable):
                 return False
             window = {"starts_at": starts_at, "ends_at": ends_at}
             await self._set(db, booking_id, window)
-            await self._tell(db, booking_id, "moved", window)
+            await self._record(db, booking_id, Moved(starts_at, ends_at))
             return True
 
     async def delivered(self, message: Message) -> None:
         """A message has arrived; a film whose row is in is published."""
         async with self._transaction() as db:
             await self._drop_message(db, message)
-            if message.kind == "status":
-                await self._tell(db, message.booking_id, "told", {"status": message.body["status"]})
-            if message.kind == "video":
+            if isinstance(message.body, StatusReport):
+                await self._record(db, message.booking_id, StatusDelivered(message.body.status))
+            if isinstance(message.body, Video):
                 await self._step(db, await self._film_in(message.booking_id), Stage.PUBLISHED, {})
 
     async def message_refused(self, message: Message, reason: str) -> None:
         """A message was refused for good; a film whose row is refused is parked."""
         async with self._transaction() as db:
             await db.execute("UPDATE outbox SET parked_reason = ? WHERE id = ?", (reason, message.id))
-            if message.kind == "video":
-                await self._park(db, message.booking_id, "publish", reason)
-            else:
-                await self._tell(db, message.booking_id, "refused", {"what": message.kind, "reason": reason}
-                                 | {key: message.body[key] for key in ("status", "key") if key in message.body})
+            match message.body:
+                case Video():
+                    await self._park(db, message.booking_id, "publish", reason)
+                case StatusReport(status=status):
+                    await self._record(db, message.booking_id, MessageRefused(message.kind, reason, status=status))
+                case UploadAbort(key=key):
+                    await self._record(db, message.booking_id, MessageRefused(message.kind, reason, key=key))
 
     async def _forget_upload(self, db: aiosqlite.Connection, film: Film) -> None:
         """Have an unfinished upload aborted; it may be open even if the answer with its id was lost."""

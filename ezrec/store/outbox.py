@@ -6,10 +6,11 @@ reason, and waits for a person; what a later status makes pointless is dropped.
 
 import json
 from collections.abc import Collection
-from typing import Any
 
 import aiosqlite
 
+from ezrec.domain import messages
+from ezrec.domain.messages import Body, StatusReport, UploadAbort, Video
 from ezrec.domain.stages import Stage
 from ezrec.store.database import Database
 from ezrec.store.rows import Message, message_of
@@ -41,26 +42,26 @@ class OutboxTable(Database):
         """A message could not be told: so often by now, and when it will be tried again (UTC µs)."""
         await self._do("UPDATE outbox SET attempts = ?, retry_at = ? WHERE id = ?", attempts, retry_at, message.id)
 
-    async def post_video(self, booking_id: str, video: dict[str, object]) -> None:
+    async def post_video(self, booking_id: str, video: Video) -> None:
         """Have a film's row written; harmless if that waits already, or has just been confirmed."""
         async with self._transaction() as db:
             if not await self._all("SELECT 1 FROM outbox WHERE booking_id = ? AND kind = 'video' UNION ALL"
                                    " SELECT 1 FROM film WHERE booking_id = ? AND stage IN (?, ?)",
                                    booking_id, booking_id, Stage.PUBLISHED, Stage.CLEANED):
-                await self._post(db, booking_id, "video", video)
+                await self._post(db, booking_id, video)
 
-    async def _post(self, db: aiosqlite.Connection, booking_id: str, kind: str, body: dict[str, Any]) -> None:
+    async def _post(self, db: aiosqlite.Connection, booking_id: str, body: Body) -> None:
         await db.execute("INSERT INTO outbox (booking_id, kind, body) VALUES (?,?,?)",
-                         (booking_id, kind, json.dumps(body, sort_keys=True)))
+                         (booking_id, body.kind, json.dumps(messages.to_json(body), sort_keys=True)))
 
     async def _post_status(self, db: aiosqlite.Connection, booking_id: str, status: str, reason: str | None) -> None:
         """Tell a booking's owner, if the booking came from a source that wants to be told."""
         if await self._all("SELECT 1 FROM booking WHERE id = ? AND reported", booking_id):
-            await self._post(db, booking_id, "status", {"status": status, "reason": reason})
+            await self._post(db, booking_id, StatusReport(status, reason))
 
     async def _post_abort(self, db: aiosqlite.Connection, booking_id: str, key: str, upload_id: str | None) -> None:
         """Have an unfinished upload forgotten; without an id, whatever is unfinished at exactly that key."""
-        await self._post(db, booking_id, "abort", {"key": key, "upload_id": upload_id or ""})
+        await self._post(db, booking_id, UploadAbort(key, upload_id or ""))
 
     async def _drop_message(self, db: aiosqlite.Connection, message: Message) -> None:
         """A message was told; older parked statuses of its booking have nothing more to say."""

@@ -5,8 +5,11 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Any
 
+from ezrec.domain import events, messages
 from ezrec.domain.booking import Booking
+from ezrec.domain.events import FilmEvent
 from ezrec.domain.film import ChunkReport, Film, Recipe, Rung
+from ezrec.domain.messages import Body, MessageKind
 from ezrec.domain.planning import Chunk
 from ezrec.domain.stages import Stage
 from ezrec.domain.timeline import Offset, Segment, Span
@@ -50,11 +53,15 @@ class Message:
 
     id: int
     booking_id: str
-    kind: str  # status: {status, reason}; video: the row; abort: {key, upload_id} of an unfinished upload
-    body: dict[str, Any]
+    body: Body
     attempts: int
     retry_at: int | None  # UTC µs
     parked_reason: str | None
+
+    @property
+    def kind(self) -> MessageKind:
+        """What kind of message it is."""
+        return self.body.kind
 
 
 @dataclass(frozen=True)
@@ -69,12 +76,21 @@ class Backlog:
 
 
 @dataclass(frozen=True)
-class Event:
-    """One sentence of a film's story."""
+class StoryEntry:
+    """One entry of a film's story, and when it was written (UTC µs)."""
 
-    at: int  # UTC µs
-    kind: str
-    detail: dict[str, Any]
+    at: int
+    event: FilmEvent
+
+    @property
+    def kind(self) -> str:
+        """The event's kind as it is stored."""
+        return self.event.kind
+
+    @property
+    def detail(self) -> dict[str, Any]:
+        """The event's facts as they are stored."""
+        return events.to_json(self.event)
 
 
 def booking_of(row: Row) -> Booking:
@@ -124,12 +140,12 @@ def part_of(row: Row) -> PartRow:
     return PartRow(row["number"], row["offset"], row["bytes"], row["md5"], row["sha256"])
 
 
-def event_of(row: Row) -> Event:
-    """An event from its row."""
-    return Event(row["at"], row["kind"], json.loads(row["detail"]))
+def entry_of(row: Row) -> StoryEntry:
+    """An entry of a story from its row."""
+    return StoryEntry(row["at"], events.from_json(row["kind"], json.loads(row["detail"])))
 
 
 def message_of(row: Row) -> Message:
     """A message from its row."""
-    return Message(row["id"], row["booking_id"], row["kind"], json.loads(row["body"]), row["attempts"],
-                   row["retry_at"], row["parked_reason"])
+    return Message(row["id"], row["booking_id"], messages.from_json(row["kind"], json.loads(row["body"])),
+                   row["attempts"], row["retry_at"], row["parked_reason"])

@@ -5,39 +5,43 @@ from typing import Any
 
 import aiosqlite
 
+from ezrec.domain import events, messages
+from ezrec.domain.events import FilmEvent
+from ezrec.domain.messages import Video
 from ezrec.store.database import Database
-from ezrec.store.rows import Event, event_of
+from ezrec.store.rows import StoryEntry, entry_of
 
 
 class StoryTable(Database):
     """Events and videos of an open store."""
 
-    async def tell(self, booking_id: str | None, kind: str, **detail: object) -> None:
+    async def record(self, booking_id: str | None, event: FilmEvent) -> None:
         """Add to a film's story."""
         async with self._transaction() as db:
-            await self._tell(db, booking_id, kind, detail)
+            await self._record(db, booking_id, event)
 
-    async def tell_once(self, booking_id: str, kind: str, **detail: object) -> None:
+    async def record_once(self, booking_id: str, event: FilmEvent) -> None:
         """Add to a film's story unless it says the same already."""
         async with self._transaction() as db:
             known = await self._all("SELECT 1 FROM event WHERE booking_id = ? AND kind = ? AND detail = ? LIMIT 1",
-                                   booking_id, kind, json.dumps(detail, sort_keys=True))
+                                    booking_id, event.kind, json.dumps(events.to_json(event), sort_keys=True))
             if not known:
-                await self._tell(db, booking_id, kind, detail)
+                await self._record(db, booking_id, event)
 
-    async def _tell(self, db: aiosqlite.Connection, booking_id: str | None, kind: str, detail: dict[str, Any]) -> None:
+    async def _record(self, db: aiosqlite.Connection, booking_id: str | None, event: FilmEvent) -> None:
         await db.execute("INSERT INTO event (at, booking_id, kind, detail) VALUES (?,?,?,?)",
-                         (self._clock.wall_us(), booking_id, kind, json.dumps(detail, sort_keys=True)))
+                         (self._clock.wall_us(), booking_id, event.kind,
+                          json.dumps(events.to_json(event), sort_keys=True)))
 
-    async def events(self, booking_id: str) -> list[Event]:
+    async def events(self, booking_id: str) -> list[StoryEntry]:
         """A film's story, oldest first."""
-        return [event_of(row) for row in await self._read(
+        return [entry_of(row) for row in await self._read(
             "SELECT at, kind, detail FROM event WHERE booking_id = ? ORDER BY id", booking_id)]
 
-    async def put_video(self, video: dict[str, object]) -> None:
+    async def put_video(self, video: Video) -> None:
         """The row of a published film; the same booking again changes nothing."""
         await self._do("INSERT INTO video (booking_id, recording_id, row) VALUES (?,?,?) ON CONFLICT DO NOTHING",
-                       video["booking_id"], video["recording_id"], json.dumps(video, sort_keys=True))
+                       video.booking_id, video.recording_id, json.dumps(messages.to_json(video), sort_keys=True))
 
     async def videos(self) -> list[dict[str, Any]]:
         """All published films' rows."""

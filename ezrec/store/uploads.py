@@ -1,6 +1,7 @@
 """A film's generations, and the upload of each: object key, upload id, parts that the storage confirmed."""
 
 from ezrec.domain.errors import IllegalStep
+from ezrec.domain.events import GenerationBegun
 from ezrec.domain.film import Film
 from ezrec.domain.stages import UPLOADING, Stage
 from ezrec.store.films import FilmTable
@@ -21,7 +22,7 @@ class UploadTable(FilmTable):
                 raise IllegalStep(f"a film that is {film.stage} is not made again")
             await self._forget_upload(db, film)
             await self._set(db, booking_id, {"generation": film.generation + 1, "object_key": None} | columns)
-            await self._tell(db, booking_id, "generation", {"generation": film.generation + 1, "reason": reason})
+            await self._record(db, booking_id, GenerationBegun(film.generation + 1, reason))
             return await self._film_in(booking_id)
 
     async def name_upload(self, booking_id: str, generation: int, key: str, upload_id: str | None = None) -> bool:

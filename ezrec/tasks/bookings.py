@@ -17,6 +17,7 @@ from ezrec.domain import booking as bookings
 from ezrec.domain import schedule
 from ezrec.domain.clock import SECOND, Clock
 from ezrec.domain.errors import IllegalStep, ParkError, RetryError
+from ezrec.domain.events import AnnouncedLate, ChangeRefused
 from ezrec.domain.stages import Stage
 from ezrec.store import Store
 
@@ -132,7 +133,7 @@ class Bookings:
                 log.info("booking known", booking=booking_id, starts=bookings.show_local(starts_at, self._zone),
                          seconds=(ends_at - starts_at) / SECOND)
                 if late:
-                    await self._store.tell(booking_id, "heard too late")
+                    await self._store.record(booking_id, AnnouncedLate())
             case schedule.Move(starts_at=starts_at, ends_at=ends_at):
                 if not await self._store.move_film(booking_id, starts_at, ends_at):
                     return False  # its window has just ended: refused at the next look
@@ -156,8 +157,8 @@ class Bookings:
             case schedule.Refuse() as refused:
                 if refused not in self._logged:
                     self._logged.add(refused)
-                    await self._store.tell_once(booking_id, "change refused", starts_at=refused.starts_at,
-                                                ends_at=refused.ends_at, cancelled=refused.cancelled)
+                    await self._store.record_once(booking_id, ChangeRefused(refused.starts_at, refused.ends_at,
+                                                                              refused.cancelled))
                     log.warning("booking changed too late, its film stays as it is", booking=booking_id)
                 return False
         return True

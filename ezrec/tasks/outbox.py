@@ -12,11 +12,12 @@ from functools import partial
 
 from ezrec import logs
 from ezrec.adapters.bookings import StatusBoard
-from ezrec.adapters.publishing import Publisher, Video
+from ezrec.adapters.publishing import Publisher
 from ezrec.adapters.storage import Storage
 from ezrec.domain import backoff
 from ezrec.domain.clock import SECOND, Clock
 from ezrec.domain.errors import ParkError, RetryError
+from ezrec.domain.messages import StatusReport, UploadAbort, Video
 from ezrec.domain.stages import Stage
 from ezrec.store import Store
 from ezrec.store.rows import Message
@@ -49,7 +50,7 @@ class Outbox:
         self._rests: dict[int, int] = {}  # message → monotonic µs before which it is not tried again
         self._ways: dict[str, Callable[[Message], Awaitable[None]]] = {"video": self._publish, "abort": self._abort}
         if board:
-            self._ways["status"] = partial(self._tell_status, board)
+            self._ways["status"] = partial(self._report, board)
 
     def notify(self) -> None:
         """There is something new to tell."""
@@ -107,13 +108,13 @@ class Outbox:
                 await self._refused(message, reason)
             return False
         had_failed = self._rests.pop(message.id, None) is not None
-        publishes = message.kind == "video"
-        if publishes:
+        video = message.body if isinstance(message.body, Video) else None
+        if video:
             log.debug("taking step", booking=message.booking_id, to=Stage.PUBLISHED)
         await self._store.delivered(message)
-        if publishes:
+        if video:
             log.debug("step taken", booking=message.booking_id, to=Stage.PUBLISHED)
-            log.info("film published", booking=message.booking_id, url=message.body["video_url"])
+            log.info("film published", booking=message.booking_id, url=video.video_url)
         if had_failed:  # what failed beside it may work as well now
             self._rests.clear()
         self._delivered()
@@ -136,22 +137,24 @@ class Outbox:
 
     # ---- the ways
 
-    async def _tell_status(self, board: StatusBoard, message: Message) -> None:
-        status = message.body["status"]
-        log.debug("writing status", booking=message.booking_id, status=status)
-        await board.tell_status(message.booking_id, status, message.body["reason"])
-        log.debug("status written", booking=message.booking_id, status=status)
+    async def _report(self, board: StatusBoard, message: Message) -> None:
+        if isinstance(report := message.body, StatusReport):
+            log.debug("writing status", booking=message.booking_id, status=report.status)
+            await board.tell_status(message.booking_id, report.status, report.reason)
+            log.debug("status written", booking=message.booking_id, status=report.status)
 
     async def _publish(self, message: Message) -> None:
-        log.debug("writing row", booking=message.booking_id)
-        await self._publisher.publish(Video(**message.body))
-        log.debug("row written", booking=message.booking_id)
+        if isinstance(message.body, Video):
+            log.debug("writing row", booking=message.booking_id)
+            await self._publisher.publish(message.body)
+            log.debug("row written", booking=message.booking_id)
 
     async def _abort(self, message: Message) -> None:
-        key, upload_id = message.body["key"], message.body["upload_id"]
+        if not isinstance(abort := message.body, UploadAbort):
+            return
         film = await self._store.film(message.booking_id)
-        if film and film.upload_id and film.object_key == key and upload_id in ("", film.upload_id):
+        if film and film.upload_id and film.object_key == abort.key and abort.upload_id in ("", film.upload_id):
             return  # it stands again, and its upload has taken over what was open
-        log.debug("aborting upload", booking=message.booking_id, key=key)
-        await self._storage.abort(key, upload_id)
-        log.debug("upload aborted", booking=message.booking_id, key=key)
+        log.debug("aborting upload", booking=message.booking_id, key=abort.key)
+        await self._storage.abort(abort.key, abort.upload_id)
+        log.debug("upload aborted", booking=message.booking_id, key=abort.key)

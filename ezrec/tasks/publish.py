@@ -1,14 +1,13 @@
 """Publishing: the `videos` row of a film whose object is complete and verified goes into the outbox, exactly once."""
 
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import PurePosixPath
 from zoneinfo import ZoneInfo
 
-from ezrec.adapters.publishing import Video
 from ezrec.config.sections import SiteSettings
 from ezrec.domain.clock import local_datetime, utc_text
 from ezrec.domain.film import Film
+from ezrec.domain.messages import Video
 from ezrec.store import Store
 
 
@@ -23,7 +22,7 @@ class Publish:
 
     async def work(self, film: Film) -> bool:
         """Have the film's row written. Never finished here: the film is published once the row is confirmed."""
-        await self._store.post_video(film.booking_id, asdict(self._video(film)))
+        await self._store.post_video(film.booking_id, self._video(film))
         self._posted()
         return False
 

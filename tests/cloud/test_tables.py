@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from ezrec.adapters.publishing import Video
 from ezrec.domain.errors import CredentialError, Refused
+from ezrec.domain.messages import Video
 from tests.fakes.cloud.postgres import Postgres
 from tests.fakes.cloud.supabase import Supabase as Project
 from tests.fakes.venue import Venue

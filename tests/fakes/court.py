@@ -92,7 +92,7 @@ class Court:
         counts = [(lane._writer.counters, lane.late_frames) for lane in lanes]
         return [camera.frames for camera in self.cameras] == [
             one.frames + one.discarded + one.overflowed + late for one, late in counts] and all(
-            not lane._unrecorded for lane in lanes)
+            not lane._watermark._unrecorded for lane in lanes)
 
     async def _settled(self) -> bool:
         return all(camera.streaming if lane._wanted.is_set() else lane.idle

@@ -7,6 +7,7 @@ from typing import Any
 
 from ezrec.domain.booking import Booking
 from ezrec.domain.film import Film
+from ezrec.domain.messages import Video
 from ezrec.domain.stages import STEPS, Stage
 from ezrec.domain.timeline import Segment, Span
 from ezrec.store import Store
@@ -22,6 +23,9 @@ class Hand:
 
     def wall_us(self) -> int:
         return self.us
+
+
+VIDEO = Video("b", "r-b", "u", "c", "k", "url", None, 1.0, 2, "f.mp4", "2027-01-15", "now")
 
 
 def booking(booking_id: str = "b", source: str = "cli", starts_at: int = 10, **more: Any) -> Booking:

@@ -11,11 +11,11 @@ from typing import Any
 from pydantic import SecretStr
 
 from ezrec.adapters.bookings.supabase import SupabaseBookings
-from ezrec.adapters.publishing import Video
 from ezrec.adapters.publishing.supabase import SupabasePublisher
 from ezrec.adapters.supabase import Supabase
 from ezrec.config.sections import SiteSettings, SupabaseSettings
 from ezrec.domain.clock import SECOND
+from ezrec.domain.messages import Video
 from tests.fakes.clocks import MadeUpClock
 from tests.fakes.cloud.supabase import Supabase as Project
 

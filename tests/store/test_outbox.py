@@ -4,17 +4,17 @@ from typing import Any
 
 import pytest
 
+from ezrec.domain.messages import StatusReport, UploadAbort
 from ezrec.domain.stages import Stage
 from ezrec.store import Store
 from ezrec.store.rows import Message
-from tests.fakes.records import booking, film_in, segment, span
-
-VIDEO: dict[str, object] = {"booking_id": "b", "recording_id": "r-b"}
+from tests.fakes.records import VIDEO, booking, film_in, segment, span
 
 
 async def said(store: Store, booking_id: str = "b") -> list[tuple[str, Any]]:
     """The messages: their kinds, and the status word or the upload."""
-    return [(one.kind, one.body.get("status") or one.body.get("upload_id")) for one in await store.outbox(booking_id)]
+    return [(one.kind, getattr(one.body, "status", getattr(one.body, "upload_id", None)))
+            for one in await store.outbox(booking_id)]
 
 
 async def delivered(store: Store) -> list[Message]:
@@ -32,7 +32,7 @@ async def test_each_step_that_has_a_word_is_told_and_the_row_before_the_last_wor
     await film_in(store, Stage.UPLOADED)
     await store.post_video("b", VIDEO)
     await store.post_video("b", VIDEO)  # a step that is done again
-    assert [(one.kind, one.body.get("status")) for one in await delivered(store)] == [
+    assert [(one.kind, getattr(one.body, "status", None)) for one in await delivered(store)] == [
         ("status", "recording"), ("status", "completed"), ("status", "video_processed"), ("video", None),
         ("status", "video_uploaded")]
     film = await store.film("b")
@@ -72,7 +72,7 @@ async def test_a_booking_that_was_missed_failed_for_a_reason(store: Store) -> No
     await store.put_booking(booking(source="supabase", reported=True))
     await film_in(store, Stage.MISSED)
     assert [one.body for one in await store.outbox("b")] == [
-        {"status": "failed", "reason": "nothing was recorded in the window"}]
+        StatusReport("failed", "nothing was recorded in the window")]
 
 
 async def test_a_parked_film_stays_failed_until_its_retry_has_succeeded(store: Store) -> None:
@@ -81,7 +81,7 @@ async def test_a_parked_film_stays_failed_until_its_retry_has_succeeded(store: S
     await store.park("b", "upload", "the bucket is gone")
     await store.step("b", Stage.RECORDED)  # the other steps go on
     assert await said(store) == [("status", "recording"), ("status", "failed")]
-    assert (await store.outbox("b"))[-1].body["reason"] == "the bucket is gone"
+    assert (await store.outbox("b"))[-1].body.reason == "the bucket is gone"
     await store.retry("b")
     assert (await said(store))[2:] == []
     await store.step("b", Stage.RENDERED)
@@ -96,9 +96,9 @@ async def test_a_booking_has_one_message_told_at_a_time_and_the_oldest_first(sto
         await store.put_booking(booking(name, source="supabase", reported=True))
         await film_in(store, Stage.RENDERED, name)
     heads = await store.outbox_heads()
-    assert [(one.booking_id, one.body["status"]) for one in heads] == [("b", "recording"), ("c", "recording")]
+    assert [(one.booking_id, one.body.status) for one in heads] == [("b", "recording"), ("c", "recording")]
     await store.delivered(heads[0])
-    assert [(one.booking_id, one.body["status"]) for one in await store.outbox_heads()] == [
+    assert [(one.booking_id, one.body.status) for one in await store.outbox_heads()] == [
         ("b", "completed"), ("c", "recording")]
 
 
@@ -139,7 +139,7 @@ async def test_a_row_that_is_refused_parks_the_film_until_it_is_retried(store: S
     assert (film.stage, film.parked_step, film.parked_reason) == (Stage.UPLOADED, "publish", "no permission")
     (parked,) = [event for event in await store.events("b") if event.kind == "parked"]
     assert parked.detail == {"parked_step": "publish", "parked_reason": "no permission"}
-    assert [one.body for one in await store.outbox_heads()] == [{"status": "failed", "reason": "no permission"}]
+    assert [one.body for one in await store.outbox_heads()] == [StatusReport("failed", "no permission")]
     await store.retry("b")
     assert [(one.kind, one.parked_reason) for one in await delivered(store)] == [
         ("video", None), ("status", None), ("status", None)]
@@ -158,7 +158,7 @@ async def test_an_upload_is_aborted_with_its_generation_even_if_its_id_never_cam
     await store.name_upload("b", 1, "k", upload_id)
     await store.next_generation("b", "moved")
     assert [(one.kind, one.body) for one in await store.outbox("b")] == [
-        ("abort", {"key": "k", "upload_id": upload_id or ""})]
+        ("abort", UploadAbort("k", upload_id or ""))]
 
 
 async def test_an_upload_is_aborted_when_its_booking_is_called_off(store: Store) -> None:

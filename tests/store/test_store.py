@@ -1,18 +1,20 @@
 """The store on real SQLite: what it keeps, and what it refuses."""
 
 import sqlite3
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from ezrec.domain.errors import IllegalStep
+from ezrec.domain.events import RecipeFrozen, Unknown
 from ezrec.domain.film import CameraShare, Canvas, ChunkReport, EncoderOptions, Film, Recipe, Rung, View
 from ezrec.domain.planning import Chunk
 from ezrec.domain.stages import STEPS, Stage
 from ezrec.domain.timeline import HOLD_US, Offset, Segment
 from ezrec.store import Store, database
 from ezrec.store.rows import ChunkRow, PartRow
-from tests.fakes.records import booking, film_in, rows, segment, span
+from tests.fakes.records import VIDEO, booking, film_in, rows, segment, span
 
 RECIPE = Recipe(30, Canvas(320, 180, (View("left", 0, 320, 180),)), EncoderOptions())  # type: ignore[arg-type]
 REPORT = ChunkReport(77, {"left": CameraShare(shown=60)}, both=3)
@@ -131,9 +133,9 @@ async def test_a_window_is_moved_only_while_the_film_may_change(store: Store, st
 
 async def test_columns_are_set_and_told_but_no_others(store: Store) -> None:
     await film_in(store, Stage.RECORDING)
-    film = await store.update_film("b", "recipe", recipe=RECIPE.dumps(), certificate='{"a": 1}', url="u")
+    film = await store.update_film("b", RecipeFrozen(), recipe=RECIPE.dumps(), certificate='{"a": 1}', url="u")
     assert (film.recipe, film.certificate, film.url) == (RECIPE, {"a": 1}, "u")
-    assert (await store.events("b"))[-1].detail == {"url": "u"}  # the long ones are not repeated
+    assert (await store.events("b"))[-1].event == RecipeFrozen()
     with pytest.raises(ValueError, match="stage"):
         await store.update_film("b", stage="cleaned")
     assert (await store.film("b")) == film
@@ -313,23 +315,23 @@ async def test_a_part_is_kept_once_per_number_and_generation(store: Store) -> No
 
 async def test_a_film_has_one_row_of_a_video_however_often_it_is_put(store: Store) -> None:
     for size in (1, 2):
-        await store.put_video({"booking_id": "b", "recording_id": "r", "file_size": size})
-    assert await store.videos() == [{"booking_id": "b", "recording_id": "r", "file_size": 1}]
+        await store.put_video(replace(VIDEO, file_size=size))
+    assert await store.videos() == [asdict(replace(VIDEO, file_size=1))]
 
 
 async def test_events_come_back_in_order(store: Store) -> None:
-    await store.tell("b", "one", number=1)
-    await store.tell("c", "of another")
-    await store.tell("b", "two")
+    await store.record("b", Unknown("one", {"number": 1}))
+    await store.record("c", Unknown("of another"))
+    await store.record("b", Unknown("two"))
     assert [(event.at, event.kind, event.detail) for event in await store.events("b")] == [
         (1000, "one", {"number": 1}), (1000, "two", {})]
 
 
 async def test_what_the_story_says_already_is_not_said_again_but_anything_else_is(store: Store) -> None:
-    await store.tell("other", "change refused", ends_at=7)
+    await store.record("other", Unknown("change refused", {"ends_at": 7}))
     for ends_at in (7, 7, 8, 7):
-        await store.tell_once("b", "change refused", ends_at=ends_at)
-    await store.tell_once("b", "another kind", ends_at=7)
+        await store.record_once("b", Unknown("change refused", {"ends_at": ends_at}))
+    await store.record_once("b", Unknown("another kind", {"ends_at": 7}))
     assert [(event.kind, event.detail["ends_at"]) for event in await store.events("b")] == [
         ("change refused", 7), ("change refused", 8), ("another kind", 7)]
 
@@ -355,7 +357,7 @@ async def test_a_row_that_cannot_be_true_is_refused(store: Store, sql: str) -> N
     await store.begin_run("boot", 0, 0)
     with pytest.raises(sqlite3.IntegrityError):
         await store._do(sql)
-    await store.tell("b", "the store goes on")
+    await store.record("b", Unknown("the store goes on"))
 
 
 async def test_a_film_that_is_withdrawn_leaves_one_line_and_one_that_is_not_there_none(store: Store) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ezrec.domain.errors import LeaveError, RetryError, StoreMissing
+from ezrec.domain.events import Unknown
 from ezrec.domain.stages import Stage
 from ezrec.store import VERSION, Store, database
 from tests.fakes.records import booking, film_in, rows
@@ -49,12 +50,12 @@ async def test_a_caller_that_is_cancelled_while_its_transaction_begins_leaves_no
         store: Store, path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        caller = asyncio.create_task(store.tell("b", "never"))
+        caller = asyncio.create_task(store.record("b", Unknown("never")))
         await eventually(lambda: _is_waiting(store))
         caller.cancel()
         other.execute("COMMIT")
     await asyncio.gather(caller, return_exceptions=True)
-    await store.tell("b", "goes on")
+    await store.record("b", Unknown("goes on"))
     assert [event.kind for event in await store.events("b")] == ["goes on"]
 
 
@@ -115,7 +116,7 @@ async def test_a_second_process_reads_and_writes_beside_the_first_and_is_noticed
 
 async def test_writers_wait_for_each_other(store: Store, path: Path) -> None:
     beside = await Store.open(path)
-    await asyncio.gather(*(one.tell("b", "told") for one in (store, beside) * 20))
+    await asyncio.gather(*(one.record("b", Unknown("told")) for one in (store, beside) * 20))
     assert len(await store.events("b")) == 40
     await beside.close()
 
@@ -126,9 +127,9 @@ async def test_a_writer_that_waits_too_long_for_the_other_process_may_try_again(
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(RetryError, match="locked"):
-            await store.tell("b", "refused")
+            await store.record("b", Unknown("refused"))
         other.execute("COMMIT")
-    await store.tell("b", "told")
+    await store.record("b", Unknown("told"))
     assert [event.kind for event in await store.events("b")] == ["told"]
 
 
@@ -143,10 +144,11 @@ async def test_a_reader_is_not_kept_waiting_by_another_processs_transaction(stor
 
 def test_processes_that_create_the_store_in_the_same_moment_all_get_it(path: Path) -> None:
     script = ("import asyncio, sys; from pathlib import Path; from ezrec.store import Store\n"
+              "from ezrec.domain.events import Unknown\n"
               "while not Path(sys.argv[2]).exists(): pass\n"
               "async def main():\n"
               "    store = await Store.open(Path(sys.argv[1]), create=True)\n"
-              "    await store.tell('b', 'here')\n"
+              "    await store.record('b', Unknown('here'))\n"
               "    await store.close()\n"
               "asyncio.run(main())")
     go = path.with_name("go")

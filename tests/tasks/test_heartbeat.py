@@ -22,6 +22,7 @@ from ezrec.tasks.heartbeat import COLLECT_SHARE, PUT_SHARE, REFUSED_S, Heartbeat
 from ezrec.tasks.recording.lane import LaneHealth
 from ezrec.tasks.recording.preflight import PreflightResult
 from tests.fakes.desk import MONO_S, Desk, a_desk
+from tests.fakes.records import VIDEO
 from tests.fakes.waiting import eventually
 
 INTERVAL_S = 30.0  # ten times the setting's default, so that a busy machine is never late in earnest
@@ -217,7 +218,7 @@ async def test_a_row_tells_what_waits_and_why(rig: Rig) -> None:
     await rig.desk.film(Stage.BOOKED, "c")
     for stage in (Stage.CLEANED, Stage.CANCELLED, Stage.MISSED):
         await rig.desk.film(stage, f"over-{stage}")
-    await rig.desk.store.post_video("a", {"booking_id": "a"})
+    await rig.desk.store.post_video("a", VIDEO)
     assert (await rig.row())["queues"] == {
         "films": {"booked": 1, "rendered": 2}, "parked": 1, "outbox": 1, "refused": 0, "reason": "no such bucket"}
 
@@ -225,7 +226,7 @@ async def test_a_row_tells_what_waits_and_why(rig: Rig) -> None:
 async def test_a_refused_message_is_a_reason_too(rig: Rig) -> None:
     await rig.desk.film(Stage.UPLOADED, "a")
     assert (await rig.row())["queues"]["reason"] is None
-    await rig.desk.store.post_video("a", {"booking_id": "a"})
+    await rig.desk.store.post_video("a", VIDEO)
     await rig.desk.store._do("UPDATE outbox SET parked_reason = 'no such table'")
     queues = (await rig.row())["queues"]
     assert (queues["outbox"], queues["refused"], queues["parked"], queues["reason"]) == (1, 1, 0, "no such table")

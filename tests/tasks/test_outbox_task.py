@@ -3,22 +3,21 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ezrec.adapters.publishing import Video
 from ezrec.domain.booking import Booking
 from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import CredentialError, ParkError, RetryError
+from ezrec.domain.messages import Video
 from ezrec.domain.stages import Stage
 from ezrec.tasks.outbox import Outbox
 from tests.fakes.desk import Desk, a_desk
 from tests.fakes.waiting import eventually
 
-VIDEO = asdict(Video("match", "rec-match", "u", "c", "k", "url", None, 1.0, 2, "f.mp4", "2027-01-15", "now"))
+VIDEO = Video("match", "rec-match", "u", "c", "k", "url", None, 1.0, 2, "f.mp4", "2027-01-15", "now")
 
 
 class Cloud:

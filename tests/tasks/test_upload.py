@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ezrec.adapters.publishing import Video
 from ezrec.adapters.publishing.local import LocalPublisher
 from ezrec.adapters.storage import Part, Stored, composite_etag
 from ezrec.adapters.storage.local import LocalStorage
@@ -262,7 +261,7 @@ async def test_a_lost_answer_leaves_one_object_and_one_row(
     (message,) = await scene.desk.store.outbox()
     publisher = LocalPublisher(scene.desk.store)
     for _ in range(2):
-        await publisher.publish(Video(**message.body))
+        await publisher.publish(message.body)
     assert len(await scene.desk.store.videos()) == 1
     assert not list((scene.storage.library / ".uploads").iterdir())
 

@@ -24,6 +24,7 @@ from ezrec import cli
 from ezrec.cli import check
 from ezrec.domain.booking import Booking
 from ezrec.domain.clock import SECOND
+from ezrec.domain.events import ChangeRefused, FallbackTaken, Moved
 from ezrec.domain.stages import Stage
 from ezrec.store import Store
 from tests.fakes.clocks import MadeUpClock
@@ -90,19 +91,19 @@ async def furnish(data: Path) -> None:
         await store.put_booking(Booking("to-come", "cli", late, late + 3600 * SECOND, "scheduled"))
         await store.put_booking(Booking("foreign", "file", late, late + 3600 * SECOND, "scheduled"))
         later(5)
-        await store.update_film("parked", "moved", starts_at=starts, ends_at=ends)
+        await store.update_film("parked", Moved(starts, ends), starts_at=starts, ends_at=ends)
         later(5.1)
         await store.step("parked", Stage.RECORDING)
         await store.step("cancelled", Stage.CANCELLED)
         await store.next_generation("parked", "the window was moved or cut back")
-        await store.tell("parked", "fallback", chunk=7, rung="side_by_side", error="out of memory")
+        await store.record("parked", FallbackTaken(7, "side_by_side", "out of memory"))
         later(60)
         await store.step("parked", Stage.RECORDED)
         await store.step("parked", Stage.RENDERED, certificate=json.dumps(CERTIFICATE), bytes=2_345_678_901)
-        await store.update_film("parked", "parked", parked_step="upload", parked_reason="the library is read-only")
+        await store.park("parked", "upload", "the library is read-only")
         for stage in (Stage.RECORDING, Stage.RECORDED, Stage.RENDERED, Stage.UPLOADED, Stage.PUBLISHED, Stage.CLEANED):
             await store.step("done", stage)
-        await store.tell_once("done", "change refused", starts_at=starts, ends_at=ends + 60 * SECOND, cancelled=False)
+        await store.record_once("done", ChangeRefused(starts, ends + 60 * SECOND, cancelled=False))
     finally:
         await store.close()
 

@@ -1,16 +1,15 @@
 """Publishing without a cloud: the `videos` table of this device's own store."""
 
-from dataclasses import asdict
 from typing import Protocol
 
-from ezrec.adapters.publishing import Video
+from ezrec.domain.messages import Video
 
 
 class VideoRows(Protocol):
     """What is needed of the store."""
 
-    async def put_video(self, video: dict[str, object]) -> None:
-        """Insert the row, or replace the one with the same `recording_id`, durably. Keys: the fields of `Video`."""
+    async def put_video(self, video: Video) -> None:
+        """Insert the row, or replace the one with the same `recording_id`, durably."""
 
 
 class LocalPublisher:
@@ -21,4 +20,4 @@ class LocalPublisher:
 
     async def publish(self, video: Video) -> None:
         """Put the film's row into the local table; durable when this returns. Errors are those of `rows`."""
-        await self._rows.put_video(asdict(video))
+        await self._rows.put_video(video)

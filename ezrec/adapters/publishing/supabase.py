@@ -10,9 +10,9 @@ from collections.abc import Collection
 from dataclasses import asdict
 
 from ezrec import logs
-from ezrec.adapters.publishing import Video
 from ezrec.adapters.supabase import Supabase
 from ezrec.domain.errors import ParkError, Refused, RetryError
+from ezrec.domain.messages import Video
 
 log = logs.get("publish")
 

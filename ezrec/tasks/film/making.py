@@ -18,6 +18,7 @@ from ezrec.domain import planning
 from ezrec.domain.certificate import Evidence, Rendered, certify
 from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import BadMedia, IndexOutgrown, IntroLost, ParkError
+from ezrec.domain.events import PreflightDone
 from ezrec.domain.film import Film, Rung, recipe_of
 from ezrec.domain.stages import Stage
 from ezrec.domain.timeline import Segment
@@ -136,8 +137,8 @@ class FilmMaking:
         for span in footage.spans:
             for segment in await self._store.segments(span.run, span.start_us, span.end_us):
                 segments.setdefault(segment.camera, []).append(segment)
-        notes = [f"before the match: {problem}" for event in await self._store.events(film.booking_id)
-                 if event.kind == "pre-flight" for problem in event.detail["problems"]]
+        notes = [f"before the match: {problem}" for entry in await self._store.events(film.booking_id)
+                 if isinstance(entry.event, PreflightDone) for problem in entry.event.problems]
 
         def write() -> str:
             rendered = [Rendered(row.chunk, report, row.rung) for row in plan.rows if (report := row.report)]

@@ -14,6 +14,7 @@ from ezrec import logs
 from ezrec.adapters.workers import RenderPool
 from ezrec.domain import planning
 from ezrec.domain.errors import IntroLost
+from ezrec.domain.events import RecipeFrozen
 from ezrec.domain.film import Film, Recipe, Rung, recipe_of, tick_us
 from ezrec.domain.planning import Chunk
 from ezrec.domain.stages import Stage
@@ -73,7 +74,7 @@ class Planner:
         log.info("recipe frozen", booking=film.booking_id, width=recipe.canvas.width, height=recipe.canvas.height,
                  cameras=[view.camera for view in recipe.canvas.views], intro=recipe.intro is not None,
                  logos=[logo.name for logo in recipe.logos])
-        await self._store.update_film(film.booking_id, "recipe", recipe=recipe.dumps())
+        await self._store.update_film(film.booking_id, RecipeFrozen(), recipe=recipe.dumps())
         return replace(film, recipe=recipe)
 
     async def plan(self, film: Film, footage: FilmFootage) -> tuple[Film, Plan]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from ezrec import files, logs
 from ezrec.adapters.workers import RenderPool
 from ezrec.domain.errors import BadMedia, ParkError, WorkerDied
+from ezrec.domain.events import FallbackTaken
 from ezrec.domain.film import ChunkJob, ChunkReport, Film, Rung, ladder, recipe_of, tick_us
 from ezrec.domain.timeline import HOLD_US
 from ezrec.folders import DataFolder
@@ -69,6 +70,6 @@ class Rendering:
                 await self._store.chunk_failed(film.booking_id, film.generation, number, Rung.FULL, 0)
                 raise ParkError(f"chunk {number} cannot be rendered: {error}; the camera files are kept")
             rung, attempts = below[0], 0
-            await self._store.tell(film.booking_id, "fallback", chunk=number, rung=rung, error=str(error))
+            await self._store.record(film.booking_id, FallbackTaken(number, rung, str(error)))
         await self._store.chunk_failed(film.booking_id, film.generation, number, rung, attempts)
         return replace(row, rung=rung, attempts=attempts)

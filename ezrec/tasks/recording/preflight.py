@@ -15,6 +15,7 @@ from ezrec.adapters.cameras.inspection import Verdict, keep_picture
 from ezrec.adapters.system import clock_is_set
 from ezrec.config import Settings
 from ezrec.domain.clock import SECOND, Clock
+from ezrec.domain.events import PreflightBegun, PreflightDone
 from ezrec.domain.film import Film
 from ezrec.domain.stages import Stage
 from ezrec.folders import DataFolder
@@ -63,12 +64,13 @@ class Preflight:
             if film.booking_id in self._done or not self._least_us < film.starts_at - now <= self._ahead_us:
                 continue
             self._done.add(film.booking_id)
-            if not any(event.kind == "pre-flight begun" for event in await self._store.events(film.booking_id)):
-                await self._store.tell(film.booking_id, "pre-flight begun")  # one that hangs is not begun again
+            story = await self._store.events(film.booking_id)
+            if not any(isinstance(entry.event, PreflightBegun) for entry in story):
+                await self._store.record(film.booking_id, PreflightBegun())  # one that hangs is not begun again
                 await self._fly(film)
-            for event in await self._store.events(film.booking_id):
-                if event.kind == "pre-flight":
-                    self.newest = PreflightResult(film.booking_id, event.at, event.detail["problems"])
+            for entry in await self._store.events(film.booking_id):
+                if isinstance(entry.event, PreflightDone):
+                    self.newest = PreflightResult(film.booking_id, entry.at, entry.event.problems)
 
     async def _fly(self, film: Film) -> None:
         lanes = self._recording.lanes
@@ -81,7 +83,7 @@ class Preflight:
             problems.append("the clock is not synchronised: the window may be the wrong one")
         for name, verdict in verdicts.items():
             await asyncio.to_thread(self._remember, name, verdict)
-        await self._store.tell(film.booking_id, "pre-flight", problems=problems)
+        await self._store.record(film.booking_id, PreflightDone(tuple(problems)))
         words = {name: {"frames": one.frames, "rate": one.rate, "brightness": one.brightness,
                         "sharpness": one.sharpness, "likeness": one.likeness} for name, one in verdicts.items()}
         if problems:

@@ -16,6 +16,7 @@ import pytest
 from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import BadMedia, IndexOutgrown, ParkError, RetryError, WorkerDied
 from ezrec.domain.film import CameraShare, Canvas, ChunkJob, ChunkReport, Film, Recipe, Rung, View
+from ezrec.domain.messages import UploadAbort
 from ezrec.domain.stages import Stage
 from ezrec.domain.timeline import HOLD_US, Segment, coverage
 from ezrec.tasks.film import growing
@@ -291,7 +292,7 @@ async def test_a_start_that_is_moved_begins_the_film_again_with_the_chunks_that_
     film = await studio.desk.now()
     assert (film.generation, film.object_key, film.upload_id) == (2, None, None)
     assert [(message.kind, message.body) for message in await studio.desk.store.outbox("match")] == [
-        ("abort", {"key": "key-1", "upload_id": "up-1"})]
+        ("abort", UploadAbort("key-1", "up-1"))]
     assert await studio.ticks() == [(30, 30), (60, 60), (120, 60), (180, 60)]
     assert studio.pool.rendered() == [0, 60, 120, 180, 30]
     assert await studio.text() == film_text((30, 30), (60, 60), (120, 60), (180, 60))

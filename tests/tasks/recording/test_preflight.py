@@ -9,6 +9,7 @@ import pytest
 
 from ezrec.adapters.cameras.inspection import Verdict
 from ezrec.domain.clock import SECOND
+from ezrec.domain.events import Unknown
 from ezrec.domain.stages import Stage
 from ezrec.tasks.recording import preflight as preflight_module
 from ezrec.tasks.recording.preflight import Preflight
@@ -68,7 +69,7 @@ async def test_a_booking_that_begins_too_soon_is_left_to_the_recorder(tower: Tow
 
 async def test_a_pre_flight_that_ended_with_the_process_is_not_begun_again(tower: Tower) -> None:
     await tower.desk.film(Stage.BOOKED, start_s=300, end_s=800)
-    await tower.desk.store.tell("match", "pre-flight begun")
+    await tower.desk.store.record("match", Unknown("pre-flight begun"))
     assert await tower.look() == 0
     assert tower.task.newest is None
 
@@ -79,7 +80,7 @@ async def test_the_newest_is_known_again_after_a_restart(tower: Tower) -> None:
     await tower.look()
     found = tower.task.newest
     assert found is not None
-    assert (found.booking_id, found.problems) == ("match", ["camera right: the picture is black"])
+    assert (found.booking_id, list(found.problems)) == ("match", ["camera right: the picture is black"])
     again = Tower(tower.desk)
     assert (await again.look(), again.task.newest) == (0, found)
 

@@ -1,0 +1,55 @@
+"""A film's story and the outbox's messages go to JSON and back, whichever version wrote them."""
+
+import json
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from ezrec.domain import events, messages
+from ezrec.domain.events import EventKind, PreflightDone, StageChanged, Unknown
+from ezrec.domain.messages import MessageKind, StatusReport, UploadAbort, Video
+
+SAMPLES: dict[str, Any] = {"starts_at": 1, "ends_at": 2, "cancelled": True, "before": "booked", "after": "recording",
+                           "generation": 2, "reason": "why", "chunk": 7, "rung": "left_only", "error": "broken",
+                           "parked_step": "film", "parked_reason": "why", "problems": ("black", "blurred"),
+                           "status": "failed", "what": "status", "key": None}
+
+
+@pytest.mark.parametrize("known", events.Known.__args__, ids=lambda one: str(one.kind))
+def test_every_kind_of_entry_comes_back_as_it_was(known: Any) -> None:
+    event = known(**{one.name: SAMPLES[one.name] for one in fields(known)})
+    assert events.from_json(event.kind, json.loads(json.dumps(events.to_json(event)))) == event
+
+
+def test_every_kind_has_a_class_of_its_own() -> None:
+    assert sorted(one.kind for one in events.Known.__args__) == sorted(EventKind)
+
+
+def test_entries_keep_the_keys_that_version_0_1_0_wrote() -> None:
+    assert events.to_json(StageChanged("booked", "recording")) == {"from": "booked", "to": "recording"}
+    assert events.from_json("pre-flight", {"problems": ["black"]}) == PreflightDone(("black",))
+
+
+@pytest.mark.parametrize(("kind", "detail"), [("a later kind", {"a": 1}), ("moved", {}), ("stage", {"to": "booked"})])
+def test_an_entry_that_is_not_understood_is_kept_as_it_is(kind: str, detail: dict[str, Any]) -> None:
+    event = events.from_json(kind, detail)
+    assert event == Unknown(kind, detail)
+    assert (event.kind, events.to_json(event)) == (kind, detail)
+
+
+def test_a_key_that_a_later_version_adds_is_left_out() -> None:
+    assert events.from_json("pre-flight", {"problems": [], "lens": 1}) == PreflightDone(())
+
+
+@pytest.mark.parametrize("body", [
+    StatusReport("failed", "why"), UploadAbort("key", ""),
+    Video("b", "r", "u", "c", "k", "url", None, 1.5, 2, "f.mp4", "2027-01-15", "now")], ids=lambda body: body.kind)
+def test_a_message_comes_back_as_it_was_whatever_a_later_version_adds(body: messages.Body) -> None:
+    assert messages.from_json(body.kind, messages.to_json(body) | {"colour": "red"}) == body
+
+
+def test_every_kind_of_message_has_a_body() -> None:
+    with pytest.raises(KeyError):
+        messages.from_json("unknown", {})
+    assert {kind for kind in MessageKind} == {StatusReport.kind, Video.kind, UploadAbort.kind}

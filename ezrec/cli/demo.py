@@ -20,6 +20,7 @@ from ezrec import logs
 from ezrec.cli import story, words
 from ezrec.cli.settings import CommandContext, opened, zone_of
 from ezrec.domain.booking import Booking
+from ezrec.domain.certificate import Certificate
 from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import BadMedia, EzrecError
 from ezrec.domain.events import StageChanged
@@ -187,22 +188,22 @@ def _verdicts(path: Path, film: Film, *, simulated: bool) -> list[tuple[bool, st
     """What the film itself says, against its certificate."""
     from ezrec.adapters.cameras.synthetic.counters import look_at  # noqa: PLC0415 - PyAV, wanted by no other command
 
-    certificate = film.certificate or {}
-    cameras = list(certificate["cameras"]) if simulated else []
+    certificate = film.certificate or Certificate()
+    cameras = list(certificate.cameras) if simulated else []
     intro = film.recipe.intro.ticks if film.recipe and film.recipe.intro else 0
     try:
         seen = look_at(path, intro, cameras)
     except BadMedia as error:
         return [(False, f"the film decodes from end to end: {error}")]
-    shown = next(iter(certificate["cameras"].values()))
-    found = [(seen.ticks == shown["shown_ticks"] + shown["filled_ticks"],
+    shown = next(iter(certificate.cameras.values()))
+    found = [(seen.ticks == shown.shown_ticks + shown.filled_ticks,
               f"the film decodes: {seen.ticks} pictures, all there")]
     for camera in cameras:
-        said = certificate["cameras"][camera]
+        said = certificate.cameras[camera]
         counted = seen.repeats(camera), seen.skips(camera)
         text = (f"camera {camera}: {words.many(counted[0], 'frame')} shown twice, {counted[1]} left out, "
-                f"and the certificate says {said['repeats']} and {said['skips']}")
-        found.append((counted == (said["repeats"], said["skips"]), text))
+                f"and the certificate says {said.repeats} and {said.skips}")
+        found.append((counted == (said.repeats, said.skips), text))
     return found
 
 

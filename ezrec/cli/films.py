@@ -50,7 +50,7 @@ def show(context: typer.Context, booking_id: BookingId, as_json: JsonOption = Fa
     film, chunks, parts, messages = found.film, found.chunks, found.parts, found.messages
     if as_json:
         show_json(plain(film, chunks) | {"parts": len(parts), "outbox": [_plain(message) for message in messages],
-                                         "certificate": film.certificate})
+                                         "certificate": film.certificate.to_json() if film.certificate else None})
         return
     zone, out = zone_of(settings), words.console()
     generation = f", generation {film.generation}" if film.generation > 1 else ""
@@ -115,7 +115,7 @@ def _iso(detail: dict[str, Any]) -> dict[str, Any]:
 
 def _extent(film: Film, chunks: list[ChunkRow]) -> str:
     if film.certificate:
-        return f"{words.length(film.certificate['film_seconds'])}, {(film.bytes or 0) / 1e6:.1f} MB"
+        return f"{words.length(film.certificate.film_seconds)}, {(film.bytes or 0) / 1e6:.1f} MB"
     if not film.recipe:
         return "nothing"
     done = sum(row.chunk.ticks for row in chunks if row.rendered) / film.recipe.rate

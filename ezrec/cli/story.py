@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from fractions import Fraction
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from ezrec.cli.words import clock_time, length, many, window
 from ezrec.domain import events, messages
+from ezrec.domain.certificate import CameraPart, Certificate, Gap
 from ezrec.domain.events import FilmEvent
 from ezrec.domain.film import Film, Rung
 from ezrec.domain.messages import Body, MessageKind, StatusReport, UploadAbort, Video
@@ -136,43 +136,44 @@ def sentence(event: FilmEvent, zone: ZoneInfo) -> str:  # noqa: C901, PLR0911, P
             return f"{kind}: {dict(detail)}" if detail else f"{kind}."
 
 
-def certificate_lines(certificate: dict[str, Any] | None, zone: ZoneInfo) -> Iterator[str]:
+def certificate_lines(certificate: Certificate | None, zone: ZoneInfo) -> Iterator[str]:
     """The certificate in short."""
     if not certificate:
         return
-    intro = f" behind {length(certificate['intro_seconds'])} of intro" if certificate["intro_seconds"] else ""
-    width, height = certificate["picture"]
-    cameras = certificate["cameras"]
+    intro = f" behind {length(certificate.intro_seconds)} of intro" if certificate.intro_seconds else ""
+    width, height = certificate.picture
+    cameras = certificate.cameras
     alone = f" from camera {next(iter(cameras))} alone" if len(cameras) == 1 else ""
-    yield f"The film holds {length(certificate['film_seconds'])} of the match{intro}, {width}x{height} pixels{alone}."
-    for camera, share in cameras.items():
-        yield _camera(camera, share, Fraction(certificate["rate"]))
-    for gap in certificate["gaps"]:
+    yield f"The film holds {length(certificate.film_seconds)} of the match{intro}, {width}x{height} pixels{alone}."
+    for camera, part in cameras.items():
+        yield _camera(camera, part, certificate.rate)
+    for gap in certificate.gaps:
         yield _gap(gap, zone, wide=len(cameras) > 1)
-    if certificate["sync"]["within"] is not None:
-        within, worst_ms = certificate["sync"]["within"], certificate["sync"]["worst_ms"]
-        share = "all pictures" if within == 1 else f"{within:.2%} of the pictures"
-        yield f"The two halves belong together in {share}; at worst they are {worst_ms:.0f} ms apart."
-    for fallback in certificate["fallbacks"]:
-        yield f"Piece {fallback['chunk']} was made {RUNGS[Rung(fallback['rung'])]}."
-    for words in certificate["skipped_media"]:
+    sync = certificate.sync
+    if sync.within is not None:
+        share = "all pictures" if sync.within == 1 else f"{sync.within:.2%} of the pictures"
+        yield f"The two halves belong together in {share}; at worst they are {sync.worst_ms:.0f} ms apart."
+    for fallback in certificate.fallbacks:
+        yield f"Piece {fallback.chunk} was made {RUNGS[Rung(fallback.rung)]}."
+    for words in certificate.skipped_media:
         yield f"Left out: {words}."
 
 
-def _camera(camera: str, share: dict[str, Any], rate: Fraction) -> str:
-    kinds = {"drops": "dropped", "repeats": "shown twice", "skips": "left out", "corrupt": "not decodable"}
-    counted = [(share[key], words) for key, words in kinds.items() if share[key]]
-    counts = [f"{many(n, 'frame') if at == 0 else n} {words}" for at, (n, words) in enumerate(counted)]
-    return f"Camera {camera} shows {length(share['shown_ticks'] / rate)}; {', '.join(counts) or 'no frame dropped'}."
+def _camera(camera: str, part: CameraPart, rate: Fraction) -> str:
+    kinds = ((part.drops, "dropped"), (part.repeats, "shown twice"), (part.skips, "left out"),
+             (part.corrupt, "not decodable"))
+    counts = [f"{many(n, 'frame') if at == 0 else n} {words}"
+              for at, (n, words) in enumerate((n, words) for n, words in kinds if n)]
+    return f"Camera {camera} shows {length(part.shown_ticks / rate)}; {', '.join(counts) or 'no frame dropped'}."
 
 
-def _gap(gap: dict[str, Any], zone: ZoneInfo, *, wide: bool) -> str:
-    start, end = (round(datetime.fromisoformat(gap[key]).timestamp() * 1_000_000) for key in ("from", "to"))
-    times = f"{clock_time(start, zone)[11:]} to {clock_time(end, zone)[11:]} ({length(gap['seconds'])})"
-    if gap["camera"] == "both":
+def _gap(gap: Gap, zone: ZoneInfo, *, wide: bool) -> str:
+    start, end = (round(datetime.fromisoformat(text).timestamp() * 1_000_000) for text in (gap.start, gap.end))
+    times = f"{clock_time(start, zone)[11:]} to {clock_time(end, zone)[11:]} ({length(gap.seconds)})"
+    if gap.camera == "both":
         return f"From {times} neither camera saw the court: that time is missing."
     what = "its half is filled" if wide else "that time is missing"
-    return f"From {times} camera {gap['camera']} did not see the court: {what}."
+    return f"From {times} camera {gap.camera} did not see the court: {what}."
 
 
 def _doing(step: str) -> str:

@@ -1,155 +1,128 @@
-"""The film's certificate: what the film truly holds, computed from rows alone. Pure.
+"""A film's certificate: what the film truly holds. It is written once (`certify.py`) and read by people and programs.
 
-Everything that is missing is a gap; everything that is shown twice, left out or filled is counted. All durations are
-seconds, all instants ISO 8601 UTC.
+All durations are seconds, all instants ISO 8601 UTC. `to_json` and `from_json` are the only writer and reader of the
+stored form; what another version wrote is read as far as this one knows it.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeVar
 
-from ezrec.domain.clock import SECOND, utc_text
-from ezrec.domain.film import CameraShare, ChunkReport, Recipe, Rung, tick_us
-from ezrec.domain.planning import Chunk, Stretch
-from ezrec.domain.timeline import Interval, Segment, clip, common, length, union, without
-
-LEAST_STEPS = 10  # from frame to frame, below which nothing is said of a camera's pace
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
-class Rendered:
-    """A chunk of the film with what its worker told of it."""
+class CameraPart:
+    """What one camera gave to the film."""
 
-    chunk: Chunk
-    report: ChunkReport
-    rung: Rung
+    minutes: float = 0.0  # that show it
+    shown_ticks: int = 0
+    filled_ticks: int = 0  # ticks without it: its half was filled
+    repeats: int = 0  # ticks that show the same frame as the tick before
+    skips: int = 0  # frame times that lie between two shown frames and are not shown
+    drops: int = 0  # frame times at which the camera delivered nothing
+    corrupt: int = 0  # packets or frames that could not be decoded
+    fps: float | None = None  # as its sensor's times tell
+    drift_ppm: int | None = None  # how far that is from what it was asked for
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """All that a certificate is computed from."""
+class Gap:
+    """A time of the window that a camera, or `both`, did not see."""
 
-    starts_at: int  # the window, UTC µs
-    ends_at: int
-    recipe: Recipe
-    stretches: Sequence[Stretch]
-    start_offsets_us: Mapping[int, int]  # run → the offset (UTC = monotonic + offset) at which the film began there
-    chunks: Sequence[Rendered]
-    periods_us: Mapping[str, Fraction]  # camera → its frame period
+    camera: str
+    start: str = field(metadata={"key": "from"})
+    end: str = field(metadata={"key": "to"})
+    seconds: float
+    at_s: float  # where in the film the cut lies, behind the intro
+
+
+@dataclass(frozen=True)
+class Sync:
+    """How well the two halves belong together."""
+
+    ticks_of_both: int = 0
+    apart: int = 0  # of these, ticks whose halves are more than half a frame and 2 ms apart by sensor time
+    within: float | None = None  # the share that is not; None: no tick shows both
+    worst_ms: float = 0.0
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """A chunk that was made on a lower rung of the ladder."""
+
+    chunk: int
+    rung: str
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """The film as the storage holds it, verified."""
+
+    key: str = ""
+    bytes: int = 0
+    etag: str = ""
+    sha256: str = ""  # composite: over the parts' binary SHA-256s
+    part_bytes: int = 0
+    poster_url: str | None = None
+    live_bytes: int | None = None  # stored before the film was closed; None: not known any more
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What a film truly holds."""
+
+    window: tuple[str, str] = ("", "")
+    film_seconds: float = 0.0
+    intro_seconds: float = 0.0
+    rate: Fraction = Fraction(30)
+    picture: tuple[int, int] = (0, 0)  # width and height, pixels
+    layout: str = "single"  # or wide
+    cameras: Mapping[str, CameraPart] = field(default_factory=dict)
+    gaps: tuple[Gap, ...] = ()
+    sync: Sync = Sync()
+    fallbacks: tuple[Fallback, ...] = ()
+    skipped_media: tuple[str, ...] = ()
+    runs: int = 0
     generation: int = 1
-    notes: Sequence[str] = field(default=())
-    footage: Mapping[str, Sequence[Segment]] = field(default_factory=dict)  # camera → its segments, in order of time
+    notes: tuple[str, ...] = ()
+    object: StoredObject | None = None  # once it is stored
+
+    def to_json(self) -> dict[str, Any]:
+        """The certificate as JSON values."""
+        plain = asdict(self) | {"rate": f"{self.rate.numerator}/{self.rate.denominator}",
+                                "gaps": [gap_to_json(gap) for gap in self.gaps]}
+        if self.object is None:
+            del plain["object"]
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "Certificate":
+        """The certificate that this version or another one wrote."""
+        known = dict(raw)
+        for name in ("window", "picture", "skipped_media", "notes"):
+            known[name] = tuple(raw[name]) if name in raw else getattr(cls, name)
+        known["rate"] = Fraction(raw.get("rate", cls.rate))
+        known["cameras"] = {name: _made(CameraPart, part) for name, part in raw.get("cameras", {}).items()}
+        known["gaps"] = tuple(_made(Gap, gap) for gap in raw.get("gaps", ()))
+        known["sync"] = _made(Sync, raw.get("sync", {}))
+        known["fallbacks"] = tuple(_made(Fallback, one) for one in raw.get("fallbacks", ()))
+        known["object"] = _made(StoredObject, raw["object"]) if raw.get("object") else None
+        return _made(cls, known)
 
 
-def certify(evidence: Evidence) -> dict[str, Any]:
-    """The certificate of a film whose chunks are all rendered, as JSON-able values."""
-    rate = evidence.recipe.rate
-    cameras = [view.camera for view in evidence.recipe.canvas.views]
-    ticks = sum(rendered.chunk.ticks for rendered in evidence.chunks)
-    intro = evidence.recipe.intro
-    both = sum(rendered.report.both for rendered in evidence.chunks)
-    apart = sum(rendered.report.apart for rendered in evidence.chunks)
-    return {
-        "window": [utc_text(evidence.starts_at), utc_text(evidence.ends_at)],
-        "film_seconds": _seconds(ticks / rate),
-        "intro_seconds": _seconds(intro.ticks / rate) if intro else 0.0,
-        "rate": f"{rate.numerator}/{rate.denominator}",
-        "picture": [evidence.recipe.canvas.width, evidence.recipe.canvas.height],
-        "layout": "wide" if len(cameras) > 1 else "single",
-        "cameras": {camera: _camera(evidence, camera) for camera in cameras},
-        "gaps": gaps(evidence),
-        "sync": {"ticks_of_both": both, "apart": apart, "within": round(1 - apart / both, 6) if both else None,
-                 "worst_ms": max((r.report.worst_us for r in evidence.chunks), default=0) / 1000},
-        "fallbacks": [{"chunk": one.chunk.number, "rung": str(one.rung)}
-                      for one in evidence.chunks if one.rung is not Rung.FULL],
-        "skipped_media": list(evidence.recipe.skipped),
-        "runs": len({rendered.chunk.run for rendered in evidence.chunks}),
-        "generation": evidence.generation,
-        "notes": list(evidence.notes),
-    }
+def gap_to_json(gap: Gap) -> dict[str, Any]:
+    """A gap as JSON values."""
+    return {_key(one): getattr(gap, one.name) for one in fields(gap)}
 
 
-def gaps(evidence: Evidence) -> list[dict[str, Any]]:
-    """Every time of the window that a camera of the canvas (or both) did not see, in order of time.
-
-    A gap of one camera is a filled half. A gap of `both` (or of the only camera) is cut out: `at_s` is where in the
-    film, counted behind the intro, the cut lies.
-    """
-    seen = {view.camera: _seen_utc(evidence, view.camera) for view in evidence.recipe.canvas.views}
-    tick = SECOND / evidence.recipe.rate
-    window = [(evidence.starts_at, max(evidence.ends_at, max((s[-1][1] for s in seen.values() if s), default=0)))]
-    missing = {camera: without(window, covered) for camera, covered in seen.items()}
-    cut: Sequence[Interval] = window
-    for holes in missing.values():
-        cut = common(cut, holes)
-    nobody = "both" if len(seen) > 1 else next(iter(seen))
-    found = [(start, end, nobody) for start, end in cut]
-    if len(seen) > 1:
-        found += [(start, end, camera) for camera, holes in missing.items() for start, end in without(holes, cut)]
-    shown = union(piece for covered in seen.values() for piece in covered)
-    return [{"camera": camera, "from": utc_text(start), "to": utc_text(end),
-             "seconds": _seconds(Fraction(end - start, SECOND)),
-             "at_s": _seconds(Fraction(length(clip(shown, evidence.starts_at, start)), SECOND))}
-            for start, end, camera in sorted(found) if end - start >= tick]
+def _made(kind: type[_T], raw: Mapping[str, Any]) -> _T:
+    """A dataclass from JSON values; what it has no field for is left out."""
+    names = {_key(one): one.name for one in fields(kind)}  # type: ignore[arg-type]  # every kind here is a dataclass
+    return kind(**{names[key]: value for key, value in raw.items() if key in names})
 
 
-def _camera(evidence: Evidence, camera: str) -> dict[str, Any]:
-    shares = [rendered.report.cameras.get(camera, CameraShare()) for rendered in evidence.chunks]
-    repeats, skips = _at_joins(evidence, camera)
-    rate = evidence.recipe.rate
-    return {
-        "minutes": round(sum(share.shown for share in shares) / float(rate) / 60, 3),
-        "shown_ticks": sum(share.shown for share in shares),
-        "filled_ticks": sum(share.filled for share in shares),
-        "repeats": sum(share.repeats for share in shares) + repeats,
-        "skips": sum(share.skips for share in shares) + skips,
-        "drops": sum(share.drops for share in shares),
-        "corrupt": sum(share.corrupt for share in shares),
-        **_pace(evidence.footage.get(camera, ()), evidence.periods_us.get(camera)),
-    }
-
-
-def _pace(segments: Sequence[Segment], period_us: Fraction | None) -> dict[str, Any]:
-    """How fast the camera's own clock ran: frames per second as its sensor's times tell, and how far off that is."""
-    steps, time_us = 0, Fraction(0)
-    if period_us:
-        for one in segments:  # from its first frame to its last one, without the steps over gaps
-            steps += one.frames + one.dropped - 1 - len(one.gaps)
-            time_us += one.end_us - one.start_us - length(one.gaps) - period_us * (1 + len(one.gaps))
-    if not period_us or steps < LEAST_STEPS or time_us <= 0:
-        return {"fps": None, "drift_ppm": None}
-    return {"fps": round(float(steps * SECOND / time_us), 3),
-            "drift_ppm": round(float((steps * period_us / time_us - 1) * 1_000_000))}
-
-
-def _at_joins(evidence: Evidence, camera: str) -> tuple[int, int]:
-    """Repeats and skips between the last frame of a chunk and the first of the next; a gap there is not counted."""
-    repeats = skips = 0
-    period = evidence.periods_us.get(camera, SECOND / evidence.recipe.rate)
-    stretches = {stretch.run: stretch for stretch in evidence.stretches}
-    for one, next_one in zip(evidence.chunks, evidence.chunks[1:], strict=False):
-        first, last = next_one.report.cameras.get(camera), one.report.cameras.get(camera)
-        touching = (one.chunk.run, one.chunk.first_tick + one.chunk.ticks) == (next_one.chunk.run,
-                                                                              next_one.chunk.first_tick)
-        if not touching or not first or not last or first.first_us is None or last.last_us is None:
-            continue
-        stretch, tick = stretches[next_one.chunk.run], next_one.chunk.first_tick
-        edge = [tick_us(stretch.anchor_us, at, evidence.recipe.rate) for at in (tick - 1, tick)]
-        if not all(any(a <= time < b for a, b in stretch.seen.get(camera, ())) for time in edge):
-            continue
-        moved = round((first.first_us - last.last_us) / period)
-        repeats += moved == 0
-        skips += max(0, moved - 1)
-    return repeats, skips
-
-
-def _seen_utc(evidence: Evidence, camera: str) -> tuple[Interval, ...]:
-    return union(
-        (start + evidence.start_offsets_us[stretch.run], end + evidence.start_offsets_us[stretch.run])
-        for stretch in evidence.stretches
-        for start, end in clip(stretch.seen.get(camera, ()), stretch.start_us, stretch.end_us))
-
-
-def _seconds(value: Fraction | float) -> float:
-    return round(float(value), 3)
+def _key(one: Any) -> str:
+    """A field's key as it is stored."""
+    return str(one.metadata.get("key", one.name))

@@ -11,6 +11,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Any, TypeVar
 
+from ezrec.domain.certificate import Certificate
 from ezrec.domain.clock import SECOND
 from ezrec.domain.stages import Stage
 
@@ -231,7 +232,7 @@ class Film:
     retry_at: int | None
     parked_step: str | None
     parked_reason: str | None
-    certificate: dict[str, Any] | None
+    certificate: Certificate | None
     changed_at: int
 
 

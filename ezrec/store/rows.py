@@ -7,6 +7,7 @@ from typing import Any
 
 from ezrec.domain import events, messages
 from ezrec.domain.booking import Booking
+from ezrec.domain.certificate import Certificate
 from ezrec.domain.events import FilmEvent
 from ezrec.domain.film import ChunkReport, Film, Recipe, Rung
 from ezrec.domain.messages import Body, MessageKind
@@ -108,7 +109,8 @@ def film_of(row: Row) -> Film:
         upload_id=row["upload_id"], url=row["url"], bytes=row["bytes"], sha256=row["sha256"],
         attempts=row["attempts"], retry_at=row["retry_at"], parked_step=row["parked_step"],
         parked_reason=row["parked_reason"],
-        certificate=json.loads(row["certificate"]) if row["certificate"] else None, changed_at=row["changed_at"])
+        certificate=Certificate.from_json(json.loads(row["certificate"])) if row["certificate"] else None,
+        changed_at=row["changed_at"])
 
 
 def offset_of(row: Row) -> Offset:

@@ -5,6 +5,7 @@ from pathlib import PurePosixPath
 from zoneinfo import ZoneInfo
 
 from ezrec.config.sections import SiteSettings
+from ezrec.domain.certificate import Certificate
 from ezrec.domain.clock import local_datetime, utc_text
 from ezrec.domain.film import Film
 from ezrec.domain.messages import Video
@@ -27,8 +28,7 @@ class Publish:
         return False
 
     def _video(self, film: Film) -> Video:
-        certificate = film.certificate or {}
-        stored = certificate.get("object", {})
+        certificate = film.certificate or Certificate()
         local = local_datetime(film.starts_at, self._zone)
         return Video(
             booking_id=film.booking_id,
@@ -37,8 +37,8 @@ class Publish:
             camera_id=self._site.camera_id,
             storage_path=film.object_key or "",
             video_url=film.url or "",
-            poster_url=stored.get("poster_url") or "",
-            duration_seconds=certificate.get("film_seconds", 0.0) + certificate.get("intro_seconds", 0.0),
+            poster_url=(certificate.object.poster_url if certificate.object else None) or "",
+            duration_seconds=certificate.film_seconds + certificate.intro_seconds,
             file_size=film.bytes or 0,
             filename=PurePosixPath(film.object_key or "").name,
             date=f"{local:%Y-%m-%d}",

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from ezrec import logs
 from ezrec.adapters.storage import Part, Storage, Stored
 from ezrec.config import Settings
+from ezrec.domain.certificate import Certificate, StoredObject
 from ezrec.domain.clock import local_datetime
 from ezrec.domain.errors import EzrecError, ParkError, RetryError, UploadGone
 from ezrec.domain.film import Film, Recipe
@@ -219,12 +220,12 @@ class Upload:
             poster_url = await self._storage.put_file(f"{stored.key.removesuffix('.mp4')}.jpg", poster)
         joined = b"".join(bytes.fromhex(row.sha256) for row in rows)
         sha256 = f"{hashlib.sha256(joined).hexdigest()}-{len(rows)}"
-        certificate = (film.certificate or {}) | {"object": {
-            "key": stored.key, "bytes": stored.bytes, "etag": stored.etag, "sha256": sha256,
-            "part_bytes": rows[0].bytes, "poster_url": poster_url, "live_bytes": live_bytes}}
+        certificate = replace(film.certificate or Certificate(), object=StoredObject(
+            key=stored.key, bytes=stored.bytes, etag=stored.etag, sha256=sha256, part_bytes=rows[0].bytes,
+            poster_url=poster_url, live_bytes=live_bytes))
         log.debug("taking step", booking=film.booking_id, to=Stage.UPLOADED)
         await self._store.step(film.booking_id, Stage.UPLOADED, url=stored.url, sha256=sha256,
-                               certificate=json.dumps(certificate, sort_keys=True))
+                               certificate=json.dumps(certificate.to_json(), sort_keys=True))
         log.debug("step taken", booking=film.booking_id, to=Stage.UPLOADED)
         self._uploads.pop(film.booking_id, None)
         log.info("film uploaded", booking=film.booking_id, key=stored.key, bytes=stored.bytes, live_bytes=live_bytes)

@@ -1,5 +1,6 @@
 """The certificate: what is missing and what is shown make up the window, and what is counted is what was told."""
 
+import json
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -7,7 +8,9 @@ from typing import Any
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ezrec.domain.certificate import Evidence, Rendered, certify, gaps
+from ezrec.domain import certify as certifying
+from ezrec.domain.certificate import Certificate, StoredObject, gap_to_json
+from ezrec.domain.certify import Evidence, Rendered
 from ezrec.domain.clock import SECOND, utc_text
 from ezrec.domain.film import CameraShare, Canvas, ChunkReport, EncoderOptions, Intro, Recipe, Rung, View, tick_us
 from ezrec.domain.planning import Chunk, Stretch, plan
@@ -19,6 +22,17 @@ WIDE = Recipe(RATE, Canvas(640, 180, (View("left", 0, 320, 180), View("right", 3
 SINGLE = Recipe(RATE, Canvas(320, 180, (View("left", 0, 320, 180),)), EncoderOptions())
 UTC0 = 1_800_000_000 * SECOND
 FOR_EVER = 1 << 62
+
+
+def certify(proof: Evidence) -> dict[str, Any]:
+    """The certificate as it is stored; it comes back as it was."""
+    made = certifying.certify(proof)
+    assert Certificate.from_json(json.loads(json.dumps(made.to_json()))) == made
+    return made.to_json()
+
+
+def gaps(proof: Evidence) -> list[dict[str, Any]]:
+    return [gap_to_json(gap) for gap in certifying.gaps(proof)]
 
 
 def evidence(stretches: list[Stretch], begun: dict[int, int], seconds: float, recipe: Recipe = WIDE,
@@ -226,3 +240,12 @@ def test_nothing_is_said_of_a_cameras_pace_before_it_took_ten_steps() -> None:
                               footage={"left": [segment(0, frames, 33_333)]}))["cameras"]["left"]["fps"]
              for frames in (10, 11)]
     assert paces == [None, 30.0]
+
+
+def test_a_certificate_of_another_version_is_read_as_far_as_it_is_known() -> None:
+    assert Certificate.from_json({}) == Certificate()
+    raw = {"film_seconds": 3, "glow": 1, "sync": {"within": 0.5, "later": 2}, "object": {"key": "k", "later": 3},
+           "gaps": [{"camera": "left", "from": "a", "to": "b", "seconds": 1.0, "at_s": 0.0, "why": "?"}]}
+    read = Certificate.from_json(raw)
+    assert (read.film_seconds, read.sync.within, read.object, read.gaps[0].start) == (
+        3, 0.5, StoredObject(key="k"), "a")

@@ -52,4 +52,4 @@ def test_a_message_comes_back_as_it_was_whatever_a_later_version_adds(body: mess
 def test_every_kind_of_message_has_a_body() -> None:
     with pytest.raises(KeyError):
         messages.from_json("unknown", {})
-    assert {kind for kind in MessageKind} == {StatusReport.kind, Video.kind, UploadAbort.kind}
+    assert set(MessageKind) == {StatusReport.kind, Video.kind, UploadAbort.kind}

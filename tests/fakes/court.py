@@ -123,11 +123,11 @@ class Court:
             film = await self.film(booking_id)
         seen = look_at(self.data / "films" / film.recording_id / "film-1.mp4", 0, ["left", "right"])
         assert film.certificate
-        for camera, share in film.certificate["cameras"].items():
+        for camera, share in film.certificate.to_json()["cameras"].items():
             assert (share["repeats"], share["skips"], share["drops"]) == (0, 0, 0)
             counted(seen, camera)
         first, last = counted(seen, "left")
-        return film.certificate, first / float(RATE), (last + 1) / float(RATE)
+        return film.certificate.to_json(), first / float(RATE), (last + 1) / float(RATE)
 
 
 def counted(seen: Seen, camera: str) -> tuple[int, int]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ezrec.domain.certificate import Certificate
 from ezrec.domain.errors import IllegalStep
 from ezrec.domain.events import RecipeFrozen, Unknown
 from ezrec.domain.film import CameraShare, Canvas, ChunkReport, EncoderOptions, Film, Recipe, Rung, View
@@ -133,8 +134,8 @@ async def test_a_window_is_moved_only_while_the_film_may_change(store: Store, st
 
 async def test_columns_are_set_and_told_but_no_others(store: Store) -> None:
     await film_in(store, Stage.RECORDING)
-    film = await store.update_film("b", RecipeFrozen(), recipe=RECIPE.dumps(), certificate='{"a": 1}', url="u")
-    assert (film.recipe, film.certificate, film.url) == (RECIPE, {"a": 1}, "u")
+    film = await store.update_film("b", RecipeFrozen(), recipe=RECIPE.dumps(), certificate='{"runs": 7}', url="u")
+    assert (film.recipe, film.certificate, film.url) == (RECIPE, Certificate(runs=7), "u")
     assert (await store.events("b"))[-1].event == RecipeFrozen()
     with pytest.raises(ValueError, match="stage"):
         await store.update_film("b", stage="cleaned")

@@ -204,8 +204,8 @@ async def test_a_film_becomes_one_object_with_its_checksums_in_the_certificate(s
     sums = [hashlib.sha256(CONTENT[at:at + 1000]).digest() for at in range(0, len(CONTENT), 1000)]
     assert film.sha256 == f"{hashlib.sha256(b''.join(sums)).hexdigest()}-11"
     assert film.certificate
-    assert film.certificate["film_seconds"] == 3
-    stored = film.certificate["object"]
+    assert film.certificate.film_seconds == 3
+    stored = film.certificate.to_json()["object"]
     parts = [Part(n, 0, 0, hashlib.md5(CONTENT[at:at + 1000]).hexdigest())
              for n, at in enumerate(range(0, len(CONTENT), 1000), 1)]
     assert (stored["bytes"], stored["etag"], stored["sha256"]) == (len(CONTENT), composite_etag(parts), film.sha256)
@@ -394,7 +394,7 @@ async def test_the_certificate_says_how_much_went_up_before_the_film_was_closed(
     assert await scene.work()
     certificate = (await scene.desk.now()).certificate
     assert certificate
-    assert certificate["object"]["live_bytes"] == 5000
+    assert certificate.to_json()["object"]["live_bytes"] == 5000
 
 
 # ---- an upload that the storage has forgotten
@@ -437,7 +437,7 @@ async def test_an_upload_that_is_gone_because_its_object_is_complete_is_not_begu
     film = await scene.desk.now()
     assert film.stage is Stage.UPLOADED
     assert film.certificate
-    assert film.certificate["object"]["poster_url"].endswith("match.jpg")
+    assert film.certificate.to_json()["object"]["poster_url"].endswith("match.jpg")
 
 
 async def test_an_upload_that_vanishes_again_and_again_is_begun_again_after_a_while(scene: Scene) -> None:

@@ -225,5 +225,5 @@ async def test_most_of_a_film_is_there_before_it_is_closed(scene: Scene) -> None
     await scene.assert_home()
     certificate = (await scene.desk.now()).certificate
     assert certificate
-    assert certificate["object"]["live_bytes"] == 2000
-    assert json.dumps(certificate)
+    assert certificate.to_json()["object"]["live_bytes"] == 2000
+    assert json.dumps(certificate.to_json())

@@ -15,7 +15,7 @@ from itertools import islice
 from ezrec import files, logs
 from ezrec.adapters.workers import RenderPool
 from ezrec.domain import planning
-from ezrec.domain.certificate import Evidence, Rendered, certify
+from ezrec.domain.certify import Evidence, Rendered, certify
 from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import BadMedia, IndexOutgrown, IntroLost, ParkError
 from ezrec.domain.events import PreflightDone
@@ -146,7 +146,7 @@ class FilmMaking:
                                 {span.run: span.start_offset_us for span in footage.spans}, rendered,
                                 {camera: SECOND / rate for camera, rate in self._rates.items()}, film.generation,
                                 notes, segments)
-            return json.dumps(certify(evidence), sort_keys=True)
+            return json.dumps(certify(evidence).to_json(), sort_keys=True)
 
         return await asyncio.to_thread(write)
 

@@ -179,7 +179,7 @@ async def test_a_film_grows_while_it_is_recorded_and_is_closed_once_it_is_over(s
     film = await studio.desk.now()
     assert film.stage is Stage.RENDERED
     assert film.certificate
-    assert (film.certificate["film_seconds"], film.certificate["gaps"]) == (12, [])
+    assert (film.certificate.film_seconds, film.certificate.gaps) == (12, ())
     assert await studio.text() == film_text(*WHOLE)
     assert film.bytes == len(film_text(*WHOLE))
     assert studio.pool.rendered() == [first for first, _ in WHOLE]  # each once

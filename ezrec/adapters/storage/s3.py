@@ -60,8 +60,6 @@ class S3Storage:
         self._etags: dict[tuple[str, int], tuple[str, str]] = {}  # (upload, part) → ETag and MD5, where they differ
         self._etag_logged = False  # that this service gives no checksums
 
-    # ---- the protocol
-
     async def begin(self, key: str) -> str:
         """Open an upload for `key`; returns its id.
 
@@ -198,8 +196,6 @@ class S3Storage:
     async def close(self) -> None:
         """Close the connections; no call may follow."""
         await self._s3.close()
-
-    # ---- uploads and objects
 
     async def _unfinished(self, key: str) -> list[str]:
         """The ids of unfinished uploads for exactly `key`, the newest first."""

@@ -80,7 +80,7 @@ class CameraThread:
             future.set_exception(error)
 
 
-class Device:
+class CameraDevice:
     """One camera. With `keep_warm` it rests while it is not used; else it is closed."""
 
     def __init__(self, camera: Camera, clock: Clock, *, keep_warm: bool) -> None:

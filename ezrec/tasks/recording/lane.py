@@ -19,7 +19,7 @@ from ezrec.adapters.segments import Sealed, SegmentWriter
 from ezrec.config.sections import RecorderSettings
 from ezrec.domain.clock import SECOND, Clock
 from ezrec.domain.errors import CameraLost
-from ezrec.tasks.recording.device import Device
+from ezrec.tasks.recording.device import CameraDevice
 from ezrec.tasks.recording.watermark import Watermark
 
 log = logs.get("recording")
@@ -60,11 +60,12 @@ class Lane:
         self.late_frames = 0  # of these, frames for a time that had been given up
         self._clock = clock
         self._settings = settings
-        self._device = Device(camera, clock, keep_warm=keep_warm)
+        self._device = CameraDevice(camera, clock, keep_warm=keep_warm)
         self._loop = asyncio.get_running_loop()
         self._hand_over = sealed
         self._watermark = Watermark()
-        self._writer = make_writer(self._on_sealed, self._on_failed)
+        self._writer = make_writer(self._on_sealed, lambda error: log.error(
+            "segment not written", camera=camera.name, error=str(error)))
         self._wanted = asyncio.Event()
         self._unwanted = asyncio.Event()
         self._unwanted.set()
@@ -295,9 +296,6 @@ class Lane:
         self._watermark.sealed(sealed.start_us)
         with suppress(RuntimeError):  # the loop has gone; the segment is adopted at the next start
             self._loop.call_soon_threadsafe(self._hand_over, sealed)
-
-    def _on_failed(self, error: Exception) -> None:
-        log.error("segment not written", camera=self.name, error=str(error))
 
 
 async def _until_ready(sample: Sample, enough: asyncio.Event, clock: Clock) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import aiosqlite
 
+from ezrec import logs
 from ezrec.domain import stages
 from ezrec.domain.errors import IllegalStep
 from ezrec.domain.events import (
@@ -23,6 +24,8 @@ from ezrec.domain.stages import FAILED, STATUS_WORDS, Stage
 from ezrec.store.outbox import OutboxTable
 from ezrec.store.rows import Backlog, Message, film_of
 from ezrec.store.story import StoryTable
+
+log = logs.get("store")
 
 COLUMNS = frozenset({"generation", "starts_at", "ends_at", "recipe", "object_key", "upload_id", "url", "bytes",
                      "sha256", "attempts", "retry_at", "parked_step", "parked_reason", "certificate"})
@@ -82,13 +85,17 @@ class FilmTable(OutboxTable, StoryTable):
         Raises:
             IllegalStep: the table does not hold the step; nothing was changed.
         """
+        log.debug("taking step", booking=booking_id, to=to)
         async with self._transaction() as db:
             film = await self._film_in(booking_id)
             changed = as_read is not None and (film.stage, film.starts_at, film.ends_at) != (
                 as_read.stage, as_read.starts_at, as_read.ends_at)
             if not changed:
                 await self._step(db, film, to, columns)
-            return await self._film_in(booking_id)
+            film = await self._film_in(booking_id)
+        if film.stage is to:
+            log.debug("step taken", booking=booking_id, to=to)
+        return film
 
     async def _step(self, db: aiosqlite.Connection, film: Film, to: Stage, columns: dict[str, Any]) -> None:
         """Take a step with all that goes with it; a step that was already taken is confirmed."""
@@ -150,12 +157,17 @@ class FilmTable(OutboxTable, StoryTable):
 
     async def delivered(self, message: Message) -> None:
         """A message has arrived; a film whose row is in is published."""
+        publishes = isinstance(message.body, Video)
+        if publishes:
+            log.debug("taking step", booking=message.booking_id, to=Stage.PUBLISHED)
         async with self._transaction() as db:
             await self._drop_message(db, message)
             if isinstance(message.body, StatusReport):
                 await self._record(db, message.booking_id, StatusDelivered(message.body.status))
-            if isinstance(message.body, Video):
+            if publishes:
                 await self._step(db, await self._film_in(message.booking_id), Stage.PUBLISHED, {})
+        if publishes:
+            log.debug("step taken", booking=message.booking_id, to=Stage.PUBLISHED)
 
     async def message_refused(self, message: Message, reason: str) -> None:
         """A message was refused for good; a film whose row is refused is parked."""

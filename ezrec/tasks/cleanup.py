@@ -93,9 +93,7 @@ class Cleanup:
         await asyncio.to_thread(_remove_tree, self._folder.film(film.recording_id))
         await self._store.drop_chunks(film.booking_id)
         log.debug("film cleaned", booking=film.booking_id)
-        log.debug("taking step", booking=film.booking_id, to=Stage.CLEANED)
         await self._store.step(film.booking_id, Stage.CLEANED)
-        log.debug("step taken", booking=film.booking_id, to=Stage.CLEANED)
         await self._drop_segments()
 
     async def _drop_segments(self) -> None:

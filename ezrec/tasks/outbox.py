@@ -18,7 +18,6 @@ from ezrec.domain import backoff
 from ezrec.domain.clock import SECOND, Clock
 from ezrec.domain.errors import ParkError, RetryError
 from ezrec.domain.messages import StatusReport, UploadAbort, Video
-from ezrec.domain.stages import Stage
 from ezrec.store import Store
 from ezrec.store.rows import Message
 
@@ -109,11 +108,8 @@ class Outbox:
             return False
         had_failed = self._rests.pop(message.id, None) is not None
         video = message.body if isinstance(message.body, Video) else None
-        if video:
-            log.debug("taking step", booking=message.booking_id, to=Stage.PUBLISHED)
         await self._store.delivered(message)
         if video:
-            log.debug("step taken", booking=message.booking_id, to=Stage.PUBLISHED)
             log.info("film published", booking=message.booking_id, url=video.video_url)
         if had_failed:  # what failed beside it may work as well now
             self._rests.clear()

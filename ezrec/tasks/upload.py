@@ -223,10 +223,8 @@ class Upload:
         certificate = replace(film.certificate or Certificate(), object=StoredObject(
             key=stored.key, bytes=stored.bytes, etag=stored.etag, sha256=sha256, part_bytes=rows[0].bytes,
             poster_url=poster_url, live_bytes=live_bytes))
-        log.debug("taking step", booking=film.booking_id, to=Stage.UPLOADED)
         await self._store.step(film.booking_id, Stage.UPLOADED, url=stored.url, sha256=sha256,
                                certificate=json.dumps(certificate.to_json(), sort_keys=True))
-        log.debug("step taken", booking=film.booking_id, to=Stage.UPLOADED)
         self._uploads.pop(film.booking_id, None)
         log.info("film uploaded", booking=film.booking_id, key=stored.key, bytes=stored.bytes, live_bytes=live_bytes)
 

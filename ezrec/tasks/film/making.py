@@ -123,9 +123,7 @@ class FilmMaking:
         """Close and validate the film's file, certify it, take the step to `rendered`."""
         facts = await self._files.close(film)
         certificate = await self._certificate(film, plan, footage)
-        log.debug("taking step", booking=film.booking_id, to=Stage.RENDERED)
         await self._store.step(film.booking_id, Stage.RENDERED, bytes=facts.bytes, certificate=certificate)
-        log.debug("step taken", booking=film.booking_id, to=Stage.RENDERED)
         log.info("film rendered", booking=film.booking_id, bytes=facts.bytes)
         self._files.finish(film)
         await self.forget(film.booking_id)

@@ -230,10 +230,8 @@ class Recording:
 
     async def _close(self, film: Film) -> None:
         to = Stage.RECORDED if film.stage is Stage.RECORDING else Stage.MISSED
-        log.debug("taking step", booking=film.booking_id, to=to)
         if (await self._store.step(film.booking_id, to, as_read=film)).stage is not to:
             return  # changed since it was read: the next look decides
-        log.debug("step taken", booking=film.booking_id, to=to)
         log.info("booking ended" if to is Stage.RECORDED else "booking missed", booking=film.booking_id)
         self._changed()
 

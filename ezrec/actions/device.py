@@ -84,14 +84,19 @@ class Device:
         self._site = site
         self._degraded = degraded
         self._begun_us = clock.mono_us()
+        self._turn = asyncio.Lock()  # the meter has one caller at a time
+        self._newest: tuple[int, DeviceState] | None = None  # and when it was collected, monotonic µs
 
     async def collect(self, limit_s: float) -> DeviceState:
         """The state as it is now; neither the machine nor the store is waited for longer than `limit_s`."""
-        measured, backlog = await asyncio.gather(self._meter.read(limit_s), self._backlog(limit_s))
-        return DeviceState(
-            measured, self._clock.wall_us(), self._clock.mono_us() - self._begun_us,
-            bool(self._recording.delivering()), self._recording.current_booking(), self._recording.health(),
-            self._preflight.newest, backlog, logs.last_error(), self._degraded())
+        async with self._turn:
+            measured, backlog = await asyncio.gather(self._meter.read(limit_s), self._backlog(limit_s))
+            state = DeviceState(
+                measured, self._clock.wall_us(), self._clock.mono_us() - self._begun_us,
+                bool(self._recording.delivering()), self._recording.current_booking(), self._recording.health(),
+                self._preflight.newest, backlog, logs.last_error(), self._degraded())
+            self._newest = self._clock.mono_us(), state
+            return state
 
     async def row(self, limit_s: float) -> Row:
         """The state as the heartbeat's row."""
@@ -112,8 +117,14 @@ class Device:
             await asyncio.sleep(WRITE_EVERY_S)
 
     async def run_once(self) -> None:
-        """Write the state file once; on a disk that does not take it the old one stays."""
-        told = dict(await self.row(COLLECT_S)) | {"pid": os.getpid(), "run": self._recording.run_id}
+        """Write the state file once; on a disk that does not take it the old one stays.
+
+        What the heartbeat has just collected is not collected again.
+        """
+        collected_us, state = self._newest or (0, None)
+        if state is None or self._clock.mono_us() - collected_us > WRITE_EVERY_S * SECOND:
+            state = await self.collect(COLLECT_S)
+        told = dict(state.row(self._site)) | {"pid": os.getpid(), "run": self._recording.run_id}
         try:
             await asyncio.to_thread(_write, self._folder, told)
         except OSError as error:

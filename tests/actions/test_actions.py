@@ -1,5 +1,6 @@
 """What a person may do and ask, on a real store: what is refused changes nothing."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from ezrec.actions import bookings, films
 from ezrec.actions.device import STALE_S, Device, read
-from ezrec.adapters.metrics import Meter
+from ezrec.adapters.metrics import Measured, Meter
 from ezrec.domain.booking import Booking
 from ezrec.domain.clock import SECOND, utc_text
 from ezrec.domain.errors import BadBooking, EzrecError
@@ -141,3 +142,24 @@ async def test_a_disk_that_takes_no_state_ends_nothing(desk: Desk) -> None:
     desk.folder.state.mkdir()
     await device(desk).run_once()
     assert list(desk.data.glob("*.tmp")) == []
+
+
+async def test_the_state_is_collected_by_one_at_a_time_and_once_for_file_and_heartbeat(desk: Desk) -> None:
+    one = device(desk)
+    both = await asyncio.gather(one.collect(1), one.collect(1))
+    assert both[0].measured.memory_mb
+    reads = 0
+    real = one._meter.read
+
+    async def counted(limit_s: float) -> Measured:
+        nonlocal reads
+        reads += 1
+        return await real(limit_s)
+
+    one._meter.read = counted  # type: ignore[method-assign]
+    await one.row(1)
+    await one.run_once()
+    assert reads == 1
+    desk.clock.forward(6 * SECOND)
+    await one.run_once()
+    assert reads == 2

@@ -37,7 +37,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 """A pair of tiny cameras, 15 frames a second: 2 CPU seconds for a window of 5 s."""
 
-KEPT = ("logs", "media", "library", "ezrec.lock", "cameras.json", "check", "reference")
+KEPT = ("logs", "media", "library", "ezrec.lock", "state.json", "cameras.json", "check", "reference")
 """What of a data folder does not belong to any film."""
 
 LIMIT_S = 60.0  # for anything that is waited for; a busy machine may be slow

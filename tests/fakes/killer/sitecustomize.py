@@ -6,6 +6,10 @@ does anything else. Worker processes log nothing and are not touched.
 
 FULL_DISK is the path of a file: while it exists the disk is full for the program and its workers, as far as Python
 sees the disk: files take no bytes, and SQLite's changes and commits fail.
+
+NO_LINKS, if it is set, lets no file have a second name, as where the library lies on another file system.
+
+WALL_AHEAD_S is by how many seconds the wall clock is ahead of the machine's; its monotonic clock stays.
 """
 
 import errno
@@ -13,6 +17,7 @@ import json
 import os
 import signal
 import stat
+import time
 from typing import Any
 
 _ORDER = json.loads(os.environ.get("KILL_AT", "{}"))
@@ -67,3 +72,14 @@ if _FULL:
     sqlite3.connect = partial(sqlite3.connect, factory=_Connection)
     for _name in ("write", "pwrite"):
         setattr(os, _name, _refusing(getattr(os, _name)))
+
+if os.environ.get("NO_LINKS"):
+    def _no_link(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    os.link = _no_link
+
+if _AHEAD_NS := round(float(os.environ.get("WALL_AHEAD_S", "0")) * 1e9):
+    _time_ns = time.time_ns
+    time.time_ns = lambda: _time_ns() + _AHEAD_NS
+    time.time = lambda: time.time_ns() / 1e9

@@ -67,7 +67,7 @@ class Pipeline:
             step.resting.clear()
 
     async def run(self) -> None:
-        """Queue films as they are queued, for ever; at start every film goes on where it was."""
+        """Queue the films that may advance whenever something changed; at start every film goes on where it was."""
         while True:
             self._due.clear()
             for film in await self._store.films(*{stage for step in self.steps for stage in step.stages}):
@@ -76,7 +76,7 @@ class Pipeline:
             await self._due.wait()
 
     async def work(self, step: Step) -> None:
-        """Work one step's queue, for ever."""
+        """Work one step's queue until stopped."""
         while True:
             _, booking_id = await step.queue.get()
             step.waiting.discard(booking_id)

@@ -28,7 +28,7 @@ from ezrec.adapters.workers import RenderPool
 from ezrec.config import Settings
 from ezrec.domain.clock import SECOND, Clock, SystemClock
 from ezrec.domain.errors import LeaveError
-from ezrec.domain.stages import Stage
+from ezrec.domain.stages import UPLOADING, Stage
 from ezrec.factories import make_cameras, make_cloud, make_sources, make_storage
 from ezrec.folders import DataFolder, DataLock
 from ezrec.pipeline import Pipeline, Step
@@ -55,7 +55,7 @@ SEEN_ALIVE_S = 10.0  # the watchdog is fed while the recorder has looked at its 
 
 @dataclass(frozen=True)
 class Task:
-    """A named task: a coroutine function that goes on for ever."""
+    """A named task: a coroutine function that goes on until it is stopped."""
 
     name: str
     run: Callable[[], Awaitable[None]]
@@ -135,7 +135,7 @@ class Supervisor:
         bookings = Bookings(store, clock, make_sources(settings, cloud), settings.bookings, zone, changed)
         pipeline.steps = (
             Step("film", frozenset({Stage.RECORDING, Stage.RECORDED}), films.work),
-            Step("upload", frozenset({Stage.RECORDING, Stage.RECORDED, Stage.RENDERED}), upload.work),
+            Step("upload", UPLOADING, upload.work),
             Step("publish", frozenset({Stage.UPLOADED}), publish.work),
             Step("cleanup", frozenset({Stage.PUBLISHED}), cleanup.work),
         )

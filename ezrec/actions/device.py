@@ -111,7 +111,7 @@ class Device:
             return None
 
     async def run(self) -> None:
-        """Keep the state file, for ever."""
+        """Keep the state file until stopped."""
         while True:
             await self.run_once()
             await asyncio.sleep(WRITE_EVERY_S)
@@ -124,9 +124,9 @@ class Device:
         collected_us, state = self._newest or (0, None)
         if state is None or self._clock.mono_us() - collected_us > WRITE_EVERY_S * SECOND:
             state = await self.collect(COLLECT_S)
-        told = dict(state.row(self._site)) | {"pid": os.getpid(), "run": self._recording.run_id}
+        row = dict(state.row(self._site)) | {"pid": os.getpid(), "run": self._recording.run_id}
         try:
-            await asyncio.to_thread(_write, self._folder, told)
+            await asyncio.to_thread(_write, self._folder, row)
         except OSError as error:
             log.debug("state not written", error=str(error))
 
@@ -143,19 +143,19 @@ def read(folder: DataFolder, now_us: int) -> dict[str, Any] | None:
     try:
         if now_us - folder.state.stat().st_mtime_ns // 1000 > STALE_S * SECOND:
             return None
-        told = json.loads(folder.state.read_text("utf-8"))
-        os.kill(int(told["pid"]), 0)
+        row = json.loads(folder.state.read_text("utf-8"))
+        os.kill(int(row["pid"]), 0)
     except PermissionError:  # another user's, and alive
-        return dict(told)
+        return dict(row)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return dict(told)
+    return dict(row)
 
 
-def _write(folder: DataFolder, told: Mapping[str, Any]) -> None:
+def _write(folder: DataFolder, row: Mapping[str, Any]) -> None:
     temporary = temporary_beside(folder.state)
     try:
-        temporary.write_text(json.dumps(told, indent=1), "utf-8")
+        temporary.write_text(json.dumps(row, indent=1), "utf-8")
         temporary.chmod(FILE_MODE)
         temporary.replace(folder.state)
     except BaseException:

@@ -71,12 +71,12 @@ def explain(context: typer.Context, booking_id: BookingId, as_json: JsonOption =
     place: CommandContext = context.obj
     settings = place.load()
 
-    told = with_store(settings, lambda store: actions.story(store, booking_id))
+    found = with_store(settings, lambda store: actions.story(store, booking_id))
     if as_json:
         show_json([{"at": utc_text(event.at), "kind": event.kind, "detail": _iso(event.detail)}
-                   for event in told.events])
+                   for event in found.events])
         return
-    words.sentences(words.console(), story.tell(told.film, told.events, told.messages, zone_of(settings)))
+    words.sentences(words.console(), story.tell(found.film, found.events, found.messages, zone_of(settings)))
 
 
 @app.command()

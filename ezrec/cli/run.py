@@ -11,7 +11,7 @@ from ezrec.cli.settings import CommandContext
 
 
 def run(context: typer.Context) -> None:
-    """Record every booked hour, for ever.
+    """Record every booked hour, until stopped.
 
     This is what the systemd unit starts. Logs go to stdout (JSON lines, or for people on a terminal) and into the log
     folder. The first SIGTERM or Ctrl-C stops in order and keeps everything resumable, the second leaves at once. The

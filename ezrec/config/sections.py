@@ -310,7 +310,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- pydantic's signature
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- pydantic's signature
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Our own places in the stead of pydantic's: theirs cannot say which place a refused value came from."""
+        """Our own places instead of pydantic's: theirs cannot say which place a refused value came from."""
         return (init_settings, *PLACES.get())
 
     def describe(self) -> list[tuple[str, str, str]]:

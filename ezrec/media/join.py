@@ -3,7 +3,7 @@
 The film is an MP4 with a reserve in front. While chunks are added nothing behind the reserve ever changes; closing
 writes the index into the reserve. The same chunks give the same bytes, so that a film whose joiner died is made again
 and its upload goes on. A reserve that is too small would ruin the front of the film on closing, and the file would
-still open: hence the index is reckoned while the film grows, and looked at before it is closed.
+still open: hence the size of the index is calculated while the film grows, and checked before it is closed.
 
 Limits: one thread at a time; the intro, if the recipe has one, is added first.
 """

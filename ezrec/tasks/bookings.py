@@ -43,7 +43,7 @@ class Bookings:
         self._turn = asyncio.Lock()  # one look at a time makes the films follow
 
     async def run(self) -> None:
-        """Ask every source in its own time, and watch what commands write, for ever."""
+        """Ask every source in its own time, and watch what commands write, until stopped."""
         async with asyncio.TaskGroup() as group:
             for source in self._sources:
                 group.create_task(self._poll(source))

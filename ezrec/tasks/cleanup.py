@@ -41,7 +41,7 @@ class Cleanup:
         self._turn = asyncio.Lock()  # two would take each other's folders away
 
     async def run(self) -> None:
-        """Look for what nobody needs, for ever."""
+        """Delete what nobody needs, again and again, until stopped."""
         while True:
             await self.run_once()
             await asyncio.sleep(CHECK_EVERY_S)

@@ -36,7 +36,7 @@ class Heartbeat:
         self._logged = ""  # the refusal that was logged last
 
     async def run(self) -> None:
-        """Beat for ever, at fixed times of the monotonic clock."""
+        """Beat until stopped, at fixed times of the monotonic clock."""
         due_us = self._clock.mono_us()
         while True:
             rest_us = 0 if await self.run_once() else round(REFUSED_S * SECOND)

@@ -61,7 +61,7 @@ class Outbox:
         self._news.set()
 
     async def run(self) -> None:
-        """Tell what there is to tell, for ever; a storage that hangs holds up nobody else."""
+        """Send what there is to send until stopped; a storage that hangs holds up nobody else."""
         async with asyncio.TaskGroup() as group:
             for line in LINES:
                 group.create_task(self._run(line), name="outbox")

@@ -52,7 +52,7 @@ class BookingsFile:
         """The file's bytes and what tells this version from the next; None if this version was read before."""
         with os_errors("read the bookings file"):
             try:
-                # Not blocking: a named pipe in its place would hold the reader for ever.
+                # Not blocking: a named pipe in its place would block the reader.
                 handle = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             except FileNotFoundError:
                 raise RetryError(f"there is no bookings file {self._path}: the bookings known so far are kept; "

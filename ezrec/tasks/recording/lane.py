@@ -138,7 +138,7 @@ class Lane:
         return self._watermark.now_us(pending_us, give_up_us=now if silent else None)
 
     async def run(self) -> None:
-        """Keep the camera delivering while it is wanted, for ever."""
+        """Keep the camera delivering while it is wanted, until stopped."""
         first_s = min(FIRST_RETRY_S, self._settings.retry_max_s)
         delay_s = first_s
         if not self._wanted.is_set():

@@ -52,7 +52,7 @@ class Preflight:
         self.newest: PreflightResult | None = None
 
     async def run(self) -> None:
-        """Look at every booking's cameras in time, for ever."""
+        """Look at every booking's cameras in time, until stopped."""
         while True:
             await self.run_once()
             await asyncio.sleep(CHECK_EVERY_S)

@@ -101,7 +101,7 @@ class Recording:
         log.info("run begun", run=self.run_id)
 
     async def run(self) -> None:
-        """Record for ever; ends only by an error that the process must leave for."""
+        """Record until stopped; ends only by an error that the process must leave for."""
         async with asyncio.TaskGroup() as group:
             for lane in self.lanes.values():
                 group.create_task(lane.run(), name=f"recording.{lane.name}")

@@ -1,7 +1,7 @@
-"""The thread on which Picamera2's requests are encoded, in the stead of its own preview threads.
+"""The thread on which Picamera2's requests are encoded, instead of its own preview threads.
 
 Picamera2's own (`NullPreview`) ends at the first error of an encoder or an output, in silence, and every later `stop`
-then waits for ever. This one notes the error and goes on with the next frame.
+then hangs. This one notes the error and goes on with the next frame.
 """
 
 import os

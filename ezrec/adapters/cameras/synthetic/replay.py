@@ -1,7 +1,7 @@
 """Replay cameras: a video file played in real time, in a loop, as if a camera saw it.
 
 Which picture of the file is shown follows from the monotonic clock alone, so the two files of a pair stay aligned
-however late one of them starts (and for ever, if they are equally long). Pictures are decoded again in every round:
+however late one of them starts (and stay aligned, if they are equally long). Pictures are decoded again in every round:
 keeping them would take hundreds of MB. A file whose rate varies is shown at its average rate.
 """
 

@@ -181,6 +181,12 @@ def test_a_long_value_is_shown_up_to_80_characters(length: int, shown: str) -> N
         read(row(start_time="x" * length))
 
 
+@pytest.mark.parametrize(("value", "shown"), [(10**79, "1" + "0" * 79 + ":"), (10**80, "1" + "0" * 79 + "...:")])
+def test_a_long_number_is_shown_up_to_80_digits(value: int, shown: str) -> None:
+    with pytest.raises(BadBooking, match=re.escape(f"start_time is {shown}")):
+        read(row(start_time=value))
+
+
 def test_of_two_rows_with_one_id_the_first_good_one_counts() -> None:
     rows = [row(start_time="?"), row(court=1), row(court=2), 17, row(id=5)]
     good, bad = parse_many(rows, source="file", zone=BERLIN, longest_s=LONGEST_S)

@@ -166,6 +166,22 @@ def test_damage_repeats_the_last_good_frame_until_the_next_key_frame(job: Jobs, 
     assert left[30:] == list(range(30, 50))
 
 
+def test_a_packet_that_the_decoder_refuses_is_counted(job: Jobs, footage: Shoot, tools: Any) -> None:
+    (piece,) = footage("l", tools.shots(60), each=60)
+    data = bytearray(Path(piece.path).read_bytes())
+    with av.open(piece.path) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+        start, end = packets[30].pos or 0, packets[31].pos or 0  # a key frame
+    for at in range(start, end, 188):
+        data[at + 40 : at + 188] = bytes(148)
+    Path(piece.path).write_bytes(data)
+    made = job((piece,), footage("r", tools.shots(60)), ticks=60)
+    share = render(made).cameras["left"]
+    assert share.corrupt == 2  # the packet, and the picture that came of what was left of it
+    left, _ = counters(made.out, tools)
+    assert left == [*range(30), *[29] * 15, *range(45, 60)]
+
+
 def test_a_truncated_segment_gives_what_it_has(job: Jobs, footage: Shoot, tools: Any) -> None:
     (piece,) = footage("l", tools.shots(60), each=60)
     path = Path(piece.path)
@@ -234,6 +250,7 @@ def test_every_rung_gives_all_ticks(job: Jobs, footage: Shoot, tools: Any, rung:
     report = render(made)
     shown = {name: share.shown for name, share in report.cameras.items()}
     assert shown == {"left": 0 if rung is Rung.RIGHT else 10, "right": 0 if rung is Rung.LEFT else 10}
+    assert {(one.drops, one.repeats, one.skips, one.corrupt) for one in report.cameras.values()} == {(0, 0, 0, 0)}
     assert len(tools.pictures(made.out)) == 10
 
 

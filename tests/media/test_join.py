@@ -240,6 +240,19 @@ def test_the_index_is_reckoned_with_a_new_chunk_for_each_megabyte_of_a_track() -
     assert track.bytes(4) == 4 * 6 + 8 + 16 * 3
 
 
+def test_the_index_is_reckoned_with_the_parameter_sets(
+    tmp_path: Path, recipe: Recipe, chunks: list[tuple[str, int]]
+) -> None:
+    joiner = Joiner(tmp_path / "film.mp4", recipe)
+    empty = joiner.index_bytes()
+    joiner.add(*chunks[0])
+    with av.open(chunks[0][0]) as chunk:
+        sets = len(chunk.streams.video[0].codec_context.extradata or b"")
+    assert sets > 20
+    assert joiner.index_bytes() - joiner._tracks["video"].bytes(4) == empty + 2 * sets
+    joiner.discard()
+
+
 def test_a_sample_behind_another_track_begins_a_new_chunk() -> None:
     track = _Track()
     for follows in (False, True, False):

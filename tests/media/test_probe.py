@@ -13,6 +13,7 @@ from ezrec.domain.film import ChunkJob, Recipe
 from ezrec.media.chunk import render
 from ezrec.media.join import Joiner
 from ezrec.media.probe import boxes, film_facts, probe
+from ezrec.pyav import copied_stream
 
 
 @pytest.fixture
@@ -147,3 +148,26 @@ def test_a_clip_that_begins_with_damage_is_described_by_the_first_picture_that_d
     path.write_bytes(data)
     facts = probe(path)
     assert (facts.width, facts.height) == (320, 180)
+
+
+def test_a_film_that_does_not_say_how_many_pictures_it_has_is_refused(
+        tmp_path: Path, recipe: Recipe, film: Path) -> None:
+    loose = tmp_path / "loose.mp4"
+    with av.open(str(film)) as source, av.open(
+            str(loose), "w", options={"movflags": "frag_keyframe+empty_moov"}) as target:
+        stream = copied_stream(target, source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                target.mux_one(packet)
+    with pytest.raises(BadMedia, match="has no rate or no pictures"):
+        film_facts(loose)
+
+
+def test_a_film_whose_index_lacks_a_box_is_refused_by_its_name(film: Path) -> None:
+    data = bytearray(film.read_bytes())
+    at = data.index(b"hdlr")
+    data[at : at + 4] = b"free"
+    film.write_bytes(data)
+    with pytest.raises(BadMedia, match="the index has no box mdia/hdlr"):
+        film_facts(film)

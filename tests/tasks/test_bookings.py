@@ -1,5 +1,6 @@
 """Bookings: sources that fail change nothing, a source drops only its own rows, and films follow."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from ezrec.store import Store
 from ezrec.tasks import bookings as bookings_module
 from ezrec.tasks.bookings import Bookings
 from tests.fakes.desk import WALL_S, Desk, a_desk
+from tests.fakes.waiting import eventually
 
 
 @pytest.fixture
@@ -224,3 +226,35 @@ async def test_what_a_command_wrote_beside_it_is_followed(desk: Desk) -> None:
     await office.task.follow()
     assert (await desk.now("b")).stage is Stage.BOOKED
     assert office.changes == 1
+
+
+async def test_it_asks_by_itself_and_waits_between_two_questions(desk: Desk) -> None:
+    source = Source(row("b", 60, 120))
+    asked = []
+
+    async def fetch() -> list[object] | None:
+        asked.append(1)
+        return [row("b", 60, 120)]
+
+    source.fetch = fetch  # type: ignore[method-assign]
+    office = Office(desk, source, poll_s=60)
+    running = asyncio.create_task(office.task.run())
+
+    async def known() -> bool:
+        return bool(await desk.store.films())
+
+    await eventually(known)
+    for _ in range(5):
+        await desk.store.films()  # each gives the other task its turn
+    running.cancel()
+    await asyncio.wait({running})
+    assert len(asked) == 1
+
+
+async def test_a_change_that_is_refused_is_no_change(desk: Desk) -> None:
+    await desk.film(Stage.RECORDED, "b", -120, -60)
+    office = Office(desk, Source(row("b", -120, -30)))
+    for _ in range(2):
+        await office.stages()
+    assert office.changes == 0
+    assert [event.kind for event in await desk.store.events("b")].count("change refused") == 1

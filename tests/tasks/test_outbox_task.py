@@ -238,3 +238,23 @@ async def test_however_often_a_message_failed_it_is_tried_again_within_a_minute(
         rests.append(((message.retry_at or 0) - desk.clock.wall_us()) / SECOND)
         desk.clock.forward(round(rests[-1] * SECOND))
     assert rests == [2, 4, 8, 16, 32, 60, 60, 60]
+
+
+async def test_everything_is_told_by_itself_and_each_arrival_is_announced(desk: Desk) -> None:
+    await film(desk, Stage.UPLOADED)
+    await desk.store.post_video("match", VIDEO)
+    await desk.store._do("INSERT INTO outbox (booking_id, kind, body) VALUES ('match', 'abort', ?)",
+                         '{"key": "k", "upload_id": "u"}')
+    cloud, arrived = Cloud(), list[int]()
+    task = Outbox(desk.store, desk.clock, cloud, cloud, cloud, lambda: arrived.append(len(cloud.done)))  # type: ignore[arg-type]
+    running = asyncio.create_task(task.run())
+
+    async def all_told() -> bool:
+        return not await desk.store.outbox()
+
+    await eventually(all_told)
+    running.cancel()
+    await asyncio.wait({running})
+    assert (await desk.now()).stage is Stage.PUBLISHED
+    assert ("abort", "k", "u") in cloud.done
+    assert len(arrived) == len(cloud.done) == 6

@@ -210,6 +210,7 @@ async def test_a_film_becomes_one_object_with_its_checksums_in_the_certificate(s
              for n, at in enumerate(range(0, len(CONTENT), 1000), 1)]
     assert (stored["bytes"], stored["etag"], stored["sha256"]) == (len(CONTENT), composite_etag(parts), film.sha256)
     assert stored["poster_url"].endswith("match.jpg")
+    assert (stored["key"], stored["part_bytes"], stored["live_bytes"]) == (key, 1000, 0)
 
 
 async def test_a_film_that_grows_goes_up_part_by_part_and_each_part_once(scene: Scene) -> None:

@@ -115,9 +115,9 @@ class Studio:
         self.known_s = 0.0
         self.restart()
 
-    def restart(self) -> None:
+    def restart(self, chunk_s: float = 2.0) -> None:
         self.films = FilmMaking(self.desk.store, self.desk.folder, self.pool, self.recipes, self,  # type: ignore[arg-type]
-                                2.0, {"left": Fraction(30), "right": Fraction(30)}, 1, lambda: None)
+                                chunk_s, {"left": Fraction(30), "right": Fraction(30)}, 1, lambda: None)
 
     def known_to_us(self, _: int) -> int:
         return round((MONO_S + self.known_s) * S)
@@ -299,6 +299,16 @@ async def test_a_start_that_is_moved_begins_the_film_again_with_the_chunks_that_
     assert not (studio.desk.data / "films" / "rec-match" / "film-1.mp4").exists()
 
 
+async def test_chunks_that_still_hold_are_used_again_though_chunks_have_become_longer(studio: Studio) -> None:
+    await studio.record(9)
+    await studio.work()
+    await move(studio, 1, 12)
+    studio.restart(chunk_s=4)
+    await studio.work()
+    assert await studio.ticks() == [(30, 30), (60, 60), (120, 60)]
+    assert studio.pool.rendered() == [0, 60, 120, 180, 30]
+
+
 async def test_an_end_that_is_cut_back_too_late_begins_the_film_again(studio: Studio) -> None:
     await studio.record(9)
     await studio.work()
@@ -393,6 +403,16 @@ async def test_footage_that_is_read_a_little_at_a_time_is_the_same_as_all_at_onc
         segments = await desk.store.segments(1, stretch.start_us - HOLD_US, stretch.end_us + HOLD_US)
         assert stretch.seen == {name: coverage([one.footage(str(desk.data)) for one in segments if one.camera == name])
                                 for name in {one.camera for one in segments}}
+
+
+async def test_footage_within_half_a_second_of_a_window_is_known(desk: Desk) -> None:
+    await desk.run()
+    film = await desk.film(Stage.RECORDING, start_s=5, end_s=40)
+    await desk.lay(film, 1)
+    for at in (3.5, 4.25, 40.25, 40.5):
+        await desk.segment(1, at, 0.75 if at < 5 else 0.25)
+    files = (await KnownFootage(desk.store, desk.folder, lambda _: FOR_EVER).of("match")).files
+    assert [one.start_us / S - MONO_S for one in files[1]["left"]] == [4.25, 40.25]
 
 
 async def test_footage_before_a_start_that_is_moved_back_is_read_after_all(desk: Desk) -> None:

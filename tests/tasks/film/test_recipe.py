@@ -79,6 +79,12 @@ async def test_parts_are_so_large_that_the_longest_booking_fits_into_ten_thousan
     assert recipe.part_size % (1 << 20) == 0
 
 
+async def test_a_logo_has_at_least_two_pixels(tmp_path: Path, pool: Pool) -> None:
+    file = picture(tmp_path / "logo.png")
+    recipe = await recipes(tmp_path, pool, logos=[logo(file, width=0.01)]).freeze(FILM, {"left": (64, 36)})
+    assert recipe.logos[0].width == 2
+
+
 async def test_a_film_has_its_cameras_rate_unless_told_otherwise(tmp_path: Path, pool: Pool) -> None:
     assert (await recipes(tmp_path, pool).freeze(FILM, SIZES)).rate == 30
 

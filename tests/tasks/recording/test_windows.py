@@ -318,6 +318,15 @@ async def test_a_clock_that_steps_in_mid_film_neither_cuts_nor_loses_it(studio: 
     assert (span.reach_from_us, span.reach_to_us) == ((MONO_S + 10) * S, (MONO_S + end_s) * S)
 
 
+async def test_a_clock_that_steps_in_the_moment_a_window_opens_leaves_its_start(studio: Studio) -> None:
+    await book(studio, 10, 20)
+    await studio.look(9)
+    studio.desk.clock.forward(S)
+    studio.desk.clock.step(-2)
+    await studio.look()
+    assert await studio.span() == (10, 22)
+
+
 async def test_an_offset_is_kept_for_each_step_with_its_moment(studio: Studio) -> None:
     studio.desk.clock.forward(5 * S)
     studio.desk.clock.step(-60)

@@ -139,11 +139,11 @@ def test_frames_after_the_end_of_a_segment_are_not_shown(job: Jobs, footage: Sho
 def test_of_segments_that_overlap_each_time_is_shown_once(job: Jobs, footage: Shoot, tools: Any) -> None:
     times = tools.shots(80)
     early, late = footage("l", times[:30]), footage("m", times[22:], each=60)
-    made = job((*early, *late), footage("r", times), first=40, ticks=10)
+    made = job((*early, *late), footage("r", times), first=15, ticks=30)
     share = render(made).cameras["left"]
     left, right = counters(made.out, tools)
-    assert left == right == list(range(40, 50))
-    assert (share.shown, share.repeats, share.corrupt) == (10, 0, 0)
+    assert left == right == list(range(15, 45))
+    assert (share.shown, share.repeats, share.skips, share.drops, share.corrupt) == (30, 0, 0, 0, 0)
 
 
 def test_damage_repeats_the_last_good_frame_until_the_next_key_frame(job: Jobs, footage: Shoot, tools: Any) -> None:

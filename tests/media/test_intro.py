@@ -11,8 +11,9 @@ from av.video.frame import VideoFrame
 
 from ezrec.domain.errors import BadMedia
 from ezrec.domain.film import ChunkJob, Recipe
+from ezrec.media import intro as intro_module
 from ezrec.media.chunk import render
-from ezrec.media.intro import normalise
+from ezrec.media.intro import _sound, normalise
 from ezrec.media.probe import probe
 from ezrec.pyav import planes_of
 
@@ -168,6 +169,21 @@ def test_sound_becomes_stereo_aac_and_as_long_as_the_picture(tmp_path: Path, rec
         samples = np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1)
     assert abs(samples.shape[1] - 0.8 * 48_000) <= 2048
     assert 0.1 < np.abs(samples[:, 9600:28_800]).max() < 0.5
+
+
+@pytest.mark.parametrize("late", [-2, -1, 0, 1, 2])
+def test_sound_begins_with_the_first_picture_to_the_sample(
+    tmp_path: Path, tools: Any, monkeypatch: pytest.MonkeyPatch, late: int
+) -> None:
+    clip = tools.write_clip(tmp_path / "clip.mp4", sound=True, seconds=0.4)
+    whole = _sound(clip, 5)
+    monkeypatch.setattr(intro_module, "_first_time", lambda *_: -late / 48_000)
+    moved = _sound(clip, 5)
+    assert whole is not None
+    assert moved is not None
+    assert moved.shape[1] == whole.shape[1] + late
+    assert (moved[:, max(late, 0):] == whole[:, max(-late, 0):]).all()
+    assert not moved[:, : max(late, 0)].any()
 
 
 def test_the_same_clip_gives_the_same_bytes(tmp_path: Path, recipe: Recipe, tools: Any) -> None:

@@ -369,6 +369,24 @@ async def test_after_a_failure_nothing_new_is_begun_and_what_is_under_way_stays_
     assert scene.storage.objects()["2027-01-15/match.mp4"] == CONTENT
 
 
+async def test_an_unforeseen_error_of_a_part_is_raised_once_the_others_have_ended(scene: Scene) -> None:
+    scene.storage.in_flight = 2
+    hanging = asyncio.Event()
+
+    async def gate(call: str) -> None:
+        if call == "put 3":
+            await hanging.wait()
+            raise ZeroDivisionError
+        if call.startswith("put "):
+            hanging.set()
+            await asyncio.Event().wait()
+
+    scene.storage.gate = gate
+    with pytest.raises(ZeroDivisionError):
+        await scene.work()
+    assert scene.storage.under_way == 0
+
+
 async def test_an_upload_that_is_stopped_leaves_no_part_behind_that_goes_on(scene: Scene) -> None:
     scene.storage.in_flight = 3
     reached = asyncio.Event()

@@ -221,6 +221,16 @@ def test_a_view_of_which_nothing_decodes_is_bad_media_and_leaves_nothing(job: Jo
     assert (share.cameras["left"].filled, share.cameras["right"].shown) == (20, 20)
 
 
+def test_an_encoder_that_refuses_its_options_is_bad_media_and_leaves_nothing(
+    job: Jobs, footage: Shoot, tools: Any, recipe: Recipe
+) -> None:
+    unknown = replace(recipe, encoder=replace(recipe.encoder, preset="nonsense"))
+    made = job(footage("l", tools.shots(30)), footage("r", tools.shots(30)), recipe=unknown, ticks=10)
+    with pytest.raises(BadMedia, match=r"chunk0\.mp4: cannot be encoded"):
+        render(made)
+    assert not list(Path(made.out).parent.glob("chunk*"))
+
+
 def test_a_logo_that_cannot_be_used_is_bad_media_and_the_plain_rung_goes_without(
     job: Jobs, footage: Shoot, tools: Any, recipe: Recipe, tmp_path: Path
 ) -> None:

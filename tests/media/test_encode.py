@@ -21,6 +21,8 @@ def test_every_option_of_the_recipe_reaches_the_encoder(tmp_path: Path, recipe: 
         assert (context.name, context.width, context.height, context.pix_fmt) == ("libx264", 768, 180, "yuv420p")
         assert (context.time_base, context.thread_count) == (Fraction(1, 30), 3)
         told = {"preset": "slow", "crf": "27", "maxrate": "3000000", "bufsize": "5000000", "g": "44", "bf": "1"}
+        told |= {"thread_type": "frame", "b-pyramid": "none", "flags": "+global_header+bitexact+cgop"}
+        told |= dict.fromkeys(("colorspace", "color_primaries", "color_trc"), "bt709") | {"color_range": "tv"}
         assert told.items() <= context.options.items()
         assert context.options["x264-params"] == "crop-rect=0,0,160,0:sync-lookahead=0"  # 608 of 768 columns are shown
 

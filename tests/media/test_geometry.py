@@ -94,3 +94,10 @@ def test_every_layout_that_the_settings_offer_draws_on_every_rung_of_its_ladder(
 
 def test_a_film_of_one_camera_has_no_rungs_of_single_cameras() -> None:
     assert ladder(Canvas(64, 36, (View("left", 0, 64, 36),))) == [Rung.FULL, Rung.PLAIN]
+
+
+def test_of_three_views_each_keeps_what_no_neighbour_shares() -> None:
+    row = Canvas(80, 16, (View("left", 0, 32, 16), View("middle", 24, 32, 16), View("right", 48, 32, 16)))
+    luma = planes_of(FlatComposer(row).compose({"left": flat(32, 16, 100), "right": flat(32, 16, 200)})).y
+    assert [set(luma[:, part].ravel()) for part in (slice(0, 32), slice(48, 80))] == [{100}, {200}]
+    assert set(luma[:, 32:48].ravel()) <= set(BANDS)

@@ -182,6 +182,7 @@ def test_sound_begins_with_the_first_picture_to_the_sample(
     assert whole is not None
     assert moved is not None
     assert moved.shape[1] == whole.shape[1] + late
+    assert np.abs(whole[:, 1024:3072]).max() > 0.1  # nothing of the beginning is lost
     assert (moved[:, max(late, 0):] == whole[:, max(-late, 0):]).all()
     assert not moved[:, : max(late, 0)].any()
 

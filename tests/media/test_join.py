@@ -282,3 +282,16 @@ def test_a_chunk_whose_pictures_are_not_in_order_is_refused(
             target.mux_one(packet)
     with pytest.raises(BadMedia, match=reason):
         Joiner(tmp_path / "film.mp4", recipe).add(bad, ticks)
+
+
+@pytest.mark.parametrize(("grown", "each"), [(0xFFFF_FFFF, 4), (1 << 32, 8)])
+def test_beyond_4_gib_a_chunks_offset_takes_8_bytes_in_the_index(
+    tmp_path: Path, recipe: Recipe, chunks: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch, grown: int,
+    each: int,
+) -> None:
+    joiner = Joiner(tmp_path / "film.mp4", recipe)
+    joiner.add(*chunks[0])
+    now = joiner.index_bytes()
+    monkeypatch.setattr(Joiner, "grown", property(lambda _: grown))
+    assert joiner.index_bytes() - now == (each - 4) * joiner._tracks["video"].chunks
+    joiner.discard()

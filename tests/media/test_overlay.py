@@ -198,6 +198,21 @@ def test_a_logo_stands_in_its_corner(logo: Any, position: str, corner: tuple[int
     assert (placed.x, placed.y) == corner
 
 
+@pytest.mark.parametrize(("position", "x"), [("top_left", [8, 166, 170]), ("top_right", [162, 4, 0])])
+def test_a_logo_that_would_leave_the_film_is_moved_back_onto_it(logo: Any, position: str, x: list[int]) -> None:
+    placed = place([logo(position, name, width=150) for name in "abc"], CANVAS)
+    assert [one.x for one in placed] == x
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_logo_of_the_asked_size_keeps_every_line(turned: bool) -> None:
+    lines = np.zeros((40, 40), np.uint8)
+    lines[::2] = 255
+    planes, _ = film_with(png(lines.T if turned else lines), width=40)
+    seen = planes[0][10:50, 20:60].T if turned else planes[0][10:50, 20:60]
+    assert [set(row.tolist()) for row in seen] == [{235}, {16}] * 20
+
+
 def test_logos_in_one_corner_stand_side_by_side(logo: Any) -> None:
     placed = place([logo("top_right", "a"), logo("top_left", "b"), logo("top_right", "c", width=20)], CANVAS)
     assert [one.x for one in placed] == [272, 8, 244]

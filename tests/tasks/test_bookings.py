@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from ezrec.domain.booking import Booking
 from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import ParkError, RetryError
 from ezrec.domain.stages import Stage
@@ -207,8 +208,10 @@ async def test_a_change_decided_just_before_its_window_ended_is_not_carried_out(
 
     with monkeypatch.context() as patch:
         patch.setattr(desk.store, "films", films)
+        changes = office.changes
         await office.task.run_once()
     assert await desk.now("b") == before
+    assert office.changes == changes
 
 
 async def test_a_booking_heard_of_after_its_end_says_so_in_its_story(desk: Desk) -> None:
@@ -251,10 +254,22 @@ async def test_it_asks_by_itself_and_waits_between_two_questions(desk: Desk) -> 
     assert len(asked) == 1
 
 
-async def test_a_change_that_is_refused_is_no_change(desk: Desk) -> None:
-    await desk.film(Stage.RECORDED, "b", -120, -60)
-    office = Office(desk, Source(row("b", -120, -30)))
-    for _ in range(2):
-        await office.stages()
-    assert office.changes == 0
-    assert [event.kind for event in await desk.store.events("b")].count("change refused") == 1
+async def test_what_a_command_writes_is_followed_long_before_the_next_question(desk: Desk) -> None:
+    office = Office(desk, poll_s=60)
+    running = asyncio.create_task(office.task.run())
+
+    async def looked() -> bool:
+        return office.task._data_version != -1
+
+    async def followed() -> bool:
+        return bool(await desk.store.films())
+
+    try:
+        await eventually(looked)
+        beside = await Store.open(desk.data / "ezrec.db")
+        await beside.put_booking(Booking("b", "cli", (WALL_S + 60) * SECOND, (WALL_S + 120) * SECOND, "scheduled"))
+        await beside.close()
+        await eventually(followed)
+    finally:
+        running.cancel()
+        await asyncio.wait({running})

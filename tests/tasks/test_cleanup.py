@@ -2,8 +2,9 @@
 
 import asyncio
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -305,3 +306,34 @@ async def test_clean_up_looks_by_itself_as_soon_as_it_runs(desk: Desk) -> None:
     await eventually(cleaned)
     running.cancel()
     await asyncio.wait({running})
+
+
+async def test_clean_up_waits_between_two_looks(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, looks = cleanup(desk), list[int]()
+
+    async def look() -> None:
+        looks.append(1)
+
+    monkeypatch.setattr(task, "run_once", look)
+    running = asyncio.create_task(task.run())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.wait({running})
+    assert len(looks) == 1
+
+
+async def test_a_folder_is_gone_for_good_before_its_film_is_cleaned(
+        desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    film = await recorded(desk, Stage.PUBLISHED)
+    folder, real, synced = desk.data / "films" / film.recording_id, files.fsync_folder, list[tuple[Path, bool, str]]()
+
+    def fsync(path: Path) -> None:
+        with closing(sqlite3.connect(desk.data / "ezrec.db")) as db:
+            (stage,) = db.execute("SELECT stage FROM film").fetchone()
+        synced.append((path, folder.exists(), stage))
+        real(path)
+
+    monkeypatch.setattr(files, "fsync_folder", fsync)
+    assert await cleanup(desk).work(film)
+    assert (folder.parent, False, "published") in synced

@@ -15,14 +15,17 @@ import pytest
 
 from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import BadMedia, IndexOutgrown, ParkError, RetryError, WorkerDied
-from ezrec.domain.film import CameraShare, Canvas, ChunkJob, ChunkReport, Film, Recipe, Rung, View
+from ezrec.domain.film import CameraShare, Canvas, ChunkJob, ChunkReport, Film, Intro, Recipe, Rung, View
 from ezrec.domain.messages import UploadAbort
+from ezrec.domain.planning import Chunk, Stretch
 from ezrec.domain.stages import Stage
 from ezrec.domain.timeline import HOLD_US, Segment, coverage
+from ezrec.store.rows import ChunkRow
 from ezrec.tasks.film import growing
-from ezrec.tasks.film.footage import KnownFootage
+from ezrec.tasks.film.footage import FilmFootage, KnownFootage
 from ezrec.tasks.film.growing import GrowingFile, GrowingFiles
 from ezrec.tasks.film.making import FilmMaking
+from ezrec.tasks.film.plan import Plan, Planner
 from tests.fakes.desk import MONO_S, RECIPE, Desk, a_desk
 from tests.fakes.holding import Holding
 
@@ -498,3 +501,27 @@ async def test_a_film_of_six_hours_never_holds_the_loop_and_costs_no_more_than_a
 
 def test_a_segment_told_to_a_chunk_keeps_its_gaps() -> None:
     assert Segment("left", 1, 0, 9, 1, 0, 1, "p", ((2, 3),)).footage("/d").gaps == ((2, 3),)
+
+
+async def test_an_intro_that_cannot_be_joined_any_more_is_left_out_of_a_film_begun_again(
+        studio: Studio, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    clip = tmp_path / "intro.mp4"
+    clip.write_text("[intro]")
+    studio.recipes.recipe = replace(Recipes.recipe, intro=Intro(str(clip), "0" * 64, 45, sound=False))
+    monkeypatch.setattr(Joiner, "fails", staticmethod(lambda text: BadMedia("broken") if "intro" in text else None))
+    await studio.record(3)
+    assert await studio.work()
+    film = await studio.desk.now()
+    assert film.recipe
+    assert (film.generation, film.recipe.intro, film.recipe.skipped) == (2, None, ("intro: broken",))
+    assert not await studio.work()
+    assert await studio.text() == film_text(WHOLE[0])
+
+
+async def test_an_old_chunk_of_another_run_does_not_end_a_new_one(studio: Studio) -> None:
+    planner = Planner(None, None, None, studio.recipes, studio, 2.0)  # type: ignore[arg-type]  # none is asked
+    stretch = Stretch(1, 0, 0, 10 * S, {"left": ((0, 10 * S),)}, FOR_EVER)
+    old = ChunkRow(1, Chunk(1, 9, 30, 60), 0, rendered=True, path="x", rung=Rung.FULL, attempts=0)
+    for run, ticks in ((9, 60), (1, 30)):
+        plan = Plan(2, [], {(run, 30): old})
+        assert planner._next_chunk(FilmFootage((), [stretch], {}), RECIPE, plan) == Chunk(1, 1, 0, ticks)

@@ -474,6 +474,7 @@ async def test_a_call_hands_back_what_it_returned_or_raised() -> None:
     with pytest.raises(CameraLost, match="gone"):
         await thread.call(lost, 5)
     assert await thread.call(lambda: threading.current_thread().name, 5) == "camera-left"
+    assert 0 <= thread.longest_s < 5
 
 
 async def test_segments_are_handed_over_in_the_loop(rig: Rig) -> None:

@@ -1,5 +1,6 @@
 """Pre-flight: which bookings are looked at, when, and where it is told."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -62,9 +63,10 @@ async def test_a_booking_is_looked_at_once_and_in_time(tower: Tower) -> None:
     assert await tower.results() == [{"problems": []}]
 
 
-async def test_a_booking_that_begins_too_soon_is_left_to_the_recorder(tower: Tower) -> None:
-    await tower.desk.film(Stage.BOOKED, start_s=13, end_s=800)
-    assert await tower.look() == 0
+@pytest.mark.parametrize(("start_s", "looks"), [(13, 0), (13.001, 1)])
+async def test_a_booking_that_begins_too_soon_is_left_to_the_recorder(tower: Tower, start_s: float, looks: int) -> None:
+    await tower.desk.film(Stage.BOOKED, start_s=start_s, end_s=800)
+    assert await tower.look() == looks  # the cameras are wanted 3 s before, and a pre-flight may take 10 s
 
 
 async def test_a_pre_flight_that_ended_with_the_process_is_not_begun_again(tower: Tower) -> None:
@@ -120,3 +122,18 @@ async def test_a_camera_that_was_wanted_before_it_could_be_judged_is_no_problem(
     tower.left.verdict = None
     await tower.look()
     assert await tower.results() == [{"problems": []}]
+
+
+async def test_a_pre_flight_waits_between_two_looks(tower: Tower, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, looks = tower.task, list[int]()
+
+    async def look() -> None:
+        looks.append(1)
+
+    monkeypatch.setattr(task, "run_once", look)
+    running = asyncio.create_task(task.run())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.wait({running})
+    assert len(looks) == 1

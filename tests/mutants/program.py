@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from queue import SimpleQueue
@@ -17,7 +17,8 @@ from queue import SimpleQueue
 from rich.console import Console
 from rich.table import Table
 
-from tests.mutants.mutations import Mutant, is_whole, mutants_of
+from tests.mutants.finding import mutants_of
+from tests.mutants.mutations import Mutant, Name, is_whole
 from tests.mutants.running import Tree, TreeBroken, Verdict
 from tests.mutants.selection import Seen, folders_for
 
@@ -26,8 +27,6 @@ DECORATION = ("ezrec/media/demo_media.py",)
 """Not tried: what the demo's badges and its intro look like is nobody's promise."""
 EQUIVALENTS = "tests/mutants/equivalents.toml"
 Try = Callable[[Tree, Mutant], Verdict]
-Named = tuple[str, str, str, str]
-"""A mutant as equivalents.toml names it: file, function, the lines before and after."""
 
 
 def run(root: Path) -> int:
@@ -39,6 +38,8 @@ def run(root: Path) -> int:
     began = time.monotonic()
     known = _equivalents(root)
     sample = _survivors(root, build) if asked.again else draw(root, asked.n, asked.seed, asked.only, known)
+    for file, function, was, now in sorted(known - {mutant.named for mutant in _every(root)}):
+        console.print(f"{EQUIVALENTS}: no such mutant any more: {file} {function}: {was} -> {now}", markup=False)
     if not sample:
         console.print("nothing to try")
         return 0
@@ -70,7 +71,7 @@ def _arguments() -> argparse.Namespace:
 # ---- the sample
 
 
-def draw(root: Path, count: int, seed: int, only: Sequence[str], known: frozenset[Named]) -> list[Mutant]:
+def draw(root: Path, count: int, seed: int, only: Sequence[str], known: frozenset[Name]) -> list[Mutant]:
     """So many mutants, the same number from each folder as far as it has them."""
     drawn: list[Mutant] = []
     for number, name in enumerate(FOLDERS):
@@ -82,7 +83,7 @@ def draw(root: Path, count: int, seed: int, only: Sequence[str], known: frozense
                 source = path.read_bytes()
                 found += [(hashlib.sha256(f"{seed} {mutant.key}".encode()).hexdigest(), mutant, source)
                           for mutant in mutants_of(file, source)
-                          if (mutant.file, mutant.function, mutant.was, mutant.now) not in known]
+                          if mutant.named not in known]
         found.sort(key=lambda one: (one[0], one[1].start))
         mine: list[Mutant] = []
         for _, mutant, source in found:
@@ -97,12 +98,15 @@ def draw(root: Path, count: int, seed: int, only: Sequence[str], known: frozense
 def _survivors(root: Path, build: Path) -> list[Mutant]:
     """The last run's survivors, as far as their lines are still there."""
     wanted = set(json.loads((build / "survivors.json").read_text("utf-8")))
-    files = sorted((root / "ezrec").rglob("*.py"))
-    every = (mutant for path in files for mutant in mutants_of(path.relative_to(root).as_posix(), path.read_bytes()))
-    return [mutant for mutant in every if mutant.key in wanted]
+    return [mutant for mutant in _every(root) if mutant.key in wanted]
 
 
-def _equivalents(root: Path) -> frozenset[Named]:
+def _every(root: Path) -> Iterator[Mutant]:
+    for path in sorted((root / "ezrec").rglob("*.py")):
+        yield from mutants_of(path.relative_to(root).as_posix(), path.read_bytes())
+
+
+def _equivalents(root: Path) -> frozenset[Name]:
     """The mutants that are known to change nothing that anybody could see."""
     listed = tomllib.loads((root / EQUIVALENTS).read_text("utf-8")).get("equivalent", [])
     return frozenset((one["file"], one["function"], one["was"], one["now"]) for one in listed)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutants.mutations import is_whole, mutants_of
+from tests.mutants.finding import mutants_of
+from tests.mutants.mutations import is_whole
 
 ROOT = Path(__file__).parents[2]
 

@@ -3,7 +3,6 @@
 import ast
 from dataclasses import dataclass
 
-
 Name = tuple[str, str, str, str]
 """File, function, and the changed lines before and after."""
 

@@ -53,3 +53,15 @@ def test_every_kind_of_message_has_a_body() -> None:
     with pytest.raises(KeyError):
         messages.from_json("unknown", {})
     assert set(MessageKind) == {StatusReport.kind, Video.kind, UploadAbort.kind}
+
+
+def test_kinds_and_keys_are_stored_under_the_words_of_old_stories() -> None:
+    stored = {str(known.kind): sorted(events.to_json(known(**{one.name: SAMPLES[one.name] for one in fields(known)})))
+              for known in events.Known.__args__}
+    assert stored == {
+        "booked": ["ends_at", "starts_at"], "moved": ["ends_at", "starts_at"], "withdrawn": [], "heard too late": [],
+        "change refused": ["cancelled", "ends_at", "starts_at"], "stage": ["from", "to"], "recipe": [],
+        "generation": ["generation", "reason"], "fallback": ["chunk", "error", "rung"],
+        "parked": ["parked_reason", "parked_step"], "retried": [], "pre-flight begun": [], "pre-flight": ["problems"],
+        "told": ["status"], "refused": ["reason", "status", "what"]}
+    assert [kind.value for kind in MessageKind] == ["status", "video", "abort"]

@@ -1,7 +1,7 @@
 """Which tests can see a mutant: those that ran a line of the statement that it changes, as one run of all showed.
 
-A change outside of all functions happens on import, which belongs to no test. It is seen by the tests that run a line
-with the changed name, in any file; without a name, by those that run anything of the file.
+A change outside of all functions happens on import, which belongs to no test. It is seen by the tests that run
+anything of the file, or a line with the changed name in another one.
 """
 
 import json
@@ -76,8 +76,9 @@ class Seen:
         named = re.match(r"(\w+)(?:: [^=]+)? = ", mutant.was)
         word = re.compile(rf"\b{named.group(1)}\b") if named else None
         for name, lines in self._sources.items():
-            if name == mutant.file or word:
-                yield from ((name, number) for number, line in enumerate(lines, 1) if not word or word.search(line))
+            for number, line in enumerate(lines, 1):
+                if name == mutant.file or (word and word.search(line)):
+                    yield name, number
 
 
 def folders_for(mutant: Mutant, root: Path) -> str:

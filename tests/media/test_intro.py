@@ -15,7 +15,7 @@ from ezrec.media import intro as intro_module
 from ezrec.media.chunk import render
 from ezrec.media.intro import _sound, normalise
 from ezrec.media.probe import probe
-from ezrec.pyav import planes_of
+from ezrec.pyav import copied_stream, planes_of
 
 QUARTER_TURN = b"".join(
     value.to_bytes(4, "big", signed=True) for value in (0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
@@ -185,6 +185,22 @@ def test_sound_begins_with_the_first_picture_to_the_sample(
     assert np.abs(whole[:, 1024:3072]).max() > 0.1  # nothing of the beginning is lost
     assert (moved[:, max(late, 0):] == whole[:, max(-late, 0):]).all()
     assert not moved[:, : max(late, 0)].any()
+
+
+def test_sound_that_begins_after_the_picture_does_so_in_the_intro(tmp_path: Path, tools: Any) -> None:
+    clip, later = tools.write_clip(tmp_path / "clip.mp4", sound=True), tmp_path / "later.mp4"
+    with av.open(str(clip)) as source, av.open(str(later), "w") as target:
+        streams = {one.index: copied_stream(target, one) for one in source.streams}
+        for packet in source.demux():
+            if packet.size:
+                shift = 24_000 if packet.stream.type == "audio" else 0
+                packet.pts, packet.dts = (packet.pts or 0) + shift, (packet.dts or 0) + shift
+                packet.stream = streams[packet.stream.index]
+                target.mux(packet)
+    sound = _sound(later, 5)
+    assert sound is not None
+    begins = int(np.flatnonzero(np.abs(sound[0]) > 0.05)[0]) / 48_000
+    assert abs(begins - 0.5) < 0.03
 
 
 def test_the_same_clip_gives_the_same_bytes(tmp_path: Path, recipe: Recipe, tools: Any) -> None:

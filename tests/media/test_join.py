@@ -141,6 +141,15 @@ def test_a_reserve_has_room_for_twice_the_booked_length(
     assert index_reserve(30 * 3600, EncoderOptions(), sound=True) < 4 << 20
 
 
+@pytest.mark.parametrize(("bframes", "sound", "expected"), [
+    (2, False, 2 * 30_000 * 16), (0, False, 2 * 30_000 * 8), (2, True, 2 * 30_000 * 16 + 5625 * 24)])
+def test_a_reserve_is_reckoned_by_bytes_for_each_tick_and_each_frame_of_the_intros_sound(
+    bframes: int, sound: bool, expected: int
+) -> None:
+    reserve = index_reserve(30_000, EncoderOptions(bframes=bframes), sound=sound)
+    assert reserve == (expected + 1600 + 65536) // 4096 * 4096
+
+
 @pytest.mark.parametrize("kind", ["count", "text", "missing", "truncated", "options", "size"])
 def test_a_chunk_that_is_not_what_was_asked_for_is_refused_and_the_film_goes_on(
     tmp_path: Path,

@@ -244,6 +244,12 @@ def test_nothing_is_said_of_a_cameras_pace_before_it_took_ten_steps() -> None:
 
 def test_a_certificate_of_another_version_is_read_as_far_as_it_is_known() -> None:
     assert Certificate.from_json({}) == Certificate()
+    assert Certificate.from_json({"object": {"key": "k"}}).to_json() == {
+        "window": ["", ""], "film_seconds": 0.0, "intro_seconds": 0.0, "rate": "30/1", "picture": [0, 0],
+        "layout": "single", "cameras": {}, "gaps": [], "fallbacks": [], "skipped_media": [], "runs": 0,
+        "generation": 1, "notes": [], "sync": {"ticks_of_both": 0, "apart": 0, "within": None, "worst_ms": 0.0},
+        "object": {"key": "k", "bytes": 0, "etag": "", "sha256": "", "part_bytes": 0, "poster_url": None,
+                   "live_bytes": None}}
     raw = {"film_seconds": 3, "glow": 1, "sync": {"within": 0.5, "later": 2}, "object": {"key": "k", "later": 3},
            "gaps": [{"camera": "left", "from": "a", "to": "b", "seconds": 1.0, "at_s": 0.0, "why": "?"}]}
     read = Certificate.from_json(raw)

@@ -412,3 +412,23 @@ async def test_a_segment_is_needed_if_it_comes_within_half_a_second_of_a_window(
     for camera, (start, end) in zip("abcd", edges, strict=True):
         await store.add_segment(segment(start, end, camera))
     assert [one.camera for one in await store.unneeded_segments([])] == ["a", "d"]
+
+
+async def test_a_booking_is_put_unless_its_film_has_gone_too_far(store: Store) -> None:
+    await film_in(store, Stage.RECORDING)
+    first, later = booking(note="first"), booking(note="later")
+    assert await store.film_stage_unless_booked(first, (Stage.BOOKED, Stage.RECORDING)) is None
+    assert await store.film_stage_unless_booked(later, (Stage.BOOKED,)) is Stage.RECORDING
+    assert await store.bookings() == [first]
+    assert await store.film_stage_unless_booked(booking("new"), ()) is None
+    assert {one.id for one in await store.bookings()} == {"b", "new"}
+
+
+@pytest.mark.parametrize(("start_us", "end_us", "touches"), [
+    (0, 100, False), (0, 101, True), (199, 300, True), (200, 300, False)])
+async def test_a_film_has_footage_only_of_its_own_window(
+        store: Store, start_us: int, end_us: int, touches: bool) -> None:
+    await film_in(store, Stage.BOOKED)
+    await store.put_span("b", span(await store.begin_run("boot", 0, 0), 100, 200))
+    await store.add_segment(segment(start_us, end_us))
+    assert await store.has_footage("b") is touches

@@ -273,3 +273,9 @@ async def test_what_a_command_writes_is_followed_long_before_the_next_question(d
     finally:
         running.cancel()
         await asyncio.wait({running})
+
+
+async def test_a_source_is_asked_a_tenth_sooner_or_later_than_the_settings_say(desk: Desk) -> None:
+    pauses = [Office(desk, poll_s=100).task._pause_s() for _ in range(500)]
+    assert 90 <= min(pauses) < 95
+    assert 105 < max(pauses) <= 110

@@ -18,7 +18,7 @@ from ezrec.domain.clock import SECOND
 from ezrec.domain.film import Film
 from ezrec.domain.stages import Stage
 from ezrec.store import Store
-from ezrec.tasks.cleanup import SPARE_US, Cleanup
+from ezrec.tasks.cleanup import Cleanup
 from ezrec.tasks.film.growing import Growth
 from ezrec.tasks.outbox import Outbox
 from ezrec.tasks.publish import Publish
@@ -102,7 +102,7 @@ async def test_a_segment_that_a_window_once_reached_stays_though_the_window_move
 
 async def test_footage_that_nobody_wants_goes_but_not_what_the_cameras_have_just_written(desk: Desk) -> None:
     run = await desk.run()
-    old, new = await desk.segment(run, -SPARE_US / SECOND - 5), await desk.segment(run, -SPARE_US / SECOND - 3)
+    old, new = await desk.segment(run, -60 - 5), await desk.segment(run, -60 - 3)  # they end 61 and 59 s ago
     await cleanup(desk, run).run_once()
     assert desk.files() == await desk.store.segment_paths() == {new.path}
     await cleanup(desk, None).run_once()  # the cameras are off
@@ -250,6 +250,16 @@ async def test_for_room_the_cancelled_go_first_then_the_published_and_the_unpubl
     assert len(await desk.store.segment_paths()) == kept - 6
     assert {film.booking_id for film in await desk.store.films() if film.stage is not Stage.CLEANED} == {
         "2-rendered", "4-recorded", "5-recording", "6-uploaded"}
+
+
+@pytest.mark.parametrize(("missing", "stage"), [(0, Stage.CANCELLED), (1, Stage.CLEANED)])
+async def test_room_is_short_below_what_the_settings_keep_free(
+        desk: Desk, free: Any, missing: int, stage: Stage) -> None:
+    await recorded(desk, Stage.CANCELLED)
+    least = desk.settings().disk.min_free_mb << 20
+    free(lambda: least - missing)
+    await cleanup(desk, keep_cancelled_h=999).run_once()
+    assert (await desk.now()).stage is stage
 
 
 async def test_a_cancelled_film_without_footage_is_not_given_up_for_room(desk: Desk, free: Any) -> None:

@@ -1,5 +1,6 @@
 """Film making: what is planned, rendered, joined and begun again; a long film costs no more than a short one."""
 
+import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Callable
@@ -51,6 +52,8 @@ class Pool:
         if not isinstance(arg, ChunkJob):
             return SimpleNamespace(width=320, height=180)
         self.jobs.append(arg)
+        for _ in range(3):
+            await asyncio.sleep(0)  # no worker answers at once
         if error := self.fails(arg):
             raise error
         with_footage = ",".join(sorted(name for name, ours in arg.footage.items() if ours))

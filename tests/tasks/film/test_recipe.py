@@ -14,6 +14,7 @@ from ezrec.domain.errors import BadMedia, WorkerDied
 from ezrec.domain.film import EncoderOptions, Film, Intro, Recipe
 from ezrec.domain.stages import Stage
 from ezrec.folders import DataFolder
+from ezrec.tasks.film import recipe as recipe_module
 from ezrec.tasks.film.recipe import Recipes
 
 SIZES = {"left": (320, 180), "right": (320, 180)}
@@ -141,6 +142,29 @@ async def test_an_intro_is_normalised_once_for_each_look(tmp_path: Path, pool: P
     clip.write_bytes(b"another clip")
     await recipes(tmp_path, pool, intro=clip).freeze(FILM, SIZES)
     assert len(pool.normalised) == 3
+
+
+@pytest.mark.parametrize("lost", ["", ".json"])
+async def test_an_intro_of_which_half_is_lost_is_normalised_again(tmp_path: Path, pool: Pool, lost: str) -> None:
+    clip = tmp_path / "intro.mp4"
+    clip.write_bytes(b"clip")
+    first = (await recipes(tmp_path, pool, intro=clip).freeze(FILM, SIZES)).intro
+    assert first
+    out = Path(first.path)
+    (out.with_suffix(lost) if lost else out).unlink()
+    assert (await recipes(tmp_path, pool, intro=clip).freeze(FILM, SIZES)).intro == first
+    assert len(pool.normalised) == 2
+    assert out.exists()
+
+
+@pytest.mark.parametrize(("size", "kept"), [(4, True), (5, False)])
+async def test_media_may_be_as_large_as_the_limit(
+        tmp_path: Path, pool: Pool, monkeypatch: pytest.MonkeyPatch, size: int, kept: bool) -> None:
+    monkeypatch.setattr(recipe_module, "MAX_MEDIA_BYTES", 4)
+    clip = tmp_path / "intro.mp4"
+    clip.write_bytes(b"x" * size)
+    recipe = await recipes(tmp_path, pool, intro=clip).freeze(FILM, SIZES)
+    assert (recipe.intro is not None, bool(recipe.skipped)) == (kept, not kept)
 
 
 async def test_a_film_that_becomes_wide_keeps_what_it_was_frozen_with(tmp_path: Path, pool: Pool) -> None:

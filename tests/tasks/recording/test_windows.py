@@ -187,6 +187,13 @@ async def test_cameras_run_through_windows_that_touch_or_overlap(studio: Studio)
     assert not await studio.look(1.5)
 
 
+async def test_a_window_that_is_over_inside_a_longer_one_takes_no_camera_from_it(studio: Studio) -> None:
+    await book(studio, 10, 60, "long")
+    await book(studio, 20, 30, "short")
+    await studio.look(12)
+    assert [await studio.look(step) for step in (10, 10, 10)] == [True] * 3  # nothing is known yet: both stay open
+
+
 async def test_a_camera_that_still_delivers_may_bring_the_last_frames_a_moment_later(studio: Studio) -> None:
     await book(studio, 10, 20)
     await studio.look(15)

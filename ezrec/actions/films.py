@@ -11,7 +11,7 @@ from ezrec.store.rows import Message, PartRow, Progress, StoryEntry
 
 @dataclass(frozen=True)
 class FilmDetails:
-    """A film with the progress and the stored parts of its generation, and what the cloud must still be told of it."""
+    """A film with the progress and the stored parts of its generation, and its messages to the cloud."""
 
     film: Film
     progress: Progress

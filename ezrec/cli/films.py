@@ -22,8 +22,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machin
 @app.command("list")
 def list_(context: typer.Context, as_json: JsonOption = False) -> None:
     """Show every film, how far it is and where it is."""
-    place: CommandContext = context.obj
-    settings = place.load()
+    command: CommandContext = context.obj
+    settings = command.load()
 
     films = with_store(settings, actions.listing)
     if as_json:
@@ -43,8 +43,8 @@ def list_(context: typer.Context, as_json: JsonOption = False) -> None:
 @app.command()
 def show(context: typer.Context, booking_id: BookingId, as_json: JsonOption = False) -> None:
     """Show one film: window, stage, parts, certificate."""
-    place: CommandContext = context.obj
-    settings = place.load()
+    command: CommandContext = context.obj
+    settings = command.load()
 
     found = with_store(settings, lambda store: actions.describe(store, booking_id))
     film, progress, parts, waiting = found.film, found.progress, found.parts, found.messages
@@ -68,8 +68,8 @@ def show(context: typer.Context, booking_id: BookingId, as_json: JsonOption = Fa
 @app.command()
 def explain(context: typer.Context, booking_id: BookingId, as_json: JsonOption = False) -> None:
     """Tell a film's story in plain sentences: what happened, when, and what is missing."""
-    place: CommandContext = context.obj
-    settings = place.load()
+    command: CommandContext = context.obj
+    settings = command.load()
 
     found = with_store(settings, lambda store: actions.story(store, booking_id))
     if as_json:
@@ -82,9 +82,9 @@ def explain(context: typer.Context, booking_id: BookingId, as_json: JsonOption =
 @app.command()
 def retry(context: typer.Context, booking_id: BookingId) -> None:
     """Send a parked film on its way again, or publish what was recorded of a cancelled booking."""
-    place: CommandContext = context.obj
+    command: CommandContext = context.obj
 
-    with_store(place.load(), lambda store: actions.retry(store, booking_id))
+    with_store(command.load(), lambda store: actions.retry(store, booking_id))
     print(f"on its way again: {booking_id}")
 
 
@@ -101,7 +101,7 @@ def plain(film: Film, progress: Progress) -> dict[str, Any]:
 
 
 def _plain(message: Message) -> dict[str, Any]:
-    """What the cloud must still be told, for machines."""
+    """What must still be sent to the cloud, for machines."""
     return {"kind": message.kind, "body": messages.to_json(message.body), "attempts": message.attempts,
             "retry_at": utc_text(message.retry_at) if message.retry_at else None,
             "parked_reason": message.parked_reason}

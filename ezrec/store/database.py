@@ -122,14 +122,15 @@ class Database:
         """Several reads and writes in one transaction: decide on what is read, and write before anybody changes it.
 
         What is done on the store that the block is handed is durable when the block has ended. If the block raises,
-        nothing has changed. Everybody else who writes waits meanwhile, so wait for nothing but the store in there.
+        nothing has changed. Everybody else waits meanwhile: wait for nothing else in the block, and do not use this
+        store there, since it would wait for the block to end.
         """
         async with self._transaction() as db:
             yield type(self)(db, self._clock, inside=True)
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Self]:
-        """Several reads of one state, whatever other processes write meanwhile. Nothing may be written in the block."""
+        """Several reads of one state, whatever other processes write meanwhile. Used like `together`, to read only."""
         async with self._transaction("BEGIN") as db:
             yield type(self)(db, self._clock, inside=True)
 

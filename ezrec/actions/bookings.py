@@ -35,8 +35,7 @@ class Imported:
 
 async def listing(store: Store, since_us: int) -> list[Listed]:
     """The bookings that end at `since_us` (UTC µs) or later, by start."""
-    stages = {film.booking_id: film.stage for film in await store.films()}
-    return [Listed(one, stages.get(one.id)) for one in await store.bookings() if one.ends_at >= since_us]
+    return [Listed(booking, stage) for booking, stage in await store.bookings_with_stages(since_us)]
 
 
 def parse(row: object, settings: Settings) -> Booking:
@@ -58,12 +57,14 @@ async def book(store: Store, settings: Settings, booking: Booking, now_us: int) 
     if booking.ends_at <= now_us:
         ended = show_local(booking.ends_at, ZoneInfo(settings.site.timezone))
         raise BadBooking(f"booking {booking.id!r} ends at {ended}, which is over; say a later time", booking.id)
-    stage = await store.film_stage_unless_booked(booking, OPEN)
-    if stage is not None:
-        raise BadBooking(f"the film of {booking.id!r} is {stage}: it is too late to change that booking; give the "
-                         "new one an --id of its own", booking.id)
-    if not await store.has_booking(booking.id, booking.source):
-        raise BadBooking(f"the id {booking.id!r} belongs to another source of bookings; choose another one", booking.id)
+    async with store.together() as tx:
+        stage = await _too_far(tx, booking.id)
+        if stage is not None:
+            raise BadBooking(f"the film of {booking.id!r} is {stage}: it is too late to change that booking; give the "
+                             "new one an --id of its own", booking.id)
+        if not await tx.put_booking(booking):
+            raise BadBooking(f"the id {booking.id!r} belongs to another source of bookings; choose another one",
+                             booking.id)
 
 
 async def cancel(store: Store, booking_id: str) -> None:
@@ -72,14 +73,16 @@ async def cancel(store: Store, booking_id: str) -> None:
     Raises:
         EzrecError: there is none of this id, it comes from elsewhere, or its film is too far.
     """
-    one = next((one for one in await store.bookings() if one.id == booking_id), None)
-    if one is None:
-        raise EzrecError(f"there is no booking {booking_id!r}; `ezrec bookings list` shows what there is")
-    if one.source != SOURCE:
-        raise EzrecError(f"booking {booking_id!r} comes from {one.source!r}: cancel it there")
-    stage = await store.film_stage_unless_booked(replace(one, status="cancelled"), OPEN)
-    if stage is not None:
-        raise EzrecError(f"the film of {booking_id!r} is {stage}: it is too late to cancel")
+    async with store.together() as tx:
+        booking = await tx.booking(booking_id)
+        if booking is None:
+            raise EzrecError(f"there is no booking {booking_id!r}; `ezrec bookings list` shows what there is")
+        if booking.source != SOURCE:
+            raise EzrecError(f"booking {booking_id!r} comes from {booking.source!r}: cancel it there")
+        stage = await _too_far(tx, booking_id)
+        if stage is not None:
+            raise EzrecError(f"the film of {booking_id!r} is {stage}: it is too late to cancel")
+        await tx.put_booking(replace(booking, status="cancelled"))
 
 
 async def take_all(store: Store, settings: Settings, rows: Iterable[object]) -> Imported:
@@ -87,9 +90,16 @@ async def take_all(store: Store, settings: Settings, rows: Iterable[object]) -> 
     good, bad = bookings.parse_many(rows, source=SOURCE, zone=ZoneInfo(settings.site.timezone),
                                     longest_s=settings.bookings.longest_h * 3600)
     taken, refused = [], [str(error) for error in bad]
-    for one in good:
-        if await store.put_booking(one):
-            taken.append(one)
-        else:
-            refused.append(f"booking {one.id!r}: another source has this id")
+    async with store.together() as tx:
+        for one in good:
+            if await tx.put_booking(one):
+                taken.append(one)
+            else:
+                refused.append(f"booking {one.id!r}: another source has this id")
     return Imported(taken, refused)
+
+
+async def _too_far(store: Store, booking_id: str) -> Stage | None:
+    """The stage of a booking's film if that is past every change."""
+    film = await store.film(booking_id)
+    return film.stage if film and film.stage not in OPEN else None

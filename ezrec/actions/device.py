@@ -11,6 +11,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import psutil
+
 from ezrec import __version__, logs
 from ezrec.adapters.metrics import Measured, Meter
 from ezrec.adapters.status import Row
@@ -138,18 +140,15 @@ class Device:
 def read(folder: DataFolder, now_us: int) -> dict[str, Any] | None:
     """What the recorder on a data folder said of itself last: a row of `system_status` with `pid` and `run`.
 
-    None if none runs there, or if it has not said anything for `STALE_S`.
+    None if none runs there, if it has not said anything for `STALE_S`, or if this user may not read it.
     """
     try:
         if now_us - folder.state.stat().st_mtime_ns // 1000 > STALE_S * SECOND:
             return None
         row = json.loads(folder.state.read_text("utf-8"))
-        os.kill(int(row["pid"]), 0)
-    except PermissionError:  # another user's, and alive
-        return dict(row)
+        return dict(row) if psutil.pid_exists(int(row["pid"])) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return dict(row)
 
 
 def _write(folder: DataFolder, row: Mapping[str, Any]) -> None:

@@ -35,7 +35,7 @@ def main_options(
     config: Annotated[Path | None, typer.Option(
         "--config", "-c",
         help="Settings file (TOML). Default: $EZREC_CONFIG, ./config.toml, /etc/ezrec/config.toml.")] = None,
-    data: Annotated[Path | None, typer.Option("--data", help="Data folder, in the stead of `paths.data`.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Data folder, instead of `paths.data`.")] = None,
     _version: Annotated[bool, typer.Option("--version", callback=_say_version, is_eager=True,
                                            help="Say the version and leave.")] = False,
 ) -> None:

@@ -26,8 +26,8 @@ def list_(context: typer.Context, as_json: JsonOption = False,
           everything: Annotated[bool, typer.Option(
               "--all", help="Past bookings too, not only from yesterday on.")] = False) -> None:
     """Show what is booked and how far each booking's film is."""
-    place: CommandContext = context.obj
-    settings = place.load()
+    command: CommandContext = context.obj
+    settings = command.load()
 
     since = 0 if everything else round((datetime.now(UTC) - timedelta(days=1)).timestamp() * SECOND)
     rows = with_store(settings, lambda store: actions.listing(store, since))
@@ -53,9 +53,9 @@ def add(
                                                    "an ISO 8601 instant.")] = None,
     end: Annotated[str | None, typer.Option(help="When it ends, like --start.")] = None,
     starts_in: Annotated[str | None, typer.Option(
-        "--in", help="In the stead of --start: from now on, e.g. 30s, 5m, 1h.")] = None,
+        "--in", help="Instead of --start: from now on, e.g. 30s, 5m, 1h.")] = None,
     lasts: Annotated[str | None, typer.Option(
-        "--for", help="In the stead of --end: how long, e.g. 90s, 60m, 1h.")] = None,
+        "--for", help="Instead of --end: how long, e.g. 90s, 60m, 1h.")] = None,
     booking_id: Annotated[str | None, typer.Option(
         "--id", help="Its id; the same id again changes the booking.")] = None,
     as_json: JsonOption = False,
@@ -64,8 +64,8 @@ def add(
 
     Examples: `ezrec bookings add --start "2026-11-20 18:00" --for 1h`, `ezrec bookings add --in 30s --for 2m --id try`
     """
-    place: CommandContext = context.obj
-    settings = place.load()
+    command: CommandContext = context.obj
+    settings = command.load()
     zone = zone_of(settings)
     now = datetime.now(UTC)
     if (start is None) == (starts_in is None) or (end is None) == (lasts is None):
@@ -89,9 +89,9 @@ def cancel(context: typer.Context, booking_id: Annotated[str, typer.Argument(hel
 
     Recording stops at once. What was recorded is kept for a while, unpublished: `ezrec films retry` publishes it.
     """
-    place: CommandContext = context.obj
+    command: CommandContext = context.obj
 
-    with_store(place.load(), lambda store: actions.cancel(store, booking_id))
+    with_store(command.load(), lambda store: actions.cancel(store, booking_id))
     print(f"cancelled: {booking_id}")
 
 
@@ -103,8 +103,8 @@ def import_(context: typer.Context, file: Annotated[Path, typer.Argument(help="J
     Example of a file: `[{"id": "42", "start_time": "2026-11-20T18:00:00Z", "end_time": "2026-11-20T19:00:00Z"}]`;
     `"date": "2026-11-20"` with `"start_time": "18:00"` means court time.
     """
-    place: CommandContext = context.obj
-    settings = place.load()
+    command: CommandContext = context.obj
+    settings = command.load()
     try:
         rows = json.loads(file.read_text("utf-8"))
     except OSError as error:

@@ -39,8 +39,8 @@ def check(
         raise typer.BadParameter("say what to check: --cameras")
     from ezrec import files  # noqa: PLC0415 - what commands without cameras do not need
 
-    place: CommandContext = context.obj
-    settings = place.load()
+    command: CommandContext = context.obj
+    settings = command.load()
     folder = DataFolder(settings.paths.data)
     logs.register_secrets(settings)
     logs.set_up("error", folder.logs, stream=sys.stderr)

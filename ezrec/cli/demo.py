@@ -54,9 +54,9 @@ def demo(
     context: typer.Context,
     seconds: Annotated[int, typer.Option(min=2, max=3600, help="How long the booked window is.")] = 12,
     left: Annotated[Path | None, typer.Option(
-        exists=True, dir_okay=False, help="Video file in the left camera's stead.")] = None,
+        exists=True, dir_okay=False, help="Video file instead of the left camera.")] = None,
     right: Annotated[Path | None, typer.Option(
-        exists=True, dir_okay=False, help="Video file in the right camera's stead.")] = None,
+        exists=True, dir_okay=False, help="Video file instead of the right camera.")] = None,
     overlap: Annotated[float | None, typer.Option(min=0, max=0.5, help="Part of a view's width that both see.")] = None,
     data: Annotated[Path | None, typer.Option("--data", help="Data folder.  [default: ezrec-demo]")] = None,
 ) -> None:
@@ -69,11 +69,11 @@ def demo(
         raise typer.BadParameter("--left and --right go together")
     from ezrec.media import demo_media  # noqa: PLC0415 - OpenCV and PyAV, wanted by no other command
 
-    place: CommandContext = context.obj
-    folder = (data or place.data or Path("ezrec-demo")).absolute()
+    command: CommandContext = context.obj
+    folder = (data or command.data or Path("ezrec-demo")).absolute()
     logos, intro = demo_media.make(folder / "venue")
-    given = {key for key, _, origin in place.load().describe() if origin != "default"}
-    settings = CommandContext(place.config, folder).load(**_overrides(logos, intro, left, right, overlap, given))
+    given = {key for key, _, origin in command.load().describe() if origin != "default"}
+    settings = CommandContext(command.config, folder).load(**_overrides(logos, intro, left, right, overlap, given))
     logs.register_secrets(settings)
     logs.set_up(settings.logs.level, folder / "logs", stream=_Nowhere())
     console = words.console()

@@ -10,7 +10,7 @@ from ezrec.cli.settings import CommandContext, show_json, with_store, zone_of
 from ezrec.domain import messages
 from ezrec.domain.clock import SECOND, utc_text
 from ezrec.domain.film import Film
-from ezrec.store.rows import ChunkRow, Message
+from ezrec.store.rows import Message, Progress
 
 app = typer.Typer(no_args_is_help=True, help="List films, show one, tell its story, send a parked one on its way "
                                              "again. Works while `ezrec run` runs.")
@@ -22,34 +22,34 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machin
 @app.command("list")
 def list_(context: typer.Context, as_json: JsonOption = False) -> None:
     """Show every film, how far it is and where it is."""
-    place: CommandContext = context.obj
-    settings = place.load()
+    command: CommandContext = context.obj
+    settings = command.load()
 
     films = with_store(settings, actions.listing)
     if as_json:
-        show_json([plain(film, chunks) for film, chunks in films])
+        show_json([plain(film, progress) for film, progress in films])
         return
     if not films:
         print("there are no films yet; `ezrec bookings add --in 1m --for 10m` books one")
         return
     zone = zone_of(settings)
     table = words.table("booking", f"window ({settings.site.timezone})", "stage", "film", "remark")
-    for film, chunks in films:
+    for film, progress in films:
         table.add_row(film.booking_id, words.window(film.starts_at, film.ends_at, zone), str(film.stage),
-                      _extent(film, chunks), _remark(film))
+                      _extent(film, progress), _remark(film))
     words.console().print(table)
 
 
 @app.command()
 def show(context: typer.Context, booking_id: BookingId, as_json: JsonOption = False) -> None:
     """Show one film: window, stage, parts, certificate."""
-    place: CommandContext = context.obj
-    settings = place.load()
+    command: CommandContext = context.obj
+    settings = command.load()
 
     found = with_store(settings, lambda store: actions.describe(store, booking_id))
-    film, chunks, parts, messages = found.film, found.chunks, found.parts, found.messages
+    film, progress, parts, waiting = found.film, found.progress, found.parts, found.messages
     if as_json:
-        show_json(plain(film, chunks) | {"parts": len(parts), "outbox": [_plain(message) for message in messages],
+        show_json(plain(film, progress) | {"parts": len(parts), "outbox": [_plain(message) for message in waiting],
                                          "certificate": film.certificate.to_json() if film.certificate else None})
         return
     zone, out = zone_of(settings), words.console()
@@ -58,18 +58,18 @@ def show(context: typer.Context, booking_id: BookingId, as_json: JsonOption = Fa
         ("booking", film.booking_id),
         ("window ", f"{words.window(film.starts_at, film.ends_at, zone)} ({settings.site.timezone})"),
         ("stage  ", f"{film.stage}{generation}"),
-        ("film   ", f"{film.url} ({_extent(film, chunks)})" if film.url else
-         f"{_extent(film, chunks)} made so far, {words.many(len(parts), 'part')} stored"),
+        ("film   ", f"{film.url} ({_extent(film, progress)})" if film.url else
+         f"{_extent(film, progress)} made so far, {words.many(len(parts), 'part')} stored"),
         *story.standing(film, zone),
-        *story.waiting(messages, zone),
+        *story.waiting(waiting, zone),
         *story.certificate_lines(film.certificate, zone)])
 
 
 @app.command()
 def explain(context: typer.Context, booking_id: BookingId, as_json: JsonOption = False) -> None:
     """Tell a film's story in plain sentences: what happened, when, and what is missing."""
-    place: CommandContext = context.obj
-    settings = place.load()
+    command: CommandContext = context.obj
+    settings = command.load()
 
     found = with_store(settings, lambda store: actions.story(store, booking_id))
     if as_json:
@@ -82,26 +82,26 @@ def explain(context: typer.Context, booking_id: BookingId, as_json: JsonOption =
 @app.command()
 def retry(context: typer.Context, booking_id: BookingId) -> None:
     """Send a parked film on its way again, or publish what was recorded of a cancelled booking."""
-    place: CommandContext = context.obj
+    command: CommandContext = context.obj
 
-    with_store(place.load(), lambda store: actions.retry(store, booking_id))
+    with_store(command.load(), lambda store: actions.retry(store, booking_id))
     print(f"on its way again: {booking_id}")
 
 
-def plain(film: Film, chunks: list[ChunkRow]) -> dict[str, Any]:
+def plain(film: Film, progress: Progress) -> dict[str, Any]:
     """A film for machines; instants ISO 8601 UTC."""
     return {
         "booking_id": film.booking_id, "recording_id": film.recording_id, "stage": film.stage,
         "starts_at": utc_text(film.starts_at), "ends_at": utc_text(film.ends_at), "generation": film.generation,
         "object_key": film.object_key, "url": film.url, "bytes": film.bytes, "sha256": film.sha256,
-        "chunks_planned": len(chunks), "chunks_rendered": sum(row.rendered for row in chunks),
+        "chunks_planned": progress.planned, "chunks_rendered": progress.rendered,
         "attempts": film.attempts, "retry_at": utc_text(film.retry_at) if film.retry_at else None,
         "parked_step": film.parked_step, "parked_reason": film.parked_reason,
     }
 
 
 def _plain(message: Message) -> dict[str, Any]:
-    """What the cloud must still be told, for machines."""
+    """What must still be sent to the cloud, for machines."""
     return {"kind": message.kind, "body": messages.to_json(message.body), "attempts": message.attempts,
             "retry_at": utc_text(message.retry_at) if message.retry_at else None,
             "parked_reason": message.parked_reason}
@@ -113,13 +113,13 @@ def _iso(detail: dict[str, Any]) -> dict[str, Any]:
             for key, value in detail.items()}
 
 
-def _extent(film: Film, chunks: list[ChunkRow]) -> str:
+def _extent(film: Film, progress: Progress) -> str:
     if film.certificate:
         return f"{words.length(film.certificate.film_seconds)}, {(film.bytes or 0) / 1e6:.1f} MB"
     if not film.recipe:
         return "nothing"
-    done = sum(row.chunk.ticks for row in chunks if row.rendered) / film.recipe.rate
-    return f"{words.length(done)} of {words.length((film.ends_at - film.starts_at) / SECOND)}"
+    done = words.length(progress.ticks / film.recipe.rate)
+    return f"{done} of {words.length((film.ends_at - film.starts_at) / SECOND)}"
 
 
 def _remark(film: Film) -> str:

@@ -20,8 +20,8 @@ def run(context: typer.Context) -> None:
     """
     from ezrec.supervisor import Supervisor  # noqa: PLC0415 - a second to import, wanted by no other command
 
-    place: CommandContext = context.obj
-    settings = place.load()
+    command: CommandContext = context.obj
+    settings = command.load()
     data = settings.paths.data.absolute()
     logs.register_secrets(settings)
     logs.set_up(settings.logs.level, settings.paths.logs or data / "logs", file_bytes=settings.logs.file_mb << 20,

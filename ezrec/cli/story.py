@@ -63,7 +63,7 @@ def standing(film: Film, zone: ZoneInfo) -> Iterator[str]:
 
 
 def waiting(outbox: Sequence[Message], zone: ZoneInfo) -> Iterator[str]:
-    """What the cloud must still be told of a film."""
+    """What must still be sent to the cloud for a film."""
     for message in outbox:
         what = _message(message.body)
         if message.parked_reason:

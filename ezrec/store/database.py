@@ -58,9 +58,11 @@ def _disk_errors() -> Iterator[None]:
 class Database:
     """An open store file. Made with `open`."""
 
-    def __init__(self, db: aiosqlite.Connection, clock: Clock) -> None:
+    def __init__(self, db: aiosqlite.Connection, clock: Clock, *, inside: bool = False) -> None:
+        """`inside`: a transaction is open on the connection, and everything that is done here belongs to it."""
         self._db = db
         self._clock = clock
+        self._inside = inside
         self._turn = asyncio.Lock()
 
     @classmethod
@@ -116,12 +118,32 @@ class Database:
         return int((await self._all("PRAGMA user_version"))[0][0])
 
     @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[aiosqlite.Connection]:
+    async def together(self) -> AsyncIterator[Self]:
+        """Several reads and writes in one transaction: decide on what is read, and write before anybody changes it.
+
+        What is done on the store that the block is handed is durable when the block has ended. If the block raises,
+        nothing has changed. Everybody else waits meanwhile: wait for nothing else in the block, and do not use this
+        store there, since it would wait for the block to end.
+        """
+        async with self._transaction() as db:
+            yield type(self)(db, self._clock, inside=True)
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Self]:
+        """Several reads of one state, whatever other processes write meanwhile. Used like `together`, to read only."""
+        async with self._transaction("BEGIN") as db:
+            yield type(self)(db, self._clock, inside=True)
+
+    @asynccontextmanager
+    async def _transaction(self, begin: str = "BEGIN IMMEDIATE") -> AsyncIterator[aiosqlite.Connection]:
         """One durable transaction; a cancelled caller rolls back or has committed, never half."""
+        if self._inside:  # who opened it commits it, or rolls it back
+            yield self._db
+            return
         async with self._turn:
             try:
                 with _disk_errors():
-                    await self._db.execute("BEGIN IMMEDIATE")  # a caller cancelled here leaves it begun all the same
+                    await self._db.execute(begin)  # a caller cancelled here leaves it begun all the same
                     yield self._db
                     await asyncio.shield(self._db.execute("COMMIT"))
             except BaseException:

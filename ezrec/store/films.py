@@ -22,7 +22,7 @@ from ezrec.domain.film import Film
 from ezrec.domain.messages import StatusReport, UploadAbort, Video
 from ezrec.domain.stages import FAILED, STATUS_WORDS, Stage
 from ezrec.store.outbox import OutboxTable
-from ezrec.store.rows import Backlog, Message, film_of
+from ezrec.store.rows import Backlog, Message, Progress, film_of, progress_of
 from ezrec.store.story import StoryTable
 
 log = logs.get("store")
@@ -40,6 +40,16 @@ class FilmTable(OutboxTable, StoryTable):
         marks = ",".join("?" * len(wanted))
         where = f"WHERE stage IN ({marks})" if wanted else ""
         return await self._values(film_of, f"SELECT * FROM film {where} ORDER BY starts_at, booking_id", *wanted)
+
+    async def films_with_progress(self, booking_id: str | None = None) -> list[tuple[Film, Progress]]:
+        """All films or one booking's, oldest window first, each with the progress of its generation."""
+        where, values = ("WHERE booking_id = ?", (booking_id,)) if booking_id else ("", ())
+        return await self._values(
+            lambda row: (film_of(row), progress_of(row)),
+            "SELECT film.*, count(chunk.number) AS planned, count(chunk.number) FILTER (WHERE state = 'rendered')"
+            " AS rendered, coalesce(sum(ticks) FILTER (WHERE state = 'rendered'), 0) AS rendered_ticks"
+            " FROM film LEFT JOIN chunk ON chunk.film = film.booking_id AND chunk.generation = film.generation"
+            f" {where} GROUP BY booking_id ORDER BY starts_at, booking_id", *values)
 
     async def backlog(self) -> Backlog:
         """How much is left to do; looks at no film that is at its end, so it may be asked every few seconds."""

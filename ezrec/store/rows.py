@@ -38,6 +38,15 @@ class ChunkRow:
 
 
 @dataclass(frozen=True)
+class Progress:
+    """How much of a film's generation is rendered."""
+
+    planned: int  # chunks
+    rendered: int  # of these
+    ticks: int  # of what is rendered
+
+
+@dataclass(frozen=True)
 class PartRow:
     """A range of the film that the storage confirmed."""
 
@@ -111,6 +120,11 @@ def film_of(row: Row) -> Film:
         parked_reason=row["parked_reason"],
         certificate=Certificate.from_json(json.loads(row["certificate"])) if row["certificate"] else None,
         changed_at=row["changed_at"])
+
+
+def progress_of(row: Row) -> Progress:
+    """A film's progress from a row of counts."""
+    return Progress(row["planned"], row["rendered"], row["rendered_ticks"])
 
 
 def offset_of(row: Row) -> Offset:

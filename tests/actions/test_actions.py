@@ -13,8 +13,13 @@ from ezrec.actions.device import STALE_S, Device, read
 from ezrec.adapters.metrics import Measured, Meter
 from ezrec.domain.booking import Booking
 from ezrec.domain.clock import SECOND, utc_text
-from ezrec.domain.errors import BadBooking, EzrecError
+from ezrec.domain.errors import BadBooking, EzrecError, RetryError
+from ezrec.domain.events import Retried
+from ezrec.domain.film import ChunkReport, Film, Rung
+from ezrec.domain.planning import Chunk
 from ezrec.domain.stages import Stage
+from ezrec.store import Store
+from ezrec.store.rows import PartRow, Progress
 from tests.fakes.desk import Desk, a_desk
 
 
@@ -103,13 +108,92 @@ async def test_a_film_that_waits_for_nothing_is_not_retried(desk: Desk) -> None:
 async def test_a_film_is_described_and_a_story_outlives_its_film(desk: Desk) -> None:
     await desk.film(Stage.BOOKED)
     found = await films.describe(desk.store, "match")
-    assert (found.film, found.chunks, found.parts, found.messages) == (await desk.now(), [], [], [])
+    assert (found.film, found.progress, found.parts, found.messages) == (await desk.now(), Progress(0, 0, 0), [], [])
     await desk.store.drop_film("match")
-    told = await films.story(desk.store, "match")
-    assert (told.film, [event.kind for event in told.events]) == (None, ["booked", "withdrawn"])
+    story = await films.story(desk.store, "match")
+    assert (story.film, [event.kind for event in story.events]) == (None, ["booked", "withdrawn"])
     for ask in (films.describe, films.story):
         with pytest.raises(EzrecError, match="there is no film of booking 'other'"):
             await ask(desk.store, "other")
+
+
+async def test_progress_counts_the_chunks_of_the_films_own_generation(desk: Desk) -> None:
+    await desk.film(Stage.RECORDING)
+    await desk.film(Stage.BOOKED, "later", 60, 120)
+    for generation, number in ((1, 1), (2, 1), (2, 2), (2, 3)):
+        await desk.store.plan_chunk("match", generation, Chunk(number, 1, 0, 60 + number), 0, "chunk.mp4")
+    for generation, number in ((1, 1), (2, 1), (2, 2)):
+        await desk.store.chunk_rendered("match", generation, number, "chunk.mp4", ChunkReport(9, {}), Rung.FULL)
+    await desk.store.next_generation("match", "moved")
+    listed = [(film.booking_id, progress) for film, progress in await films.listing(desk.store)]
+    assert listed == [("match", Progress(3, 2, 123)), ("later", Progress(0, 0, 0))]
+    assert (await films.describe(desk.store, "match")).progress == Progress(3, 2, 123)
+
+
+# ---- one transaction each
+
+
+@pytest.fixture
+async def beside(desk: Desk) -> AsyncIterator[Store]:
+    """The same store, opened by another process."""
+    store = await Store.open(desk.folder.store, clock=desk.clock)
+    await store._db.execute("PRAGMA busy_timeout=1")
+    yield store
+    await store.close()
+
+
+async def test_nobody_writes_between_what_an_action_reads_and_what_it_writes(
+        desk: Desk, beside: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    await book(desk, wanted(desk))
+    await desk.film(Stage.RECORDING, parked_step="film", parked_reason="broken")
+    read, tried = Store.film, []
+
+    async def film(store: Store, booking_id: str) -> Film | None:
+        found = await read(store, booking_id)
+        with pytest.raises(RetryError, match="locked"):
+            await beside.record("match", Retried())
+        tried.append(booking_id)
+        return found
+
+    monkeypatch.setattr(Store, "film", film)
+    await book(desk, wanted(desk, end_s=180))
+    await bookings.cancel(desk.store, "match")
+    await films.retry(desk.store, "match")
+    assert len(tried) == 3
+
+
+async def test_a_list_is_taken_as_a_whole_or_not_at_all(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    put, calls = Store.put_booking, []
+
+    async def put_booking(store: Store, booking: Booking) -> bool:
+        calls.append(booking.id)
+        if len(calls) == 2:
+            raise RetryError("the store: database or disk is full")
+        return await put(store, booking)
+
+    monkeypatch.setattr(Store, "put_booking", put_booking)
+    rows = [{"id": name, "start_time": "2027-02-01T10:00Z", "end_time": "2027-02-01T11:00Z"} for name in "abc"]
+    with pytest.raises(RetryError):
+        await bookings.take_all(desk.store, desk.settings(), rows)
+    assert calls == ["a", "b"]
+    assert await desk.store.bookings() == []
+
+
+async def test_a_film_is_described_as_it_was_at_one_moment(
+        desk: Desk, beside: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    await desk.film(Stage.RECORDING)
+    read = Store.parts
+
+    async def parts(store: Store, booking_id: str, generation: int) -> list[PartRow]:
+        await beside.put_part("match", 1, PartRow(1, 0, 5, "md5", "sha"))
+        return await read(store, booking_id, generation)
+
+    monkeypatch.setattr(Store, "parts", parts)
+    assert (await films.describe(desk.store, "match")).parts == []
+    assert len(await read(desk.store, "match", 1)) == 1
+
+
+# ---- the device's state
 
 
 def device(desk: Desk) -> Device:
@@ -132,9 +216,18 @@ async def test_the_recorders_state_is_there_while_it_lives_and_fresh(desk: Desk)
     assert read(desk.folder, written_us) is None
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"pid": 4194305}', '{"pid": "x"}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"pid": 4194305}', '{"pid": "x"}', '{"pid": 0}'])
 async def test_a_state_that_cannot_be_true_is_none(desk: Desk, text: str) -> None:
     desk.folder.state.write_text(text)
+    assert read(desk.folder, desk.folder.state.stat().st_mtime_ns // 1000) is None
+
+
+async def test_a_state_that_may_not_be_read_is_none(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path, *_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    await device(desk).run_once()
+    monkeypatch.setattr(Path, "read_text", refused)  # the super-user, who may run this, reads everything
     assert read(desk.folder, desk.folder.state.stat().st_mtime_ns // 1000) is None
 
 

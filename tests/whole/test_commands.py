@@ -280,6 +280,10 @@ def test_commands_work_beside_the_recorder_and_without_it(tmp_path: Path) -> Non
         site.command("bookings", "add", "--in", "2s", "--for", "1h", "--id", "match")
         site.wait_said("booking started", booking="match")
         assert "recording" in site.command("films", "list")
+        refused = site.command("check", "--cameras", status=1)
+        assert site.process
+        assert f"another recorder (process {site.process.pid})" in refused
+        assert re.search(r"It says: camera left is \w+, camera right is \w+", refused)
         assert json.loads(site.command("films", "show", "match", "--json"))["stage"] == "recording"
         site.command("bookings", "cancel", "other")
         site.wait_stage("other", "cancelled")

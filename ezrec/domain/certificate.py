@@ -5,11 +5,11 @@ stored form; what another version wrote is read as far as this one knows it.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
-from typing import Any, TypeVar
+from typing import Any
 
-_T = TypeVar("_T")
+from ezrec.domain.stored import made_of, values_of
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Certificate:
     def to_json(self) -> dict[str, Any]:
         """The certificate as JSON values."""
         plain = asdict(self) | {"rate": f"{self.rate.numerator}/{self.rate.denominator}",
-                                "gaps": [gap_to_json(gap) for gap in self.gaps]}
+                                "gaps": [values_of(gap) for gap in self.gaps]}
         if self.object is None:
             del plain["object"]
         return {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}
@@ -104,25 +104,9 @@ class Certificate:
         for name in ("window", "picture", "skipped_media", "notes"):
             known[name] = tuple(raw[name]) if name in raw else getattr(cls, name)
         known["rate"] = Fraction(raw.get("rate", cls.rate))
-        known["cameras"] = {name: _made(CameraPart, part) for name, part in raw.get("cameras", {}).items()}
-        known["gaps"] = tuple(_made(Gap, gap) for gap in raw.get("gaps", ()))
-        known["sync"] = _made(Sync, raw.get("sync", {}))
-        known["fallbacks"] = tuple(_made(Fallback, one) for one in raw.get("fallbacks", ()))
-        known["object"] = _made(StoredObject, raw["object"]) if raw.get("object") else None
-        return _made(cls, known)
-
-
-def gap_to_json(gap: Gap) -> dict[str, Any]:
-    """A gap as JSON values."""
-    return {_key(one): getattr(gap, one.name) for one in fields(gap)}
-
-
-def _made(kind: type[_T], raw: Mapping[str, Any]) -> _T:
-    """A dataclass from JSON values; what it has no field for is left out."""
-    names = {_key(one): one.name for one in fields(kind)}  # type: ignore[arg-type]  # every kind here is a dataclass
-    return kind(**{names[key]: value for key, value in raw.items() if key in names})
-
-
-def _key(one: Any) -> str:
-    """A field's key as it is stored."""
-    return str(one.metadata.get("key", one.name))
+        known["cameras"] = {name: made_of(CameraPart, part) for name, part in raw.get("cameras", {}).items()}
+        known["gaps"] = tuple(made_of(Gap, gap) for gap in raw.get("gaps", ()))
+        known["sync"] = made_of(Sync, raw.get("sync", {}))
+        known["fallbacks"] = tuple(made_of(Fallback, one) for one in raw.get("fallbacks", ()))
+        known["object"] = made_of(StoredObject, raw["object"]) if raw.get("object") else None
+        return made_of(cls, known)

@@ -18,7 +18,7 @@ LEAST_STEPS = 10  # from frame to frame, below which nothing is said of a camera
 
 @dataclass(frozen=True)
 class Rendered:
-    """A chunk of the film with what its worker told of it."""
+    """A chunk of the film with its worker's report."""
 
     chunk: Chunk
     report: ChunkReport

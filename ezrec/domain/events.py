@@ -1,13 +1,16 @@
 """What can happen to a film: the entries of its story, each with the facts that belong to it.
 
 An entry goes into the store by `to_json` and comes back by `from_json`. Stored kinds and keys never change, so that old
-stories stay readable. An entry of another version, or one with other keys, comes back as `Unknown`.
+stories stay readable. An entry of a kind that this version does not know, or one that lacks a fact, comes back as
+`Unknown`. Facts that a later version added to an entry are left out.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar
+
+from ezrec.domain.stored import made_of, values_of
 
 
 class EventKind(StrEnum):
@@ -169,33 +172,24 @@ Known = (Booked | Moved | Withdrawn | AnnouncedLate | ChangeRefused | StageChang
          | FallbackTaken | Parked | Retried | PreflightBegun | PreflightDone | StatusDelivered | MessageRefused)
 FilmEvent = Known | Unknown
 
-_CLASSES: dict[str, Any] = {known.kind: known for known in Known.__args__}
+_CLASSES: dict[str, type[Known]] = {known.kind: known for known in Known.__args__}
 
 
 def to_json(event: FilmEvent) -> dict[str, Any]:
     """An entry's facts as JSON values; those that are None are left out."""
     if isinstance(event, Unknown):
         return dict(event.detail)
-    values = {_key(one): getattr(event, one.name) for one in fields(event)}
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in values_of(event).items()
             if value is not None}
 
 
 def from_json(kind: str, detail: Mapping[str, Any]) -> FilmEvent:
-    """The entry that was stored; `Unknown` if its kind is not known or its keys do not fit."""
+    """The entry that was stored; `Unknown` if its kind is not known or a fact is missing."""
     known = _CLASSES.get(kind)
     if known is None:
         return Unknown(kind, detail)
-    names = {_key(one): one.name for one in fields(known)}
-    values = {names[key]: tuple(value) if isinstance(value, list) else value
-              for key, value in detail.items() if key in names}
+    facts = {key: tuple(value) if isinstance(value, list) else value for key, value in detail.items()}
     try:
-        event: Known = known(**values)
+        return made_of(known, facts)
     except TypeError:  # a fact is missing
         return Unknown(kind, detail)
-    return event
-
-
-def _key(one: Any) -> str:
-    """A field's key as it is stored."""
-    return str(one.metadata.get("key", one.name))

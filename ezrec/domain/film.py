@@ -5,23 +5,15 @@ film, so that settings changed in mid-film count for the next one and a film mad
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from fractions import Fraction
-from typing import Any, TypeVar
+from typing import Any
 
 from ezrec.domain.certificate import Certificate
 from ezrec.domain.clock import SECOND
 from ezrec.domain.stages import Stage
-
-_T = TypeVar("_T")
-
-
-def _made(kind: type[_T], raw: Mapping[str, Any]) -> _T:
-    """A dataclass from JSON values; what it has no field for is left out."""
-    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]  # every kind here is a dataclass
-    return kind(**{name: value for name, value in raw.items() if name in names})
+from ezrec.domain.stored import made_of
 
 
 class Rung(StrEnum):
@@ -138,12 +130,12 @@ class Recipe:
         upgrade, and a way back.
         """
         raw: dict[str, Any] = json.loads(text)
-        canvas = {**raw["canvas"], "views": tuple(_made(View, view) for view in raw["canvas"]["views"])}
-        return _made(cls, raw | {
-            "rate": Fraction(raw["rate"]), "canvas": _made(Canvas, canvas),
-            "encoder": _made(EncoderOptions, raw["encoder"]),
-            "logos": tuple(_made(Logo, logo) for logo in raw.get("logos", ())),
-            "intro": _made(Intro, raw["intro"]) if raw.get("intro") else None,
+        canvas = {**raw["canvas"], "views": tuple(made_of(View, view) for view in raw["canvas"]["views"])}
+        return made_of(cls, raw | {
+            "rate": Fraction(raw["rate"]), "canvas": made_of(Canvas, canvas),
+            "encoder": made_of(EncoderOptions, raw["encoder"]),
+            "logos": tuple(made_of(Logo, logo) for logo in raw.get("logos", ())),
+            "intro": made_of(Intro, raw["intro"]) if raw.get("intro") else None,
             "skipped": tuple(raw.get("skipped", ()))})
 
 
@@ -208,8 +200,8 @@ class ChunkReport:
     def loads(cls, text: str) -> "ChunkReport":
         """The report that this version or another one wrote."""
         raw = json.loads(text)
-        cameras = {name: _made(CameraShare, share) for name, share in raw["cameras"].items()}
-        return _made(cls, raw | {"cameras": cameras})
+        cameras = {name: made_of(CameraShare, share) for name, share in raw["cameras"].items()}
+        return made_of(cls, raw | {"cameras": cameras})
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,14 @@
-"""What the cloud must still be told: the bodies of the outbox's messages.
+"""What has still to be reported to the cloud: the bodies of the outbox's messages.
 
 A body goes into the store by `to_json` and comes back by `from_json`.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar
+
+from ezrec.domain.stored import made_of, values_of
 
 
 class MessageKind(StrEnum):
@@ -61,7 +63,7 @@ _CLASSES: dict[str, type[Body]] = {one.kind: one for one in (StatusReport, Video
 
 def to_json(body: Body) -> dict[str, Any]:
     """A message's body as JSON values."""
-    return asdict(body)
+    return values_of(body)
 
 
 def from_json(kind: str, values: Mapping[str, Any]) -> Body:
@@ -71,6 +73,4 @@ def from_json(kind: str, values: Mapping[str, Any]) -> Body:
         KeyError: there is no such kind.
         TypeError: a key is missing.
     """
-    known = _CLASSES[kind]
-    names = {one.name for one in fields(known)}
-    return known(**{name: value for name, value in values.items() if name in names})
+    return made_of(_CLASSES[kind], values)

@@ -1,7 +1,8 @@
-"""The outbox: what the cloud must still be told, written in the transaction of the fact that it tells of.
+"""The outbox: what has still to be reported to the cloud. A message is written in the transaction of the fact that it
+reports.
 
-A booking's messages are told in the order of their ids. One that was refused for good steps aside, parked with its
-reason, and waits for a person; what a later status makes pointless is dropped.
+A booking's messages are delivered in the order of their ids. One that was refused for good steps aside: it is parked
+with its reason and waits for a person. A status that a later one makes pointless is dropped.
 """
 
 import json
@@ -27,7 +28,7 @@ class OutboxTable(Database):
         return await self._values(message_of, f"SELECT {_COLUMNS} FROM outbox {where} ORDER BY id", *values)
 
     async def outbox_heads(self, apart: Collection[str] = ()) -> list[Message]:
-        """The message that each booking would have told next, oldest first.
+        """The next message of each booking, oldest first.
 
         Kinds that stand `apart` go elsewhere than the others: they wait only for their own kind.
         """
@@ -39,7 +40,7 @@ class OutboxTable(Database):
             " ORDER BY id", *kinds)
 
     async def message_failed(self, message: Message, attempts: int, retry_at: int) -> None:
-        """A message could not be told: so often by now, and when it will be tried again (UTC µs)."""
+        """A message was not delivered: how often by now, and when it will be tried again (UTC µs)."""
         await self._do("UPDATE outbox SET attempts = ?, retry_at = ? WHERE id = ?", attempts, retry_at, message.id)
 
     async def post_video(self, booking_id: str, video: Video) -> None:
@@ -55,7 +56,7 @@ class OutboxTable(Database):
                          (booking_id, body.kind, json.dumps(messages.to_json(body), sort_keys=True)))
 
     async def _post_status(self, db: aiosqlite.Connection, booking_id: str, status: str, reason: str | None) -> None:
-        """Tell a booking's owner, if the booking came from a source that wants to be told."""
+        """Report a status to a booking's owner, if the booking's source wants reports."""
         if await self._all("SELECT 1 FROM booking WHERE id = ? AND reported", booking_id):
             await self._post(db, booking_id, StatusReport(status, reason))
 
@@ -64,7 +65,7 @@ class OutboxTable(Database):
         await self._post(db, booking_id, UploadAbort(key, upload_id or ""))
 
     async def _drop_message(self, db: aiosqlite.Connection, message: Message) -> None:
-        """A message was told; older parked statuses of its booking have nothing more to say."""
+        """Drop a delivered message, and a booking's older parked statuses: the newer one replaces them."""
         await db.execute("DELETE FROM outbox WHERE id = ?", (message.id,))
         if message.kind == "status":
             await db.execute("DELETE FROM outbox WHERE booking_id = ? AND kind = 'status' AND id < ?",

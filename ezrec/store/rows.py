@@ -29,11 +29,11 @@ class ChunkRow:
     path: str  # below the data folder
     rung: Rung
     attempts: int  # failures on this rung
-    report_json: str | None = None  # what the worker told of it, JSON
+    report_json: str | None = None  # the worker's report
 
     @property
     def report(self) -> ChunkReport | None:
-        """What the worker told of it; read only when asked for, since a long film has thousands."""
+        """The worker's report. It is read only when asked for: a long film has thousands."""
         return ChunkReport.loads(self.report_json) if self.report_json else None
 
 
@@ -59,7 +59,7 @@ class PartRow:
 
 @dataclass(frozen=True)
 class Message:
-    """Something that the cloud must still be told."""
+    """Something that has still to be reported to the cloud."""
 
     id: int
     booking_id: str

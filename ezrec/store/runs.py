@@ -5,6 +5,8 @@ from ezrec.domain.timeline import Offset, Span
 from ezrec.store.database import Database
 from ezrec.store.rows import offset_of, span_of
 
+_PUT_OFFSET = "INSERT OR REPLACE INTO offset (run, from_us, wall_offset_us) VALUES (?, ?, ?)"
+
 
 class RunTable(Database):
     """The runs of an open store."""
@@ -15,12 +17,12 @@ class RunTable(Database):
             done = await db.execute("INSERT INTO run (boot_id, started_at) VALUES (?, ?)",
                                     (boot_id, from_us + wall_offset_us))
             run = int(done.lastrowid or 0)
-            await db.execute("INSERT INTO offset VALUES (?, ?, ?)", (run, from_us, wall_offset_us))
+            await db.execute(_PUT_OFFSET, (run, from_us, wall_offset_us))
             return run
 
     async def add_offset(self, run: int, offset: Offset) -> None:
         """The wall clock stepped."""
-        await self._do("INSERT OR REPLACE INTO offset VALUES (?, ?, ?)", run, offset.from_us, offset.wall_us)
+        await self._do(_PUT_OFFSET, run, offset.from_us, offset.wall_us)
 
     async def offsets(self, run: int) -> list[Offset]:
         """A run's offsets, oldest first."""
@@ -42,7 +44,8 @@ class RunTable(Database):
 
     async def put_span(self, booking_id: str, span: Span) -> None:
         """Lay a film onto a run, or move its ends there."""
-        await self._do("INSERT OR REPLACE INTO span VALUES (?,?,?,?,?,?,?,?)", booking_id, span.run,
+        await self._do("INSERT OR REPLACE INTO span (film, run, start_offset_us, start_us, end_us, anchor_us,"
+                       " reach_from_us, reach_to_us) VALUES (?,?,?,?,?,?,?,?)", booking_id, span.run,
                        span.start_offset_us, span.start_us, span.end_us, span.anchor_us,
                        span.reach_from_us, span.reach_to_us)
 

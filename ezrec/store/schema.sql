@@ -86,7 +86,7 @@ CREATE TABLE chunk (                        -- written before it is rendered
     bytes      INTEGER NOT NULL DEFAULT 0,
     fallback   TEXT NOT NULL DEFAULT 'full',  -- the rung of the ladder it is (or was) rendered on
     attempts   INTEGER NOT NULL DEFAULT 0,    -- on this rung
-    report     TEXT,                        -- JSON, what the worker told of it
+    report     TEXT,                        -- JSON, the worker's
     PRIMARY KEY (film, generation, number)
 ) STRICT;
 
@@ -107,7 +107,7 @@ CREATE TABLE video (                        -- the local `videos` table: one row
     row          TEXT NOT NULL              -- JSON
 ) STRICT;
 
-CREATE TABLE outbox (                       -- what the cloud must still be told; a booking's in the order of their ids
+CREATE TABLE outbox (                       -- what has still to be reported; a booking's in the order of their ids
     id            INTEGER PRIMARY KEY AUTOINCREMENT,
     booking_id    TEXT NOT NULL,
     kind          TEXT NOT NULL CHECK (kind IN ('status', 'video', 'abort')),

@@ -59,5 +59,6 @@ class UploadTable(FilmTable):
 
     async def put_part(self, booking_id: str, generation: int, part: PartRow) -> None:
         """The storage confirmed a part."""
-        await self._do("INSERT OR REPLACE INTO part VALUES (?,?,?,?,?,?,?)", booking_id, generation, part.number,
-                       part.offset, part.bytes, part.md5, part.sha256)
+        await self._do("INSERT OR REPLACE INTO part (film, generation, number, offset, bytes, md5, sha256)"
+                       " VALUES (?,?,?,?,?,?,?)", booking_id, generation, part.number, part.offset, part.bytes,
+                       part.md5, part.sha256)

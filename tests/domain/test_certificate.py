@@ -9,11 +9,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ezrec.domain import certify as certifying
-from ezrec.domain.certificate import Certificate, StoredObject, gap_to_json
+from ezrec.domain.certificate import Certificate, StoredObject
 from ezrec.domain.certify import Evidence, Rendered
 from ezrec.domain.clock import SECOND, utc_text
 from ezrec.domain.film import CameraShare, Canvas, ChunkReport, EncoderOptions, Intro, Recipe, Rung, View, tick_us
 from ezrec.domain.planning import Chunk, Stretch, plan
+from ezrec.domain.stored import values_of
 from ezrec.domain.timeline import HOLD_US, Interval, Segment, union
 
 RATE = Fraction(30)
@@ -32,7 +33,7 @@ def certify(proof: Evidence) -> dict[str, Any]:
 
 
 def gaps(proof: Evidence) -> list[dict[str, Any]]:
-    return [gap_to_json(gap) for gap in certifying.gaps(proof)]
+    return [values_of(gap) for gap in certifying.gaps(proof)]
 
 
 def evidence(stretches: list[Stretch], begun: dict[int, int], seconds: float, recipe: Recipe = WIDE,

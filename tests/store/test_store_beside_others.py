@@ -1,6 +1,7 @@
 """The store on real SQLite: nothing is ever half done, other processes write beside it, versions are minded."""
 
 import asyncio
+import json
 import os
 import signal
 import sqlite3
@@ -13,10 +14,12 @@ from pathlib import Path
 import pytest
 
 from ezrec.domain.errors import LeaveError, RetryError, StoreMissing
-from ezrec.domain.events import Unknown
+from ezrec.domain.events import AnnouncedLate, Booked, MessageRefused, StageChanged, StatusDelivered, Unknown
+from ezrec.domain.messages import StatusReport, UploadAbort
 from ezrec.domain.stages import Stage
+from ezrec.domain.timeline import Span
 from ezrec.store import VERSION, Store, database
-from tests.fakes.records import booking, film_in, rows
+from tests.fakes.records import booking, film_in, rows, segment
 from tests.fakes.waiting import eventually, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -212,3 +215,39 @@ async def _shape(store: Store) -> dict[str, list[tuple[object, ...]]]:
     return {name: [tuple(column) for pragma in ("table_xinfo", "index_info")
                    for column in await store._read(f"PRAGMA {pragma}({name})")]
             for (name,) in await store._read("SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'")}
+
+
+async def test_what_a_store_of_version_2_holds_means_the_same_after_an_upgrade(tmp_path: Path) -> None:
+    path = tmp_path / "2.db"
+    story = [("booked", {"starts_at": 10, "ends_at": 20}), ("heard too late", {}), ("told", {"status": "recording"}),
+             ("stage", {"from": "booked", "to": "recording"}), ("gone since", {"why": "?"}),
+             ("refused", {"what": "status", "reason": "no such row", "status": "failed"})]
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript((Path(__file__).parent / "old" / "2.sql").read_text("utf-8"))
+        db.executemany("INSERT INTO booking VALUES (?, ?, 10, 20, 'scheduled', '{}', 1)",
+                       [("cloud", "supabase"), ("court", "cli")])
+        db.executemany("INSERT INTO film (booking_id, recording_id, stage, starts_at, ends_at, changed_at)"
+                       " VALUES (?, ?, 'booked', 10, 20, 1)", [("cloud", "r-1"), ("court", "r-2")])
+        db.execute("INSERT INTO run VALUES (1, 'boot', 1)")
+        db.executemany("INSERT INTO span VALUES (?, 1, 5, 100, 200, 99, 98, 201)", [("cloud",), ("court",)])
+        db.executemany("INSERT INTO event (at, booking_id, kind, detail) VALUES (7, 'cloud', ?, ?)",
+                       [(kind, json.dumps(detail)) for kind, detail in story])
+        db.execute("INSERT INTO outbox (booking_id, kind, body) VALUES ('court', 'abort', ?)",
+                   (json.dumps({"key": "k", "upload_id": ""}),))
+        db.execute("PRAGMA user_version = 2")
+        db.commit()
+    store = await Store.open(path, migrate=True)
+    try:
+        entries = await store.events("cloud")
+        spans = await store.spans("cloud")
+        begun = await store.add_segment(segment(120, 150))
+        outbox = await store.outbox()
+    finally:
+        await store.close()
+    assert [(entry.kind, entry.detail) for entry in entries] == story
+    assert [type(entry.event) for entry in entries] == [
+        Booked, AnnouncedLate, StatusDelivered, StageChanged, Unknown, MessageRefused]
+    assert spans == [Span(1, 5, 100, 200, 99, 98, 201)]
+    assert sorted(begun) == ["cloud", "court"]
+    assert [(one.booking_id, one.body) for one in outbox] == [
+        ("court", UploadAbort("k", "")), ("cloud", StatusReport("recording", None))]

@@ -22,6 +22,7 @@ from ezrec.config.sections import FilmSettings
 from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import BadMedia, WorkerDied
 from ezrec.domain.film import Canvas, EncoderOptions, Film, Intro, Logo, Recipe
+from ezrec.domain.stored import made_of
 from ezrec.folders import DataFolder
 from ezrec.media import intro, overlay
 from ezrec.media.geometry import canvas_for
@@ -130,7 +131,7 @@ class Recipes:
         out = self._media / f"intro-{hashlib.sha256(look.encode()).hexdigest()[:32]}.mp4"
         known = out.with_suffix(".json")
         if out.exists() and known.exists():
-            return Intro(**json.loads(known.read_text("utf-8")))
+            return made_of(Intro, json.loads(known.read_text("utf-8")))
         normalise = partial(intro.normalise, str(source), replace(recipe, logos=(), intro=None), str(out))
         made: Intro = await self._pool.run(normalise, self._settings.film.intro_max_s)
         made = replace(made, path=str(out), sha256=sha256)

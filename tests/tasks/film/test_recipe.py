@@ -1,5 +1,6 @@
 """Recipes: what a film is frozen with stays, whatever becomes of the settings and the venue's files."""
 
+import json
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -136,6 +137,9 @@ async def test_an_intro_is_normalised_once_for_each_look(tmp_path: Path, pool: P
     assert (first.intro.ticks, first.intro.sound) == (45, True)
     assert (await recipes(tmp_path, pool, intro=clip).freeze(FILM, SIZES)).intro == first.intro
     assert len(pool.normalised) == 1
+    known = Path(first.intro.path).with_suffix(".json")
+    known.write_text(json.dumps(json.loads(known.read_text("utf-8")) | {"of a later version": 1}), "utf-8")
+    assert (await recipes(tmp_path, pool, intro=clip).freeze(FILM, SIZES)).intro == first.intro
     other = await recipes(tmp_path, pool, intro=clip, crf=30).freeze(FILM, SIZES)
     assert other.intro
     assert other.intro.path != first.intro.path

@@ -51,7 +51,11 @@ class Canvas:
 
 
 def ladder(canvas: Canvas) -> list[Rung]:
-    """The rungs that a chunk on this canvas can be rendered on, best first."""
+    """The rungs that a chunk on this canvas can be rendered on, best first.
+
+    Every ladder begins with FULL, whatever a layout makes of it: a chunk's row is planned on that rung. What a layout
+    adds of its own comes after it.
+    """
     single = [Rung.LEFT, Rung.RIGHT] if len(canvas.views) > 1 else []
     return [Rung.FULL, Rung.PLAIN, *single]
 

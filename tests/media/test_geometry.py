@@ -87,6 +87,7 @@ def test_every_layout_that_the_settings_offer_draws_on_every_rung_of_its_ladder(
     pictures = {camera: flat(64, 36, 100) for camera in ("left", "right")}
     for layout in GEOMETRIES:
         canvas = canvas_for(layout, {"left": (64, 36), "right": (64, 36)}, overlap=0.25)
+        assert ladder(canvas)[0] is Rung.FULL, layout
         for rung in ladder(canvas):
             drawn = composer_for(canvas, rung, (), coded_frame(canvas)).compose(pictures)
             assert set(planes_of(drawn).y[:canvas.height, :canvas.width].ravel()) == {100}, (layout, rung)

@@ -112,7 +112,12 @@ class GrowingFiles:
         self._grown()
 
     async def close(self, film: Film) -> FilmFacts:
-        """Close and validate the film's file; it is kept until `forget`."""
+        """Close and validate the film's file. It stays this one's until `finish`.
+
+        Raises:
+            IndexOutgrown: the index does not fit into its reserve; the file is made anew.
+            BadMedia: the closed file is not what was joined; the file is made anew.
+        """
         growing = await self._open(film)
         log.debug("closing film", booking=film.booking_id)
         try:

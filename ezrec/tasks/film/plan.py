@@ -1,4 +1,6 @@
-"""A film's plan: its recipe, its chunks, and when it is begun again. Nobody else changes these rows.
+"""A film's plan: its recipe, its chunks, and when it is begun again.
+
+Nobody else writes a recipe, a chunk's row or a generation. Rendering and joining only note how a chunk ended.
 
 What can still be planned follows from footage alone (`domain/planning.py`). Here it is written down, chunk by chunk,
 before anything is rendered. A film whose plan no longer holds begins its next generation, and joins again what is
@@ -174,7 +176,7 @@ class Planner:
 
 
 def _same_cameras(row: ChunkRow, recipe: Recipe) -> bool:
-    """Whether a chunk of an older generation shows the same canvas."""
+    """Whether a chunk of an older generation shows the cameras of this recipe's canvas."""
     return row.report is not None and set(row.report.cameras) == {view.camera for view in recipe.canvas.views}
 
 

@@ -155,9 +155,9 @@ async def test_summer_time_and_steps_of_the_clock_do_nothing_to_a_film_on_a_devi
         assert await recorder == 0
     assert film
     assert film.certificate
-    assert film.certificate["gaps"] == []
-    assert film.certificate["film_seconds"] == pytest.approx(3, abs=0.1)
-    assert film.certificate["window"] == ["2027-03-28T00:59:58.000+00:00", "2027-03-28T01:00:01.000+00:00"]
+    assert film.certificate.gaps == ()
+    assert film.certificate.film_seconds == pytest.approx(3, abs=0.1)
+    assert film.certificate.window == ("2027-03-28T00:59:58.000+00:00", "2027-03-28T01:00:01.000+00:00")
 
 
 async def _equals(ask: Callable[[], Any], wanted: int) -> bool:

@@ -76,6 +76,13 @@ def test_a_gap_says_when_it_was_how_long_and_where_in_the_film() -> None:
         "seconds": 2.5, "at_s": 2.0}]
 
 
+def test_a_gap_as_long_as_a_tick_is_stated_to_the_millisecond_and_a_shorter_one_is_none() -> None:
+    recipe = replace(SINGLE, rate=Fraction(25))
+    found = [gaps(evidence([stretch({"left": [(0, 2.01234), (2.01234 + hole, 10)]}, 0, 10)], {1: UTC0}, 10, recipe))
+             for hole in (0.04, 0.039999)]
+    assert [[(gap["seconds"], gap["at_s"]) for gap in some] for some in found] == [[(0.04, 2.012)], []]
+
+
 def test_a_pause_between_two_runs_is_a_gap_of_both_that_says_where_the_cut_lies() -> None:
     first = stretch({"left": [(0, 4)], "right": [(0, 4)]}, 0, 10)
     second = Stretch(2, 500, 500 - 7 * SECOND, 500 + 3 * SECOND,

@@ -414,14 +414,13 @@ async def test_a_segment_is_needed_if_it_comes_within_half_a_second_of_a_window(
     assert [one.camera for one in await store.unneeded_segments([])] == ["a", "d"]
 
 
-async def test_a_booking_is_put_unless_its_film_has_gone_too_far(store: Store) -> None:
-    await film_in(store, Stage.RECORDING)
-    first, later = booking(note="first"), booking(note="later")
-    assert await store.film_stage_unless_booked(first, (Stage.BOOKED, Stage.RECORDING)) is None
-    assert await store.film_stage_unless_booked(later, (Stage.BOOKED,)) is Stage.RECORDING
-    assert await store.bookings() == [first]
-    assert await store.film_stage_unless_booked(booking("new"), ()) is None
-    assert {one.id for one in await store.bookings()} == {"b", "new"}
+async def test_bookings_come_with_how_far_their_films_are_from_a_time_on(store: Store) -> None:
+    old, edge, none = (booking(name, starts_at=at) for name, at in (("old", 10), ("edge", 11), ("none", 12)))
+    for one in (none, edge, old):
+        await store.put_booking(one)
+    await film_in(store, Stage.RECORDED, "edge")
+    assert await store.bookings_with_stages(21) == [(edge, Stage.RECORDED), (none, None)]
+    assert [one for one, _ in await store.bookings_with_stages(20)] == [old, edge, none]
 
 
 @pytest.mark.parametrize(("start_us", "end_us", "touches"), [

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from ezrec.adapters.adoption import adopt, set_aside
 from ezrec.adapters.cameras import Frame
 from ezrec.adapters.cameras.synthetic.court import CourtView, counter_at, due_us, index_at, read_counter
-from ezrec.adapters.cameras.synthetic.encoder import H264Encoder, new_picture, planes_of
+from ezrec.adapters.cameras.synthetic.encoder import H264Encoder, new_picture
 from ezrec.adapters.segments import TsFile
 from ezrec.domain.errors import RetryError
+from ezrec.pyav import planes_of
 
 RATE = Fraction(30)
 FIRST = 30_000
@@ -195,7 +196,7 @@ from fractions import Fraction
 from pathlib import Path
 import structlog
 from ezrec.adapters.cameras.synthetic.court import CourtView, counter_at, due_us
-from ezrec.adapters.cameras.synthetic.encoder import H264Encoder, new_picture, planes_of
+from ezrec.adapters.cameras.synthetic.encoder import H264Encoder, new_picture
 from ezrec.adapters.segments import SegmentWriter
 from ezrec.domain.clock import SystemClock
 

@@ -197,6 +197,7 @@ from pathlib import Path
 import structlog
 from ezrec.adapters.cameras.synthetic.court import CourtView, counter_at, due_us
 from ezrec.adapters.cameras.synthetic.encoder import H264Encoder, new_picture
+from ezrec.pyav import planes_of
 from ezrec.adapters.segments import SegmentWriter
 from ezrec.domain.clock import SystemClock
 

@@ -83,20 +83,27 @@ def temporary_beside(path: Path) -> Path:
 
 
 @contextmanager
-def put_in_place(path: str | Path) -> Iterator[str]:
-    """Yield a temporary name beside `path` to write to; when the block ends well, the file is durable as `path`.
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside `path` to write to; when the block ends well, the file is renamed to `path`.
 
-    A reader or a crash sees the old file or the new one. If the block raises, nothing has changed.
+    A reader sees the old file or the new one. If the block raises, nothing has changed. The new file is not durable.
     """
-    target = Path(path)
-    temporary = temporary_beside(target)
+    temporary = temporary_beside(path)
     try:
-        yield str(temporary)
-        fsync_file(temporary)
-        temporary.replace(target)
+        yield temporary
+        temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def put_in_place(path: str | Path) -> Iterator[str]:
+    """As `replacing`, and the new file is durable: a crash, too, leaves the old file or the new one."""
+    target = Path(path)
+    with replacing(target) as temporary:
+        yield str(temporary)
+        fsync_file(temporary)
     fsync_folder(target.parent)
 
 

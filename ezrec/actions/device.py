@@ -19,7 +19,7 @@ from ezrec.adapters.status import Row
 from ezrec.config.sections import SiteSettings
 from ezrec.domain.clock import SECOND, Clock, utc_text
 from ezrec.domain.errors import RetryError
-from ezrec.files import FILE_MODE, temporary_beside
+from ezrec.files import FILE_MODE, replacing
 from ezrec.folders import DataFolder
 from ezrec.logs import LastError
 from ezrec.store import Store
@@ -152,14 +152,9 @@ def read(folder: DataFolder, now_us: int) -> dict[str, Any] | None:
 
 
 def _write(folder: DataFolder, row: Mapping[str, Any]) -> None:
-    temporary = temporary_beside(folder.state)
-    try:
+    with replacing(folder.state) as temporary:  # not durable: it is old after a few seconds anyway
         temporary.write_text(json.dumps(row, indent=1), "utf-8")
         temporary.chmod(FILE_MODE)
-        temporary.replace(folder.state)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _preflight(found: PreflightResult) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from ezrec.domain.messages import Body, MessageKind, StatusReport, UploadAbort, 
 from ezrec.domain.stages import Stage
 from ezrec.store.rows import Message, StoryEntry
 
-STAGES = {
+STAGES: dict[str, str] = {
     Stage.BOOKED: "The booking stands again.",
     Stage.RECORDING: "Recording began: the first piece of footage is on the disk.",
     Stage.RECORDED: "The window is over and all its footage is on the disk.",
@@ -25,12 +25,12 @@ STAGES = {
     Stage.CANCELLED: "The booking was cancelled; what was recorded stays for a while, unpublished.",
     Stage.MISSED: "Nothing was recorded in the window: the booking was missed.",
 }
-AFTER_CANCEL = {
+AFTER_CANCEL: dict[str, str] = {
     Stage.RECORDING: "The booking stands again: recording goes on.",
     Stage.RECORDED: "What was recorded of the cancelled booking is made into a film.",
     Stage.CLEANED: "What was recorded of the cancelled booking was deleted.",
 }
-RUNGS = {
+RUNGS: dict[str, str] = {
     Rung.FULL: "as asked",
     Rung.PLAIN: "side by side, without cross-fade and logos",
     Rung.LEFT: "from the left camera only",
@@ -113,13 +113,13 @@ def sentence(event: FilmEvent, zone: ZoneInfo) -> str:  # noqa: C901, PLR0911, P
             return f"The booking was changed to {moved} after its window: the film stays as it is."
         case events.StageChanged(before=before, after=after):
             said = AFTER_CANCEL if before == Stage.CANCELLED else STAGES
-            return said.get(Stage(after)) or STAGES[Stage(after)]
+            return said.get(after) or STAGES.get(after, f"Its stage became {after}.")
         case events.RecipeFrozen():
             return "The first piece of the film could be made; how it will look was fixed."
         case events.GenerationBegun(generation=generation, reason=reason):
             return f"The film was begun again (generation {generation}): {reason}."
         case events.FallbackTaken(chunk=chunk, rung=rung, error=error):
-            return f"Piece {chunk} could not be made as asked ({error}); it was tried {RUNGS[Rung(rung)]}."
+            return f"Piece {chunk} could not be made as asked ({error}); it was tried {RUNGS.get(rung, rung)}."
         case events.Parked(parked_step=step, parked_reason=reason):
             return f"Given up for now while {_doing(step)}: {reason}."
         case events.Retried():
@@ -154,7 +154,7 @@ def certificate_lines(certificate: Certificate | None, zone: ZoneInfo) -> Iterat
         share = "all pictures" if sync.within == 1 else f"{sync.within:.2%} of the pictures"
         yield f"The two halves belong together in {share}; at worst they are {sync.worst_ms:.0f} ms apart."
     for fallback in certificate.fallbacks:
-        yield f"Piece {fallback.chunk} was made {RUNGS[Rung(fallback.rung)]}."
+        yield f"Piece {fallback.chunk} was made {RUNGS.get(fallback.rung, fallback.rung)}."
     for words in certificate.skipped_media:
         yield f"Left out: {words}."
 

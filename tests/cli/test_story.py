@@ -1,0 +1,18 @@
+"""A story in words."""
+
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from ezrec.cli.story import sentence
+from ezrec.domain import events
+
+
+@pytest.mark.parametrize(("event", "words"), [
+    (events.StageChanged("recording", "stitched"), "Its stage became stitched."),
+    (events.StageChanged("cancelled", "stitched"), "Its stage became stitched."),
+    (events.FallbackTaken(7, "feather", "no homography"),
+     "Piece 7 could not be made as asked (no homography); it was tried feather."),
+])
+def test_stages_and_rungs_of_a_later_version_are_said_by_their_names(event: events.FilmEvent, words: str) -> None:
+    assert sentence(event, ZoneInfo("UTC")) == words

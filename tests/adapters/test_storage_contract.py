@@ -232,6 +232,15 @@ async def test_an_aborted_upload_leaves_no_parts_and_no_object(storage: Storage,
     assert await storage.verify(KEY, cut(film), film) is None
 
 
+async def test_a_sweep_at_start_costs_an_upload_that_is_known_nothing(
+        place: Place, storage: Storage, film: Path) -> None:
+    upload_id = await upload(storage, film)
+    confirmed = await storage.parts(KEY, upload_id)
+    assert await storage.sweep({upload_id}) == 0
+    assert await storage.parts(KEY, upload_id) == confirmed
+    assert place.at_url((await storage.complete(KEY, upload_id, cut(film), film)).url) == film.read_bytes()
+
+
 async def test_two_uploads_do_not_touch_each_other(place: Place, storage: Storage, film: Path) -> None:
     other = film.with_name("other.mp4")
     other.write_bytes(film.read_bytes()[::-1])

@@ -63,6 +63,7 @@ def test_the_settings_become_what_each_camera_is_asked_for(tmp_path: Path) -> No
                        right={"rotation": 90}, picamera2={"sensor_mode": "2304x1296", "lens": 0.5, "sync": False})
     assert (left.name, left.size, str(left.rate)) == ("left", (1280, 720), "30000/1001")
     assert (left._asked.turned, right._asked.turned) == (True, False)
+    assert (left.turned, right.turned) == (180, 0)  # which the film does not turn again
     assert (left._asked.sensor_mode, left._asked.lens, left._asked.sync) == ((2304, 1296), 0.5, False)
     assert left._pair is right._pair
     assert left._pair.wanted["left"].id == "0"

@@ -156,7 +156,8 @@ def test_a_recording_task_that_ends_takes_the_process_with_it_and_a_new_one_goes
     _mend(site, "match")
     certificate, _ = site.look_at("match")
     assert certificate["runs"] == 2
-    assert [gap["camera"] for gap in certificate["gaps"] if gap["seconds"] > 0.5] == ["both"]
+    # The pause is a new start of the process, about half a second. One camera alone may begin some frames later.
+    assert [gap["camera"] for gap in certificate["gaps"] if gap["seconds"] > 0.2] == ["both"]
 
 
 def test_what_a_crash_left_unfinished_is_gone_after_the_next_start_and_footage_is_set_aside(site: Site) -> None:

@@ -19,7 +19,7 @@ from ezrec.store.rows import Row
 
 _T = TypeVar("_T")
 
-VERSION = 3
+VERSION = 4
 MIGRATIONS: dict[int, str] = {
     1: """
 CREATE TABLE outbox (
@@ -38,6 +38,10 @@ CREATE INDEX film_by_stage ON film (stage);
 ALTER TABLE span RENAME COLUMN begun_us TO start_offset_us;
 ALTER TABLE booking ADD COLUMN reported INTEGER NOT NULL DEFAULT 0;
 UPDATE booking SET reported = 1 WHERE source = 'supabase';
+""",
+    3: """
+ALTER TABLE run ADD COLUMN recovered_at INTEGER;
+ALTER TABLE film ADD COLUMN sums TEXT;
 """,
 }
 """SQL that takes the store from version N to N + 1, by N. schema.sql holds the newest version."""

@@ -1,6 +1,6 @@
 -- EZREC's memory. Instants in columns that end in _at are UTC µs, in _us run-monotonic µs. Paths are relative to the
 -- data folder. A row that names a file is written after the file is closed and fsynced; see docs/design.md, "Promises".
--- Version 3. Every later version adds its step to MIGRATIONS in store/database.py.
+-- Version 4. Every later version adds its step to MIGRATIONS in store/database.py.
 
 CREATE TABLE booking (                      -- what the sources ask for, validated
     id         TEXT PRIMARY KEY,
@@ -31,13 +31,15 @@ CREATE TABLE film (                         -- one booking's product; stays as h
     parked_step   TEXT,                     -- the step that a person must send on its way again
     parked_reason TEXT,
     certificate   TEXT,                     -- JSON
-    changed_at    INTEGER NOT NULL          -- when it took its last step
+    changed_at    INTEGER NOT NULL,         -- when it took its last step
+    sums          TEXT                      -- JSON: SHA-256 of each part of the closed film, as it was joined
 ) STRICT;
 
 CREATE TABLE run (                          -- one unbroken life of the recorder on one monotonic clock
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
     boot_id    TEXT NOT NULL,
-    started_at INTEGER NOT NULL
+    started_at INTEGER NOT NULL,
+    recovered_at INTEGER                    -- when it was found again after the store was lost or damaged
 ) STRICT;
 
 CREATE TABLE offset (                       -- UTC = monotonic + wall_offset_us, from from_us on

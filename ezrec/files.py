@@ -117,15 +117,32 @@ def write_atomically(path: Path, data: bytes | BinaryIO) -> None:
         shutil.copyfileobj(io.BytesIO(data) if isinstance(data, bytes) else data, file)
 
 
-def make_folders(path: Path) -> None:
+def rename(path: Path, to: Path) -> None:
+    """Give a file the name `to` in the same folder, replacing what has it; durable. Raises OSError."""
+    path.replace(to)
+    fsync_folder(to.parent)
+
+
+def allocate(path: Path, size: int) -> None:
+    """Make a file of `size` bytes that really takes that room on the disk. Raises OSError and leaves nothing then."""
+    with put_in_place(path) as temporary, Path(temporary).open("xb") as file:
+        os.posix_fallocate(file.fileno(), 0, size)
+
+
+def make_folders(path: Path, below: Path | None = None) -> None:
     """Make the folder `path` and those above it that are missing, each one durable in its parent.
+
+    `below` must be there already. A disk that was unmounted would otherwise be written beside.
 
     Raises:
         NotADirectoryError: a file lies in the way.
+        FileNotFoundError: `below` is not there.
     """
     missing = []
     # lexists, because a dangling link is in the way too and must be named rather than looped over.
     while not os.path.lexists(path):
+        if path == below:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
         missing.append(path)
         path = path.parent
     if not path.is_dir():
@@ -141,7 +158,7 @@ def remove(*paths: Path) -> None:
     for path in paths:
         try:
             path.unlink()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             # It may have been unlinked by a process that was killed before its fsync: the folder still needs one.
             if not path.parent.is_dir():
                 continue

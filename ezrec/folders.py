@@ -10,8 +10,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ezrec.domain.errors import AlreadyRunning, SettingsError
-from ezrec.files import FILE_MODE
+from ezrec.domain.errors import AlreadyRunning, FolderGone, SettingsError
+from ezrec.files import FILE_MODE, fsync_folder, make_folders
+
+CAMERAS = ("left", "right")
+
+LARGEST_RUN = 2**31
+"""A folder of a higher number is no run's: a number in the store must stay far from SQLite's end."""
 
 
 class DataFolder:
@@ -23,8 +28,10 @@ class DataFolder:
         self.lock = self.root / "ezrec.lock"
         self.state = self.root / "state.json"  # what the running recorder says of itself, for commands beside it
         self.cameras = self.root / "cameras.json"  # which camera was left and which right
+        self.reserve = self.root / "ezrec.db-reserve"  # room for the store that is given up when the disk is full
         self.segments = self.root / "segments"  # <run>/<camera>/<start_us>.ts
-        self.aside = self.segments / "aside"  # what was found and could not be used
+        self.aside = self.root / "aside"  # what was found and could not be used
+        self.segments_aside = self.segments / "aside"  # the same of segments, which may be on another disk
         self.films = self.root / "films"  # a folder for each film while it is made
         self.media = self.root / "media"  # logos and intros, under the names of their contents
         self.logs = self.root / "logs"
@@ -70,16 +77,74 @@ class DataFolder:
         """What a camera should see: later pictures are compared with it."""
         return self.root / "reference" / f"{camera}.jpg"
 
+    def run(self, run: int) -> Path:
+        """A run's folder."""
+        return self.segments / str(run)
+
+    def run_facts(self, run: int) -> Path:
+        """What a run's folder says of the run, for when there is no store."""
+        return self.run(run) / "run.json"
+
+    def runs(self) -> list[int]:
+        """The runs that have a folder here, in order. Raises OSError."""
+        return sorted(run for path in _inside(self.segments) if path.is_dir() and (run := _number(path.name)))
+
     def segment_files(self) -> list[Path]:
-        """All segments on the disk, with a row or without, in the order of their names."""
-        return sorted(self.segments.glob("[0-9]*/*/*.ts"))
+        """Everything on the disk that has a segment's name, with a row or without, a file or not, run by run."""
+        return [path for run in self.runs() for camera in _inside(self.run(run)) if camera.is_dir()
+                for path in _inside(camera) if path.suffix == ".ts"]
+
+    def is_segment(self, path: Path) -> bool:
+        """Whether a path, as a row of the store names it, can be a segment's: nothing else is deleted for one."""
+        parts = path.parts[len(self.segments.parts):]
+        return path.is_relative_to(self.segments) and len(parts) == 3 and parts[0].isdecimal() and parts[1] in CAMERAS
+
+    def unusable(self) -> list[Path]:
+        """What lies where a file or folder of ours should be, and is none. Raises OSError."""
+        folders = [self.segments, self.films, self.media, self.aside, self.logs, self.library,
+                   self.picture("").parent, self.reference("").parent]
+        plain = [self.lock, self.state, self.cameras, self.reserve]
+        found = [path for path in folders if os.path.lexists(path) and not path.is_dir()]
+        found += [path for path in plain if os.path.lexists(path) and not path.is_file()]
+        if self.segments.is_dir():
+            found += [path for path in _inside(self.segments)
+                      if not path.is_dir() or (path.name.isdecimal() and not _number(path.name))]
+            found += [path for run in self.runs() for path in _inside(self.run(run))
+                      if (path.name not in CAMERAS or not path.is_dir()) and not self._is_facts(path)]
+        if self.films.is_dir():
+            found += [path for path in _inside(self.films) if not path.is_dir()]
+        return found
+
+    def _is_facts(self, path: Path) -> bool:
+        return path.is_file() and (path.name == "run.json" or path.suffix == ".tmp")
+
+    def put_aside(self, path: Path) -> Path:
+        """Take anything below this folder out of the way, whole; where it lies now. A link goes, not what it names.
+
+        Segments go to `segments_aside`, everything else to `aside`.
+
+        Raises:
+            OSError: it cannot be moved.
+        """
+        segment = path != self.segments and path.is_relative_to(self.segments)
+        aside = self.segments_aside if segment else self.aside
+        make_folders(aside, below=self.root)
+        name = "-".join(path.relative_to(aside.parent).parts).lstrip(".")[-200:]
+        place, number = aside / name, 1
+        while os.path.lexists(place):
+            number += 1
+            place = aside / f"{name}.{number}"
+        path.rename(place)
+        fsync_folder(aside)
+        fsync_folder(path.parent)
+        return place
 
     def unfinished_files(self) -> list[Path]:
         """Files that were being written when a process was killed: `files.temporary_beside` names them.
 
         Version 0.1.0 also wrote `<name>.<pid>.tmp`.
         """
-        folders = ("", "media/", "films/*/", "check/", "reference/")
+        folders = ("", "media/", "films/*/", "check/", "reference/", "segments/*/")
         return [path for folder in folders for path in self.root.glob(f"{folder}*.tmp") if path.is_file()]
 
 
@@ -90,6 +155,7 @@ class DataLock:
     """
 
     def __init__(self, folder: DataFolder) -> None:
+        self._folder = folder
         self._path = folder.lock
         self._handle: int | None = None
 
@@ -103,6 +169,8 @@ class DataLock:
         if self._handle is not None:
             raise AlreadyRunning(f"this process has locked {self._path.parent} already")
         try:
+            if os.path.lexists(self._path) and not self._path.is_file():
+                self._folder.put_aside(self._path)
             handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         except OSError as error:
             raise SettingsError(f"the data folder {self._path.parent} cannot be used: {error.strerror}; "
@@ -122,6 +190,20 @@ class DataLock:
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         self._handle = handle
 
+    def check(self) -> None:
+        """See that the folder is still the one that was locked. Blocks on the disk.
+
+        Raises:
+            FolderGone: it was moved, replaced or unmounted; what is written to its path from now on would be lost.
+        """
+        try:
+            same = self._handle is not None and os.path.samestat(os.fstat(self._handle), self._path.stat())
+        except OSError:
+            same = False
+        if not same:
+            raise FolderGone(f"the data folder {self._path.parent} is not the one that was opened any more: "
+                             "it was moved, replaced or unmounted")
+
     def release(self) -> None:
         """Give the lock back; harmless if it is not held."""
         if self._handle is not None:
@@ -134,3 +216,18 @@ class DataLock:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.release()
+
+
+def _inside(folder: Path) -> list[Path]:
+    """What lies in a folder, by name; numbers in their order. Nothing if there is no such folder. Raises OSError."""
+    try:
+        return sorted(folder.iterdir(), key=lambda path: (len(path.name), path.name) if path.stem.isdecimal()
+                      else (1 << 16, path.name))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _number(name: str) -> int:
+    """The run that a folder of this name belongs to; 0 if it is none's."""
+    return int(name) if name.isascii() and name.isdecimal() and len(name) <= len(str(LARGEST_RUN)) \
+        and str(int(name)) == name and int(name) < LARGEST_RUN else 0

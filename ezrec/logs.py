@@ -9,6 +9,7 @@ One process writes the log file; workers log to stdout only.
 """
 
 import contextlib
+import errno
 import json
 import logging
 import logging.handlers
@@ -221,6 +222,7 @@ class FileLines(logging.handlers.RotatingFileHandler):
     """The rotating file; after a failed write it begins afresh, so that it heals when the disk does."""
 
     failed = False
+    within: Path | None = None  # the log folder is made only where this folder exists
 
     def put(self, record: logging.LogRecord) -> bool:
         """Write one line; False if it could not be written."""
@@ -229,6 +231,8 @@ class FileLines(logging.handlers.RotatingFileHandler):
         return not self.failed
 
     def _open(self) -> Any:
+        if self.within is not None and not self.within.is_dir():
+            raise FileNotFoundError(errno.ENOENT, "no log file without its data folder", str(self.within))
         Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
         return super()._open()
 
@@ -253,10 +257,11 @@ class _Entrance(logging.handlers.QueueHandler):
 class _File:
     """The log file and the thread that writes it."""
 
-    def __init__(self, folder: Path, file_bytes: int, files: int) -> None:
+    def __init__(self, folder: Path, file_bytes: int, files: int, within: Path | None) -> None:
         self._lines: queue.Queue[logging.LogRecord | None] = queue.Queue(QUEUED)
         self._handler = FileLines(folder / FILE_NAME, maxBytes=file_bytes, backupCount=files - 1, encoding="utf-8",
                                   errors="backslashreplace", delay=True)
+        self._handler.within = within
         self.entrance = _Entrance(self._lines)
         self.entrance.setFormatter(_formatter(_to_json))
         self._thread = threading.Thread(target=self._write, name="log file", daemon=True)
@@ -324,6 +329,7 @@ def set_up(
     file_bytes: int = 10 << 20,
     files: int = 5,
     stream: IO[str] | None = None,
+    within: Path | None = None,
 ) -> None:
     """Send all logging, the standard library's and warnings too, to stdout and to `folder`/ezrec.log.
 
@@ -332,6 +338,7 @@ def set_up(
         folder: where the log file goes; made if it is not there. None: no file (workers, commands).
         file_bytes: size at which a new file is begun.
         files: how many files are kept, the one being written included.
+        within: the log folder is made only while this folder exists; a disk that is not mounted is not written beside.
         stream: in stdout's place. On a terminal the lines are for people.
     """
     shut_down()
@@ -341,7 +348,7 @@ def set_up(
         handlers.append(StreamLines(out))
         handlers[0].setFormatter(_formatter(_for_people() if out.isatty() else _to_json))
     if folder is not None:
-        _State.file = _File(folder, file_bytes, files)
+        _State.file = _File(folder, file_bytes, files, within)
         handlers.append(_State.file.entrance)
     _State.errors = _Errors()
     handlers.append(_State.errors)

@@ -18,7 +18,6 @@ from zoneinfo import ZoneInfo
 from ezrec import files, logs
 from ezrec.actions.device import Device
 from ezrec.adapters import system
-from ezrec.adapters.adoption import adopt, set_aside
 from ezrec.adapters.cameras import Camera
 from ezrec.adapters.metrics import Meter
 from ezrec.adapters.publishing.local import LocalPublisher
@@ -27,12 +26,14 @@ from ezrec.adapters.storage import Storage
 from ezrec.adapters.workers import RenderPool
 from ezrec.config import Settings
 from ezrec.domain.clock import SECOND, Clock, SystemClock
-from ezrec.domain.errors import LeaveError
+from ezrec.domain.errors import EzrecError, LeaveError, StoreDamaged
 from ezrec.domain.stages import UPLOADING, Stage
 from ezrec.factories import make_cameras, make_cloud, make_sources, make_storage
 from ezrec.folders import DataFolder, DataLock
 from ezrec.pipeline import Pipeline, Step
 from ezrec.store import Store
+from ezrec.store.damage import condemn
+from ezrec.tasks import opening
 from ezrec.tasks.bookings import Bookings
 from ezrec.tasks.cleanup import Cleanup
 from ezrec.tasks.film.making import FilmMaking
@@ -43,6 +44,7 @@ from ezrec.tasks.publish import Publish
 from ezrec.tasks.recording.lane import Lane
 from ezrec.tasks.recording.preflight import Preflight
 from ezrec.tasks.recording.windows import Recording
+from ezrec.tasks.recovery import Recovery
 from ezrec.tasks.upload import Upload
 
 log = logs.get("supervisor")
@@ -50,6 +52,8 @@ log = logs.get("supervisor")
 RESTART_S, LONGEST_RESTART_S = 1.0, 60.0  # delay before a side task is started again, doubled each time
 THREADS = 64  # made as needed; a dead name server holds one for 20 s for each call that is given up meanwhile
 FIRST_ANSWER_S = 1.5  # what the bookings' sources get at start before the cameras do; they are asked again at once
+QUICK_S = 1.0  # what a usual crash left is known before READY, cameras run meanwhile; what takes longer is known later
+WATCH_EVERY_S = 1.0  # how often it is looked whether data folder and store are still there
 SEEN_ALIVE_S = 10.0  # the watchdog is fed while the recorder has looked at its windows within this time
 
 
@@ -81,13 +85,16 @@ class Supervisor:
             AlreadyRunning: another recorder owns the data folder.
         """
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "loop"))
-        files.make_folders(self._folder.root)
-        with DataLock(self._folder), self._signals():
-            store = await Store.open(self._folder.store, clock=self._clock, create=True, migrate=True)
+        await opening.wait_for_folder(self._folder, must_exist=self.settings.paths.wait_for_data)
+        with DataLock(self._folder) as lock, self._signals():
+            await asyncio.to_thread(opening.clear_the_way, self._folder)
+            store = await opening.open_store(self._folder, self._clock)
             try:
-                await self._run(store)
+                await self._run(store, lock)
             finally:
                 await store.close()
+                if store.damage:
+                    condemn(self._folder.store, store.damage)
         if self._error:
             log.error("leaving", error=str(self._error), exc_info=self._error)
         return status_of(self._error) if self._error else 0
@@ -98,7 +105,7 @@ class Supervisor:
 
     # ---- building and running
 
-    async def _run(self, store: Store) -> None:
+    async def _run(self, store: Store, lock: DataLock) -> None:
         """Everything that exists while the recorder runs, built in the order of what needs what."""
         settings, clock, folder = self.settings, self._clock, self._folder
         zone = ZoneInfo(settings.site.timezone)
@@ -106,8 +113,9 @@ class Supervisor:
         pool = RenderPool(settings.film.workers)
 
         pipeline = Pipeline(store, clock)
+        recovery = Recovery(store, clock, folder, {camera.name: camera.rate for camera in cameras}, pipeline.notify)
         recording = Recording(store, clock, folder, settings, [self._lane_of(camera) for camera in cameras],
-                              system.boot_id(), files.free_bytes, pipeline.notify)
+                              system.boot_id(), files.free_bytes, pipeline.notify, recovery.pending_from_us)
         recipes = Recipes(settings, folder, pool, cameras[0].rate, {camera.name: camera.turned for camera in cameras})
         films = FilmMaking(store, folder, pool, recipes, recording, settings.film.chunk_s,
                            {camera.name: camera.rate for camera in cameras}, settings.film.workers,
@@ -115,7 +123,8 @@ class Supervisor:
         storage = make_storage(settings, folder, lambda: recording.active)
         upload = Upload(store, storage, settings, zone, films.growth)
         cloud = make_cloud(settings, clock)
-        outbox = Outbox(store, clock, storage, cloud.publisher or LocalPublisher(store), cloud.bookings,
+        publisher = cloud.publisher or LocalPublisher(store)
+        outbox = Outbox(store, clock, storage, publisher, cloud.bookings,
                         pipeline.notify, frozenset({"abort"} if cloud.publisher else {"abort", "video"}))
         publish = Publish(store, settings.site, zone, outbox.notify)
         cleanup = Cleanup(store, clock, folder, settings, lambda: recording.run_id if recording.active else None,
@@ -132,7 +141,8 @@ class Supervisor:
 
         device = Device(store, clock, folder, recording, preflight, Meter(folder.root, clock), settings.site,
                         self._degraded)
-        bookings = Bookings(store, clock, make_sources(settings, cloud), settings.bookings, zone, changed)
+        bookings = Bookings(store, clock, make_sources(settings, cloud), settings.bookings, zone, changed, publisher,
+                            recovery.spans)
         pipeline.steps = (
             Step("film", frozenset({Stage.RECORDING, Stage.RECORDED}), films.work),
             Step("upload", UPLOADING, upload.work),
@@ -140,11 +150,11 @@ class Supervisor:
             Step("cleanup", frozenset({Stage.PUBLISHED}), cleanup.work),
         )
 
-        await self._recover(store, cleanup, storage, cameras)
+        await self._put_in_order(store, cleanup, recovery, storage)
         with contextlib.suppress(TimeoutError):  # no network keeps the cameras waiting: what is known is recorded
             async with asyncio.timeout(FIRST_ANSWER_S):
                 await bookings.run_once()
-        await recording.begin()
+        await recording.begin(above=recovery.highest_run)
         recorder = asyncio.create_task(self._guard(Task("recording", recording.run, vital=True)), name="recording")
         side = [asyncio.create_task(self._guard(task), name=task.name) for task in (
             Task("bookings", bookings.run),
@@ -152,19 +162,18 @@ class Supervisor:
             Task("pipeline", pipeline.run),
             *(Task(step.name, partial(pipeline.work, step)) for step in pipeline.steps),
             Task("retention", cleanup.run),
+            Task("recovery", recovery.run),
             *([Task("heartbeat", Heartbeat(clock, cloud.status, device.row, settings.supabase.heartbeat_s, healed).run)]
               if cloud.status else []),
             Task("device", device.run),
             Task("preflight", preflight.run),
+            Task("folder", partial(_watch, lock, store)),
             Task("watchdog", partial(self._feed_watchdog, recording)),
         )]
+        await recovery.settled(QUICK_S)
         log.info("ready", data=str(folder.root), cameras=[camera.name for camera in cameras], run=recording.run_id,
                  bookings=settings.bookings.source, storage=settings.storage.kind, publishing=settings.publishing.kind)
-        system.notify("READY=1")
-        self.ready.set()
-
-        await self._leaving.wait()
-        system.notify("STOPPING=1")
+        await self._serve()
         log.info("stopping", waiting_for="films and uploads under way")
         await _cancel(side)
         await films.close()
@@ -176,6 +185,13 @@ class Supervisor:
         await recording.stop()
         device.forget()
         log.info("stopped")
+
+    async def _serve(self) -> None:
+        """Tell systemd that the recorder is ready, and wait until it is to leave."""
+        system.notify("READY=1")
+        self.ready.set()
+        await self._leaving.wait()
+        system.notify("STOPPING=1")
 
     async def _guard(self, task: Task) -> None:
         """Keep a task going; a vital one that ends, or any that must leave for its error, ends the process."""
@@ -213,24 +229,20 @@ class Supervisor:
 
     # ---- start
 
-    async def _recover(self, store: Store, cleanup: Cleanup, storage: Storage, cameras: list[Camera]) -> None:
-        """What a crash left behind: deletions finished, orphan segments adopted, temporary files dropped."""
-        await cleanup.finish_deletions()
-        known = await store.segment_paths()
-        rates = {camera.name: camera.rate for camera in cameras}
-        orphans = [path for path in self._folder.segment_files() if self._folder.relative(path) not in known]
-        found = await asyncio.gather(*(asyncio.to_thread(adopt, path, rates.get(path.parent.name, cameras[0].rate))
-                                       for path in orphans))
-        for path, sealed in zip(orphans, found, strict=True):
-            if not path.stat().st_size:  # killed between making the file and its first frame
-                files.remove(path)
-            elif sealed is None or not await store.offsets(sealed.run):
-                log.warning("orphan set aside", path=str(path), moved_to=str(set_aside(path)))
-            else:
-                await store.add_segment(sealed.row(self._folder.root))
-                log.info("orphan adopted", camera=sealed.camera, run=sealed.run, frames=sealed.frames)
-        await asyncio.to_thread(lambda: files.remove(*self._folder.unfinished_files()))
-        await storage.sweep({film.upload_id for film in await store.films() if film.upload_id})
+    async def _put_in_order(self, store: Store, cleanup: Cleanup, recovery: Recovery, storage: Storage) -> None:
+        """What earlier runs left unfinished; nothing that lies in the folder keeps the recorder from recording."""
+        for what, work in (
+            ("deletions", cleanup.run_once()),
+            ("footage of earlier runs", recovery.begin()),
+            ("unfinished files", asyncio.to_thread(lambda: files.remove(*self._folder.unfinished_files()))),
+            ("unfinished films", _drop_unfinished(store, self._folder, storage)),
+        ):
+            try:
+                await work
+            except LeaveError:
+                raise
+            except (EzrecError, OSError) as error:
+                log.error("start goes on, not put in order", left=what, error=str(error))  # noqa: TRY400 - foreseen
 
     def _lane_of(self, camera: Camera) -> Callable[[int, Callable[[Sealed], None]], Lane]:
         recorder = self.settings.recorder
@@ -271,6 +283,29 @@ def status_of(error: BaseException) -> int:
     if isinstance(error, BaseExceptionGroup):
         return max(map(status_of, error.exceptions))
     return error.status if isinstance(error, LeaveError) else 1
+
+
+async def _drop_unfinished(store: Store, folder: DataFolder, storage: Storage) -> None:
+    """Uploads into the library, and folders of films, that the store knows nothing of."""
+    films = await store.films()
+    await storage.sweep({film.upload_id for film in films if film.upload_id})
+    known = {film.recording_id for film in films}
+    for path in folder.films.iterdir():
+        if path.name not in known:
+            await asyncio.to_thread(opening.put_aside, folder, path)
+
+
+async def _watch(lock: DataLock, store: Store) -> None:
+    """Leave when the data folder goes away or the store shows damage: the next process waits for it, or mends it.
+
+    Raises:
+        FolderGone, StoreDamaged: it is so.
+    """
+    while True:
+        await asyncio.to_thread(lock.check)
+        if store.damage:
+            raise StoreDamaged(store.damage)
+        await asyncio.sleep(WATCH_EVERY_S)
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

@@ -12,7 +12,7 @@ from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import av
 import av.error
@@ -21,14 +21,14 @@ import numpy as np
 from ezrec.adapters.segments import Sealed, Tally
 from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import RetryError
-from ezrec.files import fsync_file, fsync_folder, make_folders
+from ezrec.files import fsync_file, fsync_folder
 
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-ASIDE = "aside"
-"""Name of the folder beside the runs for files that hold nothing usable."""
+LARGEST = 400 << 20
+"""Bytes; the longest segment of the best picture that can be set is smaller, and a file is read into memory."""
 
 PACKET = 188  # bytes of a packet of MPEG-TS
 OPENING = 8  # packets in which every table and the video of a file of ours have shown up
@@ -37,12 +37,14 @@ FEWEST = 9
 """From so many frames on, a file's own rate is believed rather than the one that the camera is asked for."""
 
 
-def adopt(path: Path, rate: Fraction) -> Sealed | None:
+def adopt(path: Path, rate: Fraction, *, may_be_torn: bool = True) -> Sealed | None:
     """What the row of an orphan `<run>/<camera>/<start_us>.ts` should say; None if it holds nothing usable.
 
     Args:
         path: the file; it and its folder are fsynced before this returns a segment.
         rate: frames per second that the camera was asked for; the file's frames are believed if they tell another.
+        may_be_torn: a crash may have cut it while it was written, so its frames are decoded to find the last whole
+            one. A file that was followed by another one was closed: reading its packets is enough, and 50 times faster.
 
     Raises:
         RetryError: the file cannot be read or synced now.
@@ -52,7 +54,9 @@ def adopt(path: Path, rate: Fraction) -> Sealed | None:
     except ValueError:
         return None
     try:
-        times = [start_us + us for us in _whole_frames(path)]
+        if path.stat().st_size > LARGEST:
+            return None
+        times = [start_us + us for us in _whole_frames(path, decode=may_be_torn)]
         if not times:
             return None
         fsync_file(path)
@@ -67,30 +71,7 @@ def adopt(path: Path, rate: Fraction) -> Sealed | None:
                   tuple(tally.gaps))
 
 
-def set_aside(path: Path) -> Path:
-    """Take an orphan out of the way: `<folder>/<run>/<camera>/<name>` goes to `<folder>/aside/`; where it lies now.
-
-    Raises:
-        RetryError: it cannot be moved now.
-    """
-    run, camera = path.parent.parent.name, path.parent.name
-    folder = path.parent.parent.parent / ASIDE
-    try:
-        make_folders(folder)
-        name = f"{run}-{camera}-{path.name}"
-        place, number = folder / name, 1
-        while place.exists():
-            number += 1
-            place = folder / f"{name}.{number}"
-        path.rename(place)
-        fsync_folder(folder)
-        fsync_folder(path.parent)
-    except OSError as error:
-        raise RetryError(f"{path} cannot be set aside now: {error}") from error
-    return place
-
-
-def _whole_frames(path: Path) -> Iterator[int]:
+def _whole_frames(path: Path, *, decode: bool) -> Iterator[int]:
     """Times in µs from the file's start of the frames before the first one that is doubtful, in order."""
     try:
         with av.open(io.BytesIO(_sound_part(path.read_bytes())), "r", format="mpegts") as container:
@@ -102,7 +83,7 @@ def _whole_frames(path: Path) -> Iterator[int]:
             stream.codec_context.thread_count = 1
             base = stream.time_base or Fraction(1, 90_000)
             last = -1
-            for frame in _decode(container, stream):
+            for frame in _decode(container, stream) if decode else _packets(container, stream):
                 if frame.is_corrupt or frame.pts is None:
                     return
                 us = round(frame.pts * base * SECOND)
@@ -131,6 +112,11 @@ def _sound_part(data: bytes) -> bytes:
         bad[places[1:][jumps]] = True
     sound = max(0, int(np.argmax(bad)) - 1) if bad.any() else len(packets)
     return data[:sound * PACKET]
+
+
+def _packets(container: "InputContainer", stream: "VideoStream") -> Iterator[Any]:
+    """The packets that hold a picture."""
+    return (packet for packet in container.demux(stream) if packet.size)
 
 
 def _decode(container: "InputContainer", stream: "VideoStream") -> Iterator[av.VideoFrame]:

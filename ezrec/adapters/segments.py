@@ -114,7 +114,10 @@ class TsFile:
     """One MPEG-TS file that grows by whole frames. Not for more than one thread."""
 
     def __init__(self, folder: Path, start_us: int, rate: Fraction) -> None:
-        """Make `<folder>/<start_us>.ts`, or the next µs that is free: nothing is overwritten. Raises OSError."""
+        """Make `<folder>/<start_us>.ts`, or the next µs that is free: nothing is overwritten.
+
+        The folder two above `folder` must be there: a disk that was taken away is not written beside. Raises OSError.
+        """
         self._memory = _Memory()
         self._muxer = av.open(self._memory, "w", format="mpegts", options={"flush_packets": "1"})
         if hasattr(self._muxer, "add_mux_stream"):  # newer PyAV only
@@ -125,7 +128,7 @@ class TsFile:
             self._stream.pix_fmt = "yuv420p"
             self._stream.codec_context.thread_count = 1
         while True:
-            make_folders(folder)
+            make_folders(folder, below=folder.parent.parent)
             self.path = folder / f"{start_us}.ts"
             try:
                 self._handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
@@ -236,7 +239,7 @@ class SegmentWriter:
         """Start the writer thread.
 
         Args:
-            folder: segments go to `<folder>/<run>/<camera>/<start_us>.ts`.
+            folder: segments go to `<folder>/<run>/<camera>/<start_us>.ts`; it must be there.
             camera: left or right.
             run: the run's number.
             rate: frames per second that the camera is asked for.

@@ -25,7 +25,7 @@ def run(context: typer.Context) -> None:
     data = settings.paths.data.absolute()
     logs.register_secrets(settings)
     logs.set_up(settings.logs.level, settings.paths.logs or data / "logs", file_bytes=settings.logs.file_mb << 20,
-                files=settings.logs.files)
+                files=settings.logs.files, within=data if settings.paths.wait_for_data else None)
 
     async def serve() -> None:
         status = await Supervisor(settings).run()

@@ -111,6 +111,8 @@ def sentence(event: FilmEvent, zone: ZoneInfo) -> str:  # noqa: C901, PLR0911, P
         case events.ChangeRefused(starts_at=starts_at, ends_at=ends_at):
             moved = window(starts_at, ends_at, zone)
             return f"The booking was changed to {moved} after its window: the film stays as it is."
+        case events.FootageFound():
+            return "The device's memory had been lost. Footage of the booking was found again."
         case events.StageChanged(before=before, after=after):
             said = AFTER_CANCEL if before == Stage.CANCELLED else STAGES
             return said.get(after) or STAGES.get(after, f"Its stage became {after}.")

@@ -60,6 +60,8 @@ class PathsSettings(Section):
     """Where files are kept. Relative paths are relative to the working directory."""
 
     data: Folder = text(Path("data"), "folder of everything EZREC keeps: store, segments, films")
+    wait_for_data: bool = text(
+        False, "a data folder that is not there is waited for, e.g. until its disk is mounted; false: it is made")
     library: MaybePath = text(None, 'folder of finished films; empty: "library" in the data folder')
     logs: MaybePath = text(None, 'folder of the log files; empty: "logs" in the data folder')
 
@@ -215,6 +217,9 @@ class DiskSettings(Section):
     """When the disk counts as full."""
 
     min_free_mb: int = number(2048, 0, 1_000_000, "MiB", "with less than this free no new film is begun")
+    keep_found_h: float = number(
+        168, 0, 8760, "h", "how long footage is kept that no booking is known for, because the store was lost")
+    keep_aside_h: float = number(720, 0, 8760, "h", "how long files are kept that could not be used")
 
 
 class LogsSettings(Section):

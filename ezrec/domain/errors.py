@@ -74,6 +74,14 @@ class CameraStuck(LeaveError):
     status = 3
 
 
+class FolderGone(LeaveError):
+    """The data folder is not the one any more that was opened; a new process waits for it, or makes another."""
+
+
+class StoreDamaged(LeaveError):
+    """The store's file is damaged: a new process puts it aside and saves what can be read."""
+
+
 class CameraLost(EzrecError):
     """The camera cannot be opened or started, or has gone; the recorder tries again later."""
 

@@ -21,6 +21,7 @@ class EventKind(StrEnum):
     WITHDRAWN = "withdrawn"
     ANNOUNCED_LATE = "heard too late"
     CHANGE_REFUSED = "change refused"
+    FOOTAGE_FOUND = "footage found"
     STAGE = "stage"
     RECIPE = "recipe"
     GENERATION = "generation"
@@ -73,6 +74,13 @@ class ChangeRefused:
     starts_at: int
     ends_at: int
     cancelled: bool
+
+
+@dataclass(frozen=True)
+class FootageFound:
+    """The store had been lost; the film is made of footage that was found again."""
+
+    kind: ClassVar = EventKind.FOOTAGE_FOUND
 
 
 @dataclass(frozen=True)
@@ -168,8 +176,9 @@ class Unknown:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
-Known = (Booked | Moved | Withdrawn | AnnouncedLate | ChangeRefused | StageChanged | RecipeFrozen | GenerationBegun
-         | FallbackTaken | Parked | Retried | PreflightBegun | PreflightDone | StatusDelivered | MessageRefused)
+Known = (Booked | Moved | Withdrawn | AnnouncedLate | ChangeRefused | FootageFound | StageChanged | RecipeFrozen
+         | GenerationBegun | FallbackTaken | Parked | Retried | PreflightBegun | PreflightDone | StatusDelivered
+         | MessageRefused)
 FilmEvent = Known | Unknown
 
 _CLASSES: dict[str, type[Known]] = {known.kind: known for known in Known.__args__}

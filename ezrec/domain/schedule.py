@@ -29,6 +29,15 @@ class Add:
 
 
 @dataclass(frozen=True)
+class Recover:
+    """A film for a booking that was over when the store was lost: there may be footage of it, and a film already."""
+
+    booking_id: str
+    starts_at: int
+    ends_at: int
+
+
+@dataclass(frozen=True)
 class Move:
     """The window of a film that may still change."""
 
@@ -68,39 +77,47 @@ class Refuse:
     cancelled: bool
 
 
-Action = Add | Move | Cancel | Revive | Withdraw | Refuse
+Action = Add | Recover | Move | Cancel | Revive | Withdraw | Refuse
 
 
 def reconcile(bookings: Mapping[str, Booking], films: Iterable[Film], now_us: int, *, called_off: Collection[str],
-              window: Callable[[Booking], tuple[int, int]]) -> list[Action]:
+              window: Callable[[Booking], tuple[int, int]], recovered_at: int = 0,
+              has_found: Callable[[int, int], bool] = lambda _from, _to: False) -> list[Action]:
     """What has to happen to the films so that they follow the bookings.
 
     `called_off` holds the status words that mean "do not record"; `window` gives a booking's window, rolls included.
+    The store was last lost at `recovered_at` (UTC µs, 0: never); `has_found` tells whether there may be footage of a
+    window on the runs from before that. What was over by then and has none is not judged: nobody knows what became of
+    it.
     """
     known = {film.booking_id: film for film in films}
     actions: list[Action] = []
     for booking in bookings.values():
         film, off, (starts_at, ends_at) = known.get(booking.id), booking.status in called_off, window(booking)
         if film is None:
-            if not off and ends_at > now_us - FORGIVEN_US:
+            lost = ends_at <= recovered_at
+            if not off and lost and has_found(starts_at, ends_at):
+                actions.append(Recover(booking.id, starts_at, ends_at))
+            elif not off and not lost and ends_at > now_us - FORGIVEN_US:
                 actions.append(Add(booking.id, starts_at, ends_at, late=ends_at <= now_us))
-            continue
-        changed = (film.starts_at, film.ends_at) != (starts_at, ends_at)
-        if film.stage in CHANGEABLE:
-            if off:
-                actions.append(Cancel(booking.id))
-            elif changed:
-                actions.append(Move(booking.id, starts_at, ends_at))
-        elif film.stage in (Stage.CANCELLED, Stage.MISSED):
-            if not off and ends_at > now_us:
-                actions.append(Revive(booking.id))
-                if changed:
-                    actions.append(Move(booking.id, starts_at, ends_at))
-        elif changed or (off and film.stage is not Stage.CLEANED):
-            actions.append(Refuse(booking.id, starts_at, ends_at, off))
+        else:
+            actions += _follow(film, starts_at, ends_at, now_us, off=off)
     actions += [Withdraw(film.booking_id) for film in known.values()
                 if film.stage is Stage.BOOKED and film.booking_id not in bookings and film.starts_at > now_us]
     return actions
+
+
+def _follow(film: Film, starts_at: int, ends_at: int, now_us: int, *, off: bool) -> list[Action]:
+    """What has to happen to a film whose booking asks for this window, or is called `off`."""
+    changed = (film.starts_at, film.ends_at) != (starts_at, ends_at)
+    move: list[Action] = [Move(film.booking_id, starts_at, ends_at)] if changed else []
+    if film.stage in CHANGEABLE:
+        return [Cancel(film.booking_id)] if off else move
+    if film.stage in (Stage.CANCELLED, Stage.MISSED):
+        return [Revive(film.booking_id), *move] if not off and ends_at > now_us else []
+    if changed or (off and film.stage is not Stage.CLEANED):
+        return [Refuse(film.booking_id, starts_at, ends_at, off)]
+    return []
 
 
 def recording_id(starts_at: int, zone: ZoneInfo) -> str:

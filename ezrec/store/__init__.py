@@ -8,6 +8,7 @@ tables has a file of its own.
 from ezrec.store.bookings import BookingTable
 from ezrec.store.chunks import ChunkTable
 from ezrec.store.database import VERSION
+from ezrec.store.recovered import RecoveredTable
 from ezrec.store.runs import RunTable
 from ezrec.store.segments import SegmentTable
 from ezrec.store.uploads import UploadTable
@@ -15,5 +16,5 @@ from ezrec.store.uploads import UploadTable
 __all__ = ["VERSION", "Store"]
 
 
-class Store(BookingTable, UploadTable, RunTable, SegmentTable, ChunkTable):
+class Store(BookingTable, UploadTable, RunTable, SegmentTable, ChunkTable, RecoveredTable):
     """All durable state. Made with `Store.open`."""

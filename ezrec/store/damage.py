@@ -28,6 +28,7 @@ BUSY_S = 0.1  # how long another process's lock is waited for
 LARGEST_VALUE = 4_000_000  # bytes; a damaged length must not fill the memory
 LARGEST_ID = 2**31  # a damaged number must not become the newest id, which the next one is counted from
 FURTHEST_VERSION = VERSION + 1000  # a number above it is no version
+NEWER = 2  # versions ahead that are believed without another layout
 CONDEMNED = "-damaged"  # how the name of `condemn`'s note ends
 BESIDE = ("-wal", "-shm", "-journal", CONDEMNED)
 """What may lie beside a store's file and goes with it."""
@@ -166,7 +167,9 @@ def _check_kind(path: Path) -> None:
 def _check(db: sqlite3.Connection) -> None:
     version = int(db.execute("PRAGMA user_version").fetchone()[0])
     found, wanted = _layout(db), _todays_layout()
-    if version != VERSION and (found == wanted or not 0 <= version <= FURTHEST_VERSION or (found and not version)):
+    newer = VERSION < version <= VERSION + NEWER
+    if not newer and version != VERSION and (
+            found == wanted or not 0 <= version <= FURTHEST_VERSION or (found and not version)):
         raise _Damage(f"version {version} cannot be true")
     if version == VERSION and (missing := sorted(wanted.items() - found.items())):
         raise _Damage(f"{missing[0][0]} is missing or has other columns")

@@ -14,7 +14,7 @@ from typing import Self, TypeVar
 import aiosqlite
 
 from ezrec.domain.clock import Clock, SystemClock
-from ezrec.domain.errors import LeaveError, RetryError, StoreMissing
+from ezrec.domain.errors import LeaveError, RetryError, StoreDamaged, StoreMissing
 from ezrec.store.rows import Row
 
 _T = TypeVar("_T")
@@ -42,21 +42,19 @@ UPDATE booking SET reported = 1 WHERE source = 'supabase';
     3: """
 ALTER TABLE run ADD COLUMN recovered_at INTEGER;
 ALTER TABLE film ADD COLUMN sums TEXT;
+CREATE TABLE recovery (
+    at     INTEGER PRIMARY KEY,
+    reason TEXT NOT NULL
+) STRICT;
 """,
 }
 """SQL that takes the store from version N to N + 1, by N. schema.sql holds the newest version."""
 
+DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+"""SQLite's errors that will be the same the next time."""
+
 MANY = 200  # rows
 BUSY_MS = 10_000  # how long a writer waits for another process's transaction
-
-
-@contextmanager
-def _disk_errors() -> Iterator[None]:
-    """A full or failing disk, or a lock held too long, is something to try again."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        raise RetryError(f"the store: {error}") from error
 
 
 class Database:
@@ -68,6 +66,7 @@ class Database:
         self._clock = clock
         self._inside = inside
         self._turn = asyncio.Lock()
+        self.damage: str | None = None  # what showed to be wrong with the file while it was used
 
     @classmethod
     async def open(cls, path: Path, *, clock: Clock | None = None, create: bool = False, migrate: bool = False) -> Self:
@@ -78,16 +77,22 @@ class Database:
         Raises:
             StoreMissing: it is not there, or of an older version, and this caller may not change that.
             LeaveError: the file was written by a newer version of EZREC.
+            StoreDamaged: SQLite cannot use it.
+            RetryError: the disk is full, or fails.
         """
         if not create and not await asyncio.to_thread(path.exists):
             raise StoreMissing(f"no store at {path}: start `ezrec run` once, or name its folder (--data, paths.data)")
-        db = await aiosqlite.connect(path, isolation_level=None, timeout=BUSY_MS / 1000)
+        try:
+            db = await aiosqlite.connect(path, isolation_level=None, timeout=BUSY_MS / 1000)
+        except sqlite3.OperationalError as error:
+            raise RetryError(f"the store {path}: {error}") from error
         db.row_factory = sqlite3.Row
         store = cls(db, clock or SystemClock())
         try:
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_MS}"):
-                await db.execute(f"PRAGMA {pragma}")
-            await store._migrate(migrate)
+            with store._errors():
+                for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_MS}"):
+                    await db.execute(f"PRAGMA {pragma}")
+                await store._migrate(migrate)
         except BaseException:
             await db.close()
             raise
@@ -146,7 +151,7 @@ class Database:
             return
         async with self._turn:
             try:
-                with _disk_errors():
+                with self._errors():
                     await self._db.execute(begin)  # a caller cancelled here leaves it begun all the same
                     yield self._db
                     await asyncio.shield(self._db.execute("COMMIT"))
@@ -155,6 +160,22 @@ class Database:
                     await asyncio.shield(self._db.execute("ROLLBACK"))
                 raise
 
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """A full or failing disk, or a lock held too long, is something to try again; damage is not."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise RetryError(f"the store: {error}") from error
+        except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in DAMAGE:
+                raise
+            self.damage = str(error)
+            raise StoreDamaged(f"the store is damaged: {error}; `ezrec run` saves what can be read of it") from error
+        except StoreDamaged as error:  # found by what was done in `together`
+            self.damage = str(error)
+            raise
+
     async def _all(self, sql: str, *values: object) -> list[sqlite3.Row]:
         async with self._db.execute(sql, values) as cursor:
             return list(await cursor.fetchall())
@@ -162,7 +183,7 @@ class Database:
     async def _read(self, sql: str, *values: object) -> list[sqlite3.Row]:
         """Rows as the last transaction left them: nobody acts on what is not durable yet."""
         async with self._turn:
-            with _disk_errors():
+            with self._errors():
                 return await self._all(sql, *values)
 
     async def _values(self, make: Callable[[Row], _T], sql: str, *values: object) -> list[_T]:

@@ -12,7 +12,7 @@ import aiosqlite
 
 from ezrec.domain import messages
 from ezrec.domain.messages import Body, StatusReport, UploadAbort, Video
-from ezrec.domain.stages import Stage
+from ezrec.domain.stages import FAILED, Stage
 from ezrec.store.database import Database
 from ezrec.store.rows import Message, message_of
 
@@ -56,8 +56,13 @@ class OutboxTable(Database):
                          (booking_id, body.kind, json.dumps(messages.to_json(body), sort_keys=True)))
 
     async def _post_status(self, db: aiosqlite.Connection, booking_id: str, status: str, reason: str | None) -> None:
-        """Report a status to a booking's owner, if the booking's source wants reports."""
-        if await self._all("SELECT 1 FROM booking WHERE id = ? AND reported", booking_id):
+        """Report a status to a booking's owner, if the booking's source wants reports.
+
+        Of what was over when the store was lost nobody knows what became of it: nothing is reported as failed.
+        """
+        if await self._all("SELECT 1 FROM booking WHERE id = ? AND reported AND NOT (? = ? AND EXISTS (SELECT 1 FROM"
+                           " film JOIN recovery ON recovery.at >= film.ends_at WHERE film.booking_id = booking.id))",
+                           booking_id, status, FAILED):
             await self._post(db, booking_id, StatusReport(status, reason))
 
     async def _post_abort(self, db: aiosqlite.Connection, booking_id: str, key: str, upload_id: str | None) -> None:

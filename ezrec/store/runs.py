@@ -11,12 +11,13 @@ _PUT_OFFSET = "INSERT OR REPLACE INTO offset (run, from_us, wall_offset_us) VALU
 class RunTable(Database):
     """The runs of an open store."""
 
-    async def begin_run(self, boot_id: str, from_us: int, wall_offset_us: int) -> int:
-        """A new run with its first offset; returns its id."""
+    async def begin_run(self, boot_id: str, from_us: int, wall_offset_us: int, above: int = 0) -> int:
+        """A new run with its first offset; returns its id, larger than any that was given before, and than `above`."""
         async with self._transaction() as db:
-            done = await db.execute("INSERT INTO run (boot_id, started_at) VALUES (?, ?)",
-                                    (boot_id, from_us + wall_offset_us))
-            run = int(done.lastrowid or 0)
+            given = await self._all("SELECT max(seq) FROM sqlite_sequence WHERE name = 'run'")
+            run = max(given[0][0] or 0, above) + 1
+            await db.execute("INSERT INTO run (id, boot_id, started_at) VALUES (?, ?, ?)",
+                             (run, boot_id, from_us + wall_offset_us))
             await db.execute(_PUT_OFFSET, (run, from_us, wall_offset_us))
             return run
 

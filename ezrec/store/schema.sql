@@ -42,6 +42,11 @@ CREATE TABLE run (                          -- one unbroken life of the recorder
     recovered_at INTEGER                    -- when it was found again after the store was lost or damaged
 ) STRICT;
 
+CREATE TABLE recovery (                     -- the store was lost or damaged, and made anew
+    at     INTEGER PRIMARY KEY,             -- nothing that lies before it is told as failed
+    reason TEXT NOT NULL
+) STRICT;
+
 CREATE TABLE offset (                       -- UTC = monotonic + wall_offset_us, from from_us on
     run            INTEGER NOT NULL REFERENCES run (id),
     from_us        INTEGER NOT NULL,

@@ -6,29 +6,35 @@ from collections.abc import Iterable, Sequence
 from ezrec.domain.stages import Stage
 from ezrec.domain.timeline import HOLD_US, Segment
 from ezrec.store.films import FilmTable
+from ezrec.store.recovered import TOUCHED
 from ezrec.store.rows import segment_of
+
+FOR_EVER = 1 << 62  # µs
 
 
 class SegmentTable(FilmTable):
     """The segments of an open store."""
 
-    async def add_segment(self, segment: Segment) -> list[str]:
-        """Write the row of a closed, fsynced segment; booked films that it belongs to begin to be `recording`.
+    async def add_segment(self, *segments: Segment) -> list[str]:
+        """Write the rows of closed, fsynced segments; booked films that they belong to begin to be `recording`.
 
         Returns the booking ids of the films that began.
         """
         async with self._transaction() as db:
-            await db.execute(
-                "INSERT OR IGNORE INTO segment (camera, run, start_us, end_us, frames, dropped, bytes, path, gaps)"
-                " VALUES (?,?,?,?,?,?,?,?,?)",
-                (segment.camera, segment.run, segment.start_us, segment.end_us, segment.frames, segment.dropped,
-                 segment.bytes, segment.path, json.dumps(segment.gaps)))
-            begun = [row["film"] for row in await self._all(
-                "SELECT film FROM span JOIN film ON film.booking_id = span.film WHERE run = ? AND start_us < ?"
-                " AND end_us > ? AND stage = ?", segment.run, segment.end_us, segment.start_us, Stage.BOOKED)]
-            for booking_id in begun:
-                await self._step(db, await self._film_in(booking_id), Stage.RECORDING, {})
-            return begun
+            began: list[str] = []
+            for segment in segments:
+                await db.execute(
+                    "INSERT OR IGNORE INTO segment (camera, run, start_us, end_us, frames, dropped, bytes, path, gaps)"
+                    " VALUES (?,?,?,?,?,?,?,?,?)",
+                    (segment.camera, segment.run, segment.start_us, segment.end_us, segment.frames, segment.dropped,
+                     segment.bytes, segment.path, json.dumps(segment.gaps)))
+                begun = [row["film"] for row in await self._all(
+                    "SELECT film FROM span JOIN film ON film.booking_id = span.film WHERE run = ? AND start_us < ?"
+                    " AND end_us > ? AND stage = ?", segment.run, segment.end_us, segment.start_us, Stage.BOOKED)]
+                for booking_id in begun:
+                    await self._step(db, await self._film_in(booking_id), Stage.RECORDING, {})
+                began += begun
+            return began
 
     async def segments(self, run: int, from_us: int, to_us: int) -> list[Segment]:
         """The segments of a run that touch [from_us, to_us), by camera and time."""
@@ -46,17 +52,21 @@ class SegmentTable(FilmTable):
         """The files of all segments, doomed ones included."""
         return {row["path"] for row in await self._read("SELECT path FROM segment")}
 
-    async def unneeded_segments(self, before: Sequence[tuple[int, int]]) -> list[Segment]:
+    async def unneeded_segments(self, before: Sequence[tuple[int, int]], found_before: int = FOR_EVER) -> list[Segment]:
         """Segments that no film which is not cleaned ever touched, and that end before their run's limit.
 
         What lies within `HOLD_US` of a window touches it: film making looks that far for its nearest frames.
-        `before` holds (run, µs) for runs that still record; other runs have no limit.
+        `before` holds (run, µs) for runs that still record; other runs have no limit. Footage of a run that was
+        recovered at `found_before` (UTC µs) or later stays as long as no film has touched it.
         """
         limits = dict(before)
         found = await self._values(
-            segment_of, "SELECT * FROM segment WHERE doomed = 0 AND NOT EXISTS (SELECT 1 FROM span JOIN film"
+            segment_of, "SELECT segment.* FROM segment JOIN run ON run.id = segment.run WHERE doomed = 0"
+            " AND NOT EXISTS (SELECT 1 FROM span JOIN film"
             " ON film.booking_id = span.film WHERE span.run = segment.run AND span.reach_from_us - ? < segment.end_us"
-            " AND span.reach_to_us + ? > segment.start_us AND film.stage != ?)", HOLD_US, HOLD_US, Stage.CLEANED)
+            " AND span.reach_to_us + ? > segment.start_us AND film.stage != ?)"
+            f" AND (recovered_at IS NULL OR recovered_at < ? OR {TOUCHED})",
+            HOLD_US, HOLD_US, Stage.CLEANED, found_before, HOLD_US, HOLD_US)
         return [one for one in found if one.run not in limits or one.end_us < limits[one.run]]
 
     async def doom(self, segments: Iterable[Segment]) -> None:

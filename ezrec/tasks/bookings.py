@@ -12,13 +12,15 @@ from zoneinfo import ZoneInfo
 
 from ezrec import logs
 from ezrec.adapters.bookings import BookingSource
+from ezrec.adapters.publishing import Publisher
 from ezrec.config.sections import BookingsSettings
 from ezrec.domain import booking as bookings
 from ezrec.domain import schedule
 from ezrec.domain.clock import SECOND, Clock
 from ezrec.domain.errors import IllegalStep, ParkError, RetryError
-from ezrec.domain.events import AnnouncedLate, ChangeRefused
+from ezrec.domain.events import AnnouncedLate, ChangeRefused, FootageFound
 from ezrec.domain.stages import Stage
+from ezrec.domain.timeline import Span
 from ezrec.store import Store
 
 log = logs.get("bookings")
@@ -31,7 +33,12 @@ class Bookings:
     """Keeps films in step with bookings; `changed` is called whenever a film appeared, moved or went."""
 
     def __init__(self, store: Store, clock: Clock, sources: Sequence[BookingSource], settings: BookingsSettings,
-                 zone: ZoneInfo, changed: Callable[[], None]) -> None:
+                 zone: ZoneInfo, changed: Callable[[], None], publisher: Publisher | None = None,
+                 found_spans: Callable[[int, int], list[Span]] = lambda _from, _to: []) -> None:
+        """`found_spans` lays a window (UTC µs) onto the runs whose footage was found again after the store was lost.
+
+        Before a film is made of that the `publisher` is asked whether there is one.
+        """
         self._store = store
         self._clock = clock
         self._sources = sources
@@ -40,6 +47,10 @@ class Bookings:
         self._changed = changed
         self._logged: set[object] = set()  # malformed rows and refused changes already logged
         self._data_version = -1
+        self._publisher = publisher
+        self._found_spans = found_spans
+        self._lost: dict[str, schedule.Recover] = {}  # bookings from before the store was lost, not looked up yet
+        self._looked_up: set[str] = set()
         self._turn = asyncio.Lock()  # one look at a time makes the films follow
 
     async def run(self) -> None:
@@ -48,6 +59,7 @@ class Bookings:
             for source in self._sources:
                 group.create_task(self._poll(source))
             group.create_task(self._watch())
+            group.create_task(self._recover())
 
     async def _poll(self, source: BookingSource) -> None:
         while True:
@@ -119,7 +131,9 @@ class Bookings:
         async with self._turn:
             known = {one.id: one for one in await self._store.bookings()}
             actions = schedule.reconcile(known, await self._store.films(), self._clock.wall_us(), window=self._window,
-                                         called_off=frozenset(self._settings.ignore_statuses))
+                                         called_off=frozenset(self._settings.ignore_statuses),
+                                         recovered_at=await self._store.recovered_at(),
+                                         has_found=lambda *window: bool(self._found_spans(*window)))
             acted = [await self._act(action) for action in actions]
         if any(acted):
             self._changed()
@@ -129,11 +143,15 @@ class Bookings:
         booking_id = action.booking_id
         match action:
             case schedule.Add(starts_at=starts_at, ends_at=ends_at, late=late):
-                await self._store.add_film(booking_id, schedule.recording_id(starts_at, self._zone), starts_at, ends_at)
+                await self._add(booking_id, starts_at, ends_at)
                 log.info("booking known", booking=booking_id, starts=bookings.show_local(starts_at, self._zone),
                          seconds=(ends_at - starts_at) / SECOND)
                 if late:
                     await self._store.record(booking_id, AnnouncedLate())
+            case schedule.Recover() as lost:
+                if booking_id not in self._looked_up:
+                    self._lost[booking_id] = lost
+                return False
             case schedule.Move(starts_at=starts_at, ends_at=ends_at):
                 if not await self._store.move_film(booking_id, starts_at, ends_at):
                     return False  # its window has just ended: refused at the next look
@@ -146,22 +164,61 @@ class Bookings:
                     return False
                 log.info("booking cancelled", booking=booking_id)
             case schedule.Revive():
-                again = Stage.RECORDING if await self._store.has_footage(booking_id) else Stage.BOOKED
-                if again is Stage.BOOKED:
-                    await self._store.drop_spans(booking_id)  # laid anew, by the clock as it is now
-                await self._store.step(booking_id, again)
-                log.info("booking stands again", booking=booking_id)
+                await self._revive(booking_id)
             case schedule.Withdraw():
                 await self._store.drop_film(booking_id)
                 log.info("booking withdrawn", booking=booking_id)
             case schedule.Refuse() as refused:
-                if refused not in self._logged:
-                    self._logged.add(refused)
-                    await self._store.record_once(booking_id, ChangeRefused(refused.starts_at, refused.ends_at,
-                                                                              refused.cancelled))
-                    log.warning("booking changed too late, its film stays as it is", booking=booking_id)
-                return False
+                return await self._refuse(refused)
         return True
+
+    async def _revive(self, booking_id: str) -> None:
+        again = Stage.RECORDING if await self._store.has_footage(booking_id) else Stage.BOOKED
+        if again is Stage.BOOKED:
+            await self._store.drop_spans(booking_id)  # laid anew, by the clock as it is now
+        await self._store.step(booking_id, again)
+        log.info("booking stands again", booking=booking_id)
+
+    async def _refuse(self, refused: schedule.Refuse) -> bool:
+        if refused not in self._logged:
+            self._logged.add(refused)
+            await self._store.record_once(refused.booking_id, ChangeRefused(refused.starts_at, refused.ends_at,
+                                                                          refused.cancelled))
+            log.warning("booking changed too late, its film stays as it is", booking=refused.booking_id)
+        return False
+
+    async def _add(self, booking_id: str, starts_at: int, ends_at: int) -> None:
+        """A film for a booking, with the footage of it that was found again, if any was."""
+        async with self._store.together() as tx:
+            await tx.add_film(booking_id, schedule.recording_id(starts_at, self._zone), starts_at, ends_at)
+            for span in self._found_spans(starts_at, ends_at):
+                await tx.put_span(booking_id, span)
+
+    # ---- after the store was lost
+
+    async def _recover(self) -> None:
+        """Make films of bookings from before the store was lost, as soon as it is sure that there are none."""
+        while True:
+            for lost in list(self._lost.values()):
+                await self._recover_one(lost)
+            await asyncio.sleep(CHECK_EVERY_S)
+
+    async def _recover_one(self, lost: schedule.Recover) -> None:
+        try:
+            published = self._publisher is not None and await self._publisher.holds(lost.booking_id)
+        except (RetryError, ParkError) as error:
+            self._say_once((lost.booking_id, str(error)), "not known whether it was published, asked again",
+                           booking=lost.booking_id, error=str(error))
+            return
+        self._lost.pop(lost.booking_id, None)
+        self._looked_up.add(lost.booking_id)
+        if published:
+            log.info("booking was published before the store was lost", booking=lost.booking_id)
+            return
+        await self._add(lost.booking_id, lost.starts_at, lost.ends_at)
+        await self._store.record(lost.booking_id, FootageFound())
+        log.warning("booking found again after the store was lost", booking=lost.booking_id)
+        self._changed()
 
     def _say_once(self, key: object, event: str, **data: object) -> None:
         if key not in self._logged:

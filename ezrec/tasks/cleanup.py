@@ -1,8 +1,9 @@
 """Clean-up: what a film no longer needs goes, and what nobody needs; never a file that a film still needs.
 
 A segment's deletion has three durable steps: row marked, file unlinked, row dropped; so that after a crash no deleted
-time is taken for an orphan. When the disk is short the footage of cancelled bookings goes first, oldest first, then
-what is kept of published films; what is still to be published is never touched.
+time is taken for an orphan. When the disk is short what was set aside goes first, then the footage of cancelled
+bookings, then what is kept of published films, then footage that nobody knows a booking for, the oldest first; what is
+still to be published is never touched.
 """
 
 import asyncio
@@ -18,10 +19,12 @@ from ezrec.domain.film import Film
 from ezrec.domain.stages import Stage
 from ezrec.folders import DataFolder
 from ezrec.store import Store
+from ezrec.tasks.opening import give_up_reserve, keep_reserve, put_aside
 
 log = logs.get("cleanup")
 
 CHECK_EVERY_S = 15.0
+SOME = 50  # segments of a few MB that go at a time when the disk is short
 SPARE_US = 60 * SECOND  # footage of the run that records is kept so long, whoever may still ask for it
 
 
@@ -35,6 +38,8 @@ class Cleanup:
         self._folder = folder
         self._keep_us = round(settings.film.keep_segments_h * 3600 * SECOND)
         self._keep_cancelled_us = round(settings.film.keep_cancelled_h * 3600 * SECOND)
+        self._keep_aside_us = round(settings.disk.keep_aside_h * 3600 * SECOND)
+        self._keep_found_us = round(settings.disk.keep_found_h * 3600 * SECOND)
         self._min_free = settings.disk.min_free_mb << 20
         self._recording_run = recording_run
         self._forget = forget
@@ -44,16 +49,21 @@ class Cleanup:
         """Delete what nobody needs, again and again, until stopped."""
         while True:
             await self.run_once()
+            await asyncio.to_thread(keep_reserve, self._folder)
             await asyncio.sleep(CHECK_EVERY_S)
 
     async def run_once(self) -> None:
         """Retention of cancelled and missed films, then segments that no film needs."""
         async with self._turn:
+            await asyncio.to_thread(give_up_reserve, self._folder)
+            await asyncio.to_thread(self._drop_aside)
             await self._drop_segments()
             for stage in (Stage.MISSED, Stage.CANCELLED, Stage.PUBLISHED):
                 for film in await self._store.films(stage):
                     if self._is_due(film) or await self._goes_for_room(film):
                         await self._clean_or_say(film)
+            await self._drop_found_for_room()
+            await asyncio.to_thread(self._drop_empty_runs)
 
     async def _clean_or_say(self, film: Film) -> None:
         try:
@@ -68,10 +78,57 @@ class Cleanup:
         return self._clock.wall_us() - max(film.changed_at, film.ends_at) >= self._keep_cancelled_us
 
     async def _goes_for_room(self, film: Film) -> bool:
-        if files.free_bytes(self._folder.root) >= self._min_free or not await self._store.has_footage(film.booking_id):
+        if not self._is_short() or not await self._store.has_footage(film.booking_id):
             return False
         log.warning("disk short: footage goes", booking=film.booking_id, stage=film.stage)
         return True
+
+    def _is_short(self) -> bool:
+        return files.free_bytes(self._folder.root) < self._min_free
+
+    def _drop_aside(self) -> None:
+        """Delete what was set aside long ago, or sooner when the disk is short: the oldest first."""
+        try:
+            found = sorted((path.lstat().st_ctime_ns // 1000, path)
+                           for aside in (self._folder.aside, self._folder.segments_aside) for path in aside.glob("*"))
+        except OSError as error:
+            log.warning("what was set aside cannot be looked at", error=str(error))
+            return
+        for since_us, path in found:
+            if self._clock.wall_us() - since_us < self._keep_aside_us and not self._is_short():
+                return
+            try:
+                _remove_tree(path)
+                log.info("deleted what was set aside", path=str(path))
+            except EzrecError as error:
+                log.warning("what was set aside is not deleted", error=str(error))
+
+    async def _drop_found_for_room(self) -> None:
+        """When the disk is still short: footage that nobody knows a booking for, the oldest first."""
+        while await asyncio.to_thread(self._is_short) and (found := await self._store.found_footage(SOME)):
+            log.warning("disk short: footage without a booking goes", segments=len(found), run=found[0].run)
+            await self._store.doom(found)
+            await self.finish_deletions()
+
+    def _drop_empty_runs(self) -> None:
+        """Delete the folders of runs that hold no footage any more; that of the run that records stays."""
+        try:
+            for run in self._folder.runs():
+                if run != self._recording_run():
+                    self._drop_if_empty(self._folder.run(run))
+        except OSError as error:
+            log.warning("folders of segments not looked through", error=str(error))
+
+    def _drop_if_empty(self, run: Path) -> None:
+        """Delete a run's folder if nothing is left in it but what it says of itself."""
+        for camera in run.iterdir():
+            if camera.is_dir() and not any(camera.iterdir()):
+                camera.rmdir()
+        left = list(run.iterdir())
+        if {path.name for path in left} <= {"run.json"}:
+            for path in left:
+                files.remove(path)
+            run.rmdir()
 
     async def work(self, film: Film) -> bool:
         """Delete a published film's own files, and its segments once they need not be kept; True once none is left.
@@ -100,7 +157,8 @@ class Cleanup:
         """Delete the segments that no film which is not cleaned ever touched."""
         run = self._recording_run()
         unneeded = await self._store.unneeded_segments(
-            [] if run is None else [(run, self._clock.mono_us() - SPARE_US)])
+            [] if run is None else [(run, self._clock.mono_us() - SPARE_US)],
+            self._clock.wall_us() - self._keep_found_us)
         if unneeded:
             await self._store.doom(unneeded)
             log.debug("segments marked", count=len(unneeded))
@@ -111,21 +169,40 @@ class Cleanup:
         paths = await self._store.doomed()
         if not paths:
             return
-        await asyncio.to_thread(self._unlink, [self._folder.path(path) for path in paths])
-        await self._store.drop_doomed(paths)
-        log.debug("segments deleted", count=len(paths))
+        left = await asyncio.to_thread(self._unlink, [self._folder.path(path) for path in paths])
+        gone = [path for path in paths if self._folder.path(path) not in left]
+        await self._store.drop_doomed(gone)
+        log.debug("segments deleted", count=len(gone))
+        await asyncio.to_thread(self._drop_empty_runs)
 
-    def _unlink(self, paths: list[Path]) -> None:
-        files.remove(*paths)
-        for folder in sorted({folder for path in paths for folder in (path.parent, path.parent.parent)}, reverse=True):
-            if folder != self._folder.root and folder.exists() and not any(folder.iterdir()):
-                folder.rmdir()
+    def _unlink(self, paths: list[Path]) -> list[Path]:
+        """Delete segments' files for good; returns those that are left. What lies there and is no file goes aside."""
+        ours = [path for path in paths if self._folder.is_segment(path)]
+        for path in ours:
+            if path.is_dir() and not path.is_symlink():
+                put_aside(self._folder, path)
+        try:
+            files.remove(*ours)
+        except OSError:
+            return [path for path in ours if not _removed(path)]
+        return []
+
+
+def _removed(path: Path) -> bool:
+    try:
+        files.remove(path)
+    except OSError as error:
+        log.warning("segment not deleted, tried again later", path=str(path), error=str(error))
+        return False
+    return True
 
 
 def _remove_tree(folder: Path) -> None:
     """Remove a folder and all in it, so that no power cut brings it back; fine if it is gone already."""
     with files.os_errors(f"delete {folder}"):
-        if folder.exists():
+        if folder.is_dir() and not folder.is_symlink():
             shutil.rmtree(folder)
+        else:
+            folder.unlink(missing_ok=True)
         if folder.parent.exists():  # also if it is gone: whoever removed it may have been killed before its fsync
             files.fsync_folder(folder.parent)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from ezrec.adapters.adoption import adopt, set_aside
+from ezrec.adapters.adoption import LARGEST, adopt
 from ezrec.adapters.cameras import Frame
 from ezrec.adapters.cameras.synthetic.court import CourtView, counter_at, due_us, index_at, read_counter
 from ezrec.adapters.cameras.synthetic.encoder import H264Encoder, new_picture
@@ -163,17 +163,21 @@ def test_frames_that_tell_another_rate_are_believed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 5000, b"not a film" * 999, b"\x47" * 188 * 20])
-def test_a_file_without_a_frame_is_not_adopted_but_set_aside(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize("may_be_torn", [True, False])
+def test_a_file_without_a_frame_is_not_adopted(tmp_path: Path, content: bytes, *, may_be_torn: bool) -> None:
     orphan = tmp_path / "7" / "left" / "1000.ts"
-    for number in range(2):
-        orphan.parent.mkdir(parents=True, exist_ok=True)
-        orphan.write_bytes(content)
-        assert adopt(orphan, RATE) is None
-        place = set_aside(orphan)
-        assert place.parent == tmp_path / "aside"
-        assert place.read_bytes() == content
-        assert not orphan.exists()
-        assert len(list(place.parent.iterdir())) == number + 1
+    orphan.parent.mkdir(parents=True, exist_ok=True)
+    orphan.write_bytes(content)
+    assert adopt(orphan, RATE, may_be_torn=may_be_torn) is None
+    assert orphan.read_bytes() == content
+
+
+def test_a_file_too_large_to_be_a_segment_is_not_read(tmp_path: Path) -> None:
+    orphan = tmp_path / "7" / "left" / "1000.ts"
+    orphan.parent.mkdir(parents=True, exist_ok=True)
+    with orphan.open("wb") as file:
+        file.truncate(LARGEST + 1)
+    assert adopt(orphan, RATE) is None
 
 
 def test_a_file_with_a_foreign_name_is_not_adopted(tmp_path: Path, whole: Whole) -> None:

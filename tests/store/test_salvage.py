@@ -438,7 +438,7 @@ def test_every_page_that_is_lost_is_found(
 
 
 @pytest.mark.parametrize("harm", [
-    "PRAGMA user_version = 0", "PRAGMA user_version = -3", f"PRAGMA user_version = {VERSION + 1}",
+    "PRAGMA user_version = 0", "PRAGMA user_version = -3", f"PRAGMA user_version = {VERSION + 3}",
     "PRAGMA user_version = 2", "DROP TABLE outbox", "DROP INDEX film_by_stage",
     "ALTER TABLE film DROP COLUMN url", "UPDATE film SET stage = 'boked' WHERE booking_id = 'b-1'",
     "UPDATE outbox SET body = '{' WHERE id = 1", "UPDATE chunk SET report = '{}' WHERE film = 'b-1'",

@@ -8,6 +8,14 @@ from ezrec.domain.messages import Video
 class Publisher(Protocol):
     """A table of videos."""
 
+    async def holds(self, booking_id: str) -> bool:
+        """Whether there is a row of a film of this booking, of whatever recording.
+
+        Raises:
+            RetryError: no answer.
+            ParkError: it is not told.
+        """
+
     async def publish(self, video: Video) -> None:
         """See to it that there is exactly one row for the recording and that it says this; may be repeated.
 

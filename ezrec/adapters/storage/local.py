@@ -60,6 +60,7 @@ class LocalStorage:
         self._library = library.absolute()
         self._uploads = self._library / _UPLOADS
         self._data = data.absolute()
+        self._below = self._data if self._library.is_relative_to(self._data) else None  # never made here
         self._link = link
         self._placed: dict[str, tuple[_Identity, str]] = {}  # key → the file that was put there, its ETag
         self._checked: dict[str, dict[int, Part]] = {}  # upload → parts that this process has read back
@@ -185,7 +186,7 @@ class LocalStorage:
             raise ParkError(f"{film} has {film.stat().st_size} bytes, its parts {length}: it was changed after they "
                             f"were taken, and is not stored as {key}; render the film again")
         fsync_file(film)
-        make_folders(target.parent)
+        make_folders(target.parent, self._below)
         try:
             os.link(film, target)
         except FileExistsError:
@@ -210,7 +211,7 @@ class LocalStorage:
         fsync_file(copy)
 
     def _place_copy(self, key: str, copy: Path, target: Path, etag: str) -> None:
-        make_folders(target.parent)
+        make_folders(target.parent, self._below)
         try:
             os.link(copy, target)
         except FileExistsError:
@@ -246,8 +247,8 @@ class LocalStorage:
 
     def _put_file(self, key: str, file: Path) -> str:
         target = self._path(key)
-        make_folders(target.parent)
-        make_folders(self._uploads)
+        make_folders(target.parent, self._below)
+        make_folders(self._uploads, self._below)
         # Not beside its target: what a crash leaves here is swept, and players that list the folder never see it.
         staged = temporary_beside(self._uploads / target.name)
         write_atomically(staged, file.read_bytes())
@@ -264,7 +265,7 @@ class LocalStorage:
 
     def _by_link(self) -> bool:
         """Whether films get into the library by link; found out once, by doing it."""
-        make_folders(self._uploads)
+        make_folders(self._uploads, self._below)
         if self._link is None:
             # The device numbers are not enough: of one file system mounted at two places they are the same.
             probe = temporary_beside(self._data / "probe")
@@ -310,7 +311,6 @@ def _copy(film: Path, part: Part, copy: Path) -> str:
     digest = hashlib.md5(usedforsecurity=False)
     source = os.open(film, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        make_folders(copy.parent)
         target = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             at, end = part.offset, part.offset + part.bytes

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ezrec import logs
+from ezrec.adapters.run_facts import RunFacts
 from ezrec.adapters.segments import Sealed
 from ezrec.config import Settings
 from ezrec.domain.clock import SECOND, STEP_US, Clock
@@ -21,6 +22,7 @@ from ezrec.domain.timeline import HOLD_US, Offset, Span, begin_span, lay
 from ezrec.folders import DataFolder
 from ezrec.store import Store
 from ezrec.tasks.recording.lane import Lane, LaneHealth
+from ezrec.tasks.recording.run_folder import RunFolder
 
 log = logs.get("recording")
 
@@ -40,7 +42,8 @@ class Recording:
 
     def __init__(self, store: Store, clock: Clock, folder: DataFolder, settings: Settings,
                  make_lanes: Sequence[MakeLane], boot_id: str, free_bytes: Callable[[Path], int],
-                 changed: Callable[[], None]) -> None:
+                 changed: Callable[[], None],
+                 pending_from_us: Callable[[int], int | None] = lambda _: None) -> None:
         self._store = store
         self._clock = clock
         self._folder = folder
@@ -51,9 +54,12 @@ class Recording:
         self._boot_id = boot_id
         self._free_bytes = free_bytes
         self._changed = changed
+        self._pending_from_us = pending_from_us  # of an earlier run: from when on its footage is not known yet
         self._news = asyncio.Event()
         self._sealed: asyncio.Queue[Sealed] = asyncio.Queue()
         self._offset = Offset(0, 0)
+        self._offsets: list[Offset] = []
+        self._facts = RunFolder(folder, clock)
         self._known_us = 0
         self._begun_us = 0
         self._cut_us = 0  # where segments were last asked to end
@@ -70,7 +76,8 @@ class Recording:
     def known_to_us(self, run: int) -> int:
         """The time of `run` up to which all cameras' footage is durable or will never come, run-monotonic µs."""
         if run != self.run_id or not self.lanes:
-            return FOR_EVER_US
+            pending_us = self._pending_from_us(run)
+            return FOR_EVER_US if pending_us is None else pending_us
         return min(lane.watermark_us() for lane in self.lanes.values())
 
     def delivering(self) -> dict[str, tuple[int, int]]:
@@ -91,11 +98,15 @@ class Recording:
         now = self._clock.mono_us()
         return next((booking_id for start, end, booking_id in self._windows if start <= now < end), None)
 
-    async def begin(self) -> None:
-        """Begin a run: its row, its first offset, its lanes. Afterwards `run` may be started."""
+    async def begin(self, above: int = 0) -> None:
+        """Begin a run: its row, its first offset, its lanes. Afterwards `run` may be started.
+
+        The run's id is larger than `above`, and than any that was given before.
+        """
         self._begun_us = now = self._clock.mono_us()
         self._offset = Offset(now, self._clock.wall_us() - now)
-        self.run_id = await self._store.begin_run(self._boot_id, now, self._offset.wall_us)
+        self._offsets = [self._offset]
+        self.run_id = await self._store.begin_run(self._boot_id, now, self._offset.wall_us, above)
         made = [make(self.run_id, self._sealed.put_nowait) for make in self._make_lanes]
         self.lanes = {lane.name: lane for lane in made}
         log.info("run begun", run=self.run_id)
@@ -136,14 +147,17 @@ class Recording:
         for film in films:
             if film.stage is Stage.RECORDED:
                 continue  # its window may still be open, if it was called off and then retried: it waits for footage
-            span = await self._lay(film, spans.get(film.booking_id, ()), now)
-            if self._over(film, span, now):
+            laid = spans.get(film.booking_id, ())
+            span = await self._lay(film, laid, now)
+            if self._over(film, span, now) and self._all_known(laid):
                 await self._close(film)
             elif span:
                 wanted = wanted or span.start_us - self._lead_us <= now < self._until(span)
                 ends.append(self._next_cut(span, now))
                 windows.append((span.start_us, span.end_us, film.booking_id))
         self._windows = windows
+        if wanted:
+            await self._facts.keep(self.run_id, RunFacts(self._boot_id, tuple(self._offsets)))
         for lane in self.lanes.values():
             lane.want(wanted)
         self._leave_if_none_delivers(now)
@@ -172,6 +186,7 @@ class Recording:
         if abs(stepped) <= STEP_US:
             return
         self._offset = Offset(now, offset)
+        self._offsets.append(self._offset)
         await self._store.add_offset(self.run_id, self._offset)
         log.warning("wall clock stepped", seconds=stepped / SECOND, run=self.run_id)
 
@@ -227,6 +242,10 @@ class Recording:
         if span is None:
             return self._clock.wall_us() >= film.ends_at
         return now >= self._until(span) and self.known_to_us(self.run_id) >= span.end_us + HOLD_US
+
+    def _all_known(self, spans: Sequence[Span]) -> bool:
+        """Whether nothing will still come for a film on earlier runs."""
+        return all(self.known_to_us(span.run) >= span.end_us + HOLD_US for span in spans if span.run != self.run_id)
 
     async def _close(self, film: Film) -> None:
         to = Stage.RECORDED if film.stage is Stage.RECORDING else Stage.MISSED

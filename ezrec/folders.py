@@ -6,6 +6,7 @@ moved to another disk.
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -186,8 +187,9 @@ class DataLock:
             raise AlreadyRunning(
                 f"another recorder (process {holder or 'unknown'}) uses {self._path.parent}; stop it first "
                 "(`systemctl stop ezrec`, or end that process), or choose another data folder") from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # the disk is full: the lock holds, it only does not say whose it is
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         self._handle = handle
 
     def check(self) -> None:

@@ -87,7 +87,6 @@ class Supervisor:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "loop"))
         await opening.wait_for_folder(self._folder, must_exist=self.settings.paths.wait_for_data)
         with DataLock(self._folder) as lock, self._signals():
-            await asyncio.to_thread(opening.clear_the_way, self._folder)
             store = await opening.open_store(self._folder, self._clock)
             try:
                 await self._run(store, lock)

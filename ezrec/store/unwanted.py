@@ -16,9 +16,9 @@ from ezrec.domain.timeline import HOLD_US
 OVER = (Stage.CANCELLED, Stage.MISSED, Stage.PUBLISHED, Stage.CLEANED)
 
 
-def unwanted_footage(store: Path, now_us: int) -> list[str]:
-    """The files, below the data folder, of segments that only films touched whose window is over (`now_us`, UTC µs)
-    and that are cancelled, missed or published; oldest first. Blocks.
+def unwanted_footage(store: Path) -> list[str]:
+    """The files, below the data folder, of segments that only films touched that are cancelled, missed or published;
+    oldest first. Blocks.
 
     Nothing if the store cannot be read or is of another version.
     """
@@ -32,7 +32,7 @@ def unwanted_footage(store: Path, now_us: int) -> list[str]:
                 " AND span.reach_to_us > segment.start_us)"
                 " AND NOT EXISTS (SELECT 1 FROM span JOIN film ON film.booking_id = span.film"
                 " WHERE span.run = segment.run AND span.reach_from_us - ? < segment.end_us"
-                f" AND span.reach_to_us + ? > segment.start_us AND (film.stage NOT IN ({marks}) OR film.ends_at > ?))"
-                " ORDER BY segment.run, start_us", (HOLD_US, HOLD_US, *OVER, now_us))]
+                f" AND span.reach_to_us + ? > segment.start_us AND film.stage NOT IN ({marks}))"
+                " ORDER BY segment.run, start_us", (HOLD_US, HOLD_US, *OVER))]
     except sqlite3.Error:
         return []

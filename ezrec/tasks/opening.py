@@ -77,11 +77,11 @@ def put_aside(folder: DataFolder, path: Path) -> None:
 # ---- room
 
 
-def make_room(folder: DataFolder, now_us: int) -> None:
+def make_room(folder: DataFolder) -> None:
     """Where the disk is full, delete what nobody needs until the store can be written: the reserve first. Blocks."""
     if files.free_bytes(folder.root) >= LEAST_BYTES:
         return
-    for what, paths in _dispensable(folder, now_us):
+    for what, paths in _dispensable(folder):
         count = 0
         for path in paths():
             if files.free_bytes(folder.root) >= LEAST_BYTES:
@@ -93,13 +93,13 @@ def make_room(folder: DataFolder, now_us: int) -> None:
                       free_mb=files.free_bytes(folder.root) >> 20)
 
 
-def _dispensable(folder: DataFolder, now_us: int) -> Iterator[tuple[str, Callable[[], list[Path]]]]:
+def _dispensable(folder: DataFolder) -> Iterator[tuple[str, Callable[[], list[Path]]]]:
     yield "reserve", lambda: [path for path in [folder.reserve] if path.exists()]
     yield "unfinished files", folder.unfinished_files
     yield "what was set aside", lambda: [Path(place, name) for aside in (folder.aside, folder.segments_aside)
                                          for place, _, names in os.walk(aside) for name in names]
-    yield "footage of bookings that are over", lambda: [
-        folder.path(path) for path in unwanted_footage(folder.store, now_us)]
+    yield "footage that will not be published", lambda: [
+        folder.path(path) for path in unwanted_footage(folder.store)]
 
 
 def _unlink(path: Path) -> None:
@@ -129,12 +129,14 @@ def keep_reserve(folder: DataFolder) -> None:
 
 
 async def open_store(folder: DataFolder, clock: Clock) -> Store:
-    """The store of the data folder. One that is damaged or lost is made anew, with what can be saved of it.
+    """The store of a data folder that has room and nothing in the way. One that is damaged or lost is made anew, with
+    what can be saved of it.
 
     Raises:
         LeaveError: there is no room for it, or a newer EZREC wrote it.
     """
-    await asyncio.to_thread(make_room, folder, clock.wall_us())
+    await asyncio.to_thread(make_room, folder)
+    await asyncio.to_thread(clear_the_way, folder)
     try:
         await _recover(folder, clock)
         if not await asyncio.to_thread(folder.store.exists):

@@ -9,6 +9,7 @@ LEGAL = {
     ("booked", "recording"), ("booked", "cancelled"), ("booked", "missed"),
     ("recording", "recorded"), ("recording", "cancelled"),
     ("recorded", "rendered"), ("rendered", "uploaded"), ("uploaded", "published"), ("published", "cleaned"),
+    ("rendered", "recorded"),  # its file was damaged: it is made again
     ("cancelled", "booked"), ("cancelled", "recording"), ("cancelled", "recorded"), ("cancelled", "cleaned"),
     ("missed", "booked"), ("missed", "cleaned"),
 }

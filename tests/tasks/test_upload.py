@@ -1,4 +1,4 @@
-"""Upload: which parts are due when, and one whole object whatever the storage does with its answers."""
+"""Upload: one whole object, whatever the storage does with its answers and the disk with the film."""
 
 import asyncio
 import hashlib
@@ -9,8 +9,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ezrec.adapters.publishing.local import LocalPublisher
 from ezrec.adapters.storage import Part, Stored, composite_etag
@@ -21,8 +19,8 @@ from ezrec.domain.stages import Stage
 from ezrec.tasks import upload as upload_module
 from ezrec.tasks.film.growing import Growth
 from ezrec.tasks.publish import Publish
-from ezrec.tasks.upload import Upload, due_parts, object_key
-from tests.fakes.desk import RECIPE, Desk, a_desk
+from ezrec.tasks.upload import Upload, object_key
+from tests.fakes.desk import RECIPE, Desk, a_desk, not_damaged
 
 BERLIN = ZoneInfo("Europe/Berlin")
 CONTENT = bytes(range(256)) * 41  # 10,496 bytes: ten parts of 1000 and one of 496
@@ -32,58 +30,6 @@ CONTENT = bytes(range(256)) * 41  # 10,496 bytes: ten parts of 1000 and one of 4
 async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     async with a_desk(tmp_path / "data") as one:
         yield one
-
-
-# ---- which parts are due
-
-sizes = st.tuples(st.integers(0, 5000), st.integers(1, 700), st.integers(1, 3000))
-
-
-@given(sizes)
-def test_the_parts_of_a_closed_film_cover_it_exactly_once_and_are_equal_but_the_last(
-        given_: tuple[int, int, int]) -> None:
-    final, part_size, reserve = given_
-    parts = sorted(due_parts(Growth(Path(), final, closed=True), part_size, reserve))
-    assert [number for number, _, _ in parts] == list(range(1, len(parts) + 1))
-    at = 0
-    for number, offset, size in parts:
-        assert offset == at
-        assert size == part_size or (number == len(parts) and 0 < size <= part_size)
-        at += size
-    assert at == final
-
-
-@given(sizes)
-def test_the_front_of_a_film_goes_last_and_part_one_at_the_very_end(given_: tuple[int, int, int]) -> None:
-    final, part_size, reserve = given_
-    order = list(due_parts(Growth(Path(), final, closed=True), part_size, reserve))
-    front = [offset < reserve for _, offset, _ in order]
-    assert front == sorted(front)
-    if order:
-        assert order[-1][0] == 1
-
-
-@given(sizes)
-def test_while_a_film_grows_nothing_is_due_that_may_still_change(given_: tuple[int, int, int]) -> None:
-    final, part_size, reserve = given_
-    for _, offset, size in due_parts(Growth(Path(), final, closed=False), part_size, reserve):
-        assert reserve <= offset
-        assert offset + size <= final
-        assert size == part_size
-
-
-@given(sizes, st.integers(0, 3000))
-def test_what_was_due_once_is_due_as_the_same_part_ever_after(given_: tuple[int, int, int], more: int) -> None:
-    final, part_size, reserve = given_
-    before = set(due_parts(Growth(Path(), final, closed=False), part_size, reserve))
-    for closed in (False, True):
-        assert before <= set(due_parts(Growth(Path(), final + more, closed), part_size, reserve))
-
-
-@given(st.integers(1, 4000))
-def test_parts_go_as_soon_as_they_are_whole(final: int) -> None:
-    numbers = [number for number, _, _ in due_parts(Growth(Path(), final, closed=False), 100, 250)]
-    assert numbers == list(range(4, final // 100 + 1))
 
 
 # ---- the storage's answers
@@ -163,16 +109,21 @@ class Scene:
         self.file.parent.mkdir(parents=True)
         self.final = len(CONTENT)
         self.closed = True
+        self.sums: dict[int, str] = {}
+        self.again: list[str] = []  # why the film was to be made again
         self.file.write_bytes(CONTENT)
         self.restart()
 
     def restart(self) -> None:
-        self.upload = Upload(self.desk.store, self.storage, self.desk.settings(), BERLIN,
-                             self._growth)
+        self.upload = Upload(self.desk.store, self.desk.clock, self.storage, self.desk.settings(), BERLIN,
+                             self._growth, self._make_again)
         self.storage.asked.clear()
 
     def _growth(self, _: Film) -> Growth:
-        return Growth(self.file, self.final, self.closed)
+        return Growth(self.file, self.final, self.closed, self.sums)
+
+    async def _make_again(self, _: Film, reason: str) -> None:
+        self.again.append(reason)
 
     async def work(self) -> bool:
         return await self.upload.work(await self.desk.now())
@@ -239,7 +190,8 @@ async def test_a_film_that_has_its_key_keeps_it_when_the_settings_name_another(s
     with pytest.raises(RetryError):
         await scene.work()
     settings = scene.desk.settings(storage={"key": "elsewhere/{booking_id}"})
-    scene.upload = Upload(scene.desk.store, scene.storage, settings, BERLIN, scene._growth)
+    scene.upload = Upload(scene.desk.store, scene.desk.clock, scene.storage, settings, BERLIN, scene._growth,
+                          not_damaged)
     assert await scene.work()
     assert list(scene.storage.objects()) == ["2027-01-15/match.mp4"]
 
@@ -492,7 +444,7 @@ async def test_after_a_film_could_not_be_completed_nothing_is_put_or_hashed_that
     with pytest.raises(RetryError):
         await scene.work()
     scene.storage.asked.clear()
-    monkeypatch.setattr(upload_module, "_row", None)
+    monkeypatch.setattr(upload_module, "read_part", None)
     assert await scene.work()
     assert scene.storage.asked == ["parts", "complete"]
 
@@ -504,7 +456,7 @@ async def test_nothing_is_uploaded_before_there_is_a_recipe_or_a_file(desk: Desk
     await desk.film(Stage.RECORDING)
     scene = Scene(desk)
     assert not await scene.work()
-    scene.upload = Upload(desk.store, scene.storage, desk.settings(), BERLIN, lambda _: None)
+    scene.upload = Upload(desk.store, desk.clock, scene.storage, desk.settings(), BERLIN, lambda _: None, not_damaged)
     await desk.store.update_film("match", recipe=RECIPE.dumps())
     assert not await scene.work()
     assert scene.storage.asked == []
@@ -533,24 +485,15 @@ async def test_an_upload_that_is_overtaken_by_the_next_generation_names_nothing_
     assert (await desk.now()).object_key == "2027-01-15/match.2.mp4"
 
 
-@pytest.mark.parametrize(("closed", "error"), [(False, RetryError), (True, ParkError)])
-async def test_a_file_that_is_gone_is_waited_for_while_it_grows_and_parked_once_it_was_closed(
-        scene: Scene, closed: bool, error: type[Exception]) -> None:
-    scene.closed = closed
-    scene.file.unlink()
-    with pytest.raises(error):
-        await scene.work()
-
-
 async def test_no_more_than_a_block_of_a_part_is_read_at_a_time(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upload_module, "READ_BYTES", 64)
+    monkeypatch.setattr("ezrec.tasks.parts.READ_BYTES", 64)
     assert await scene.work()
     assert scene.storage.objects()["2027-01-15/match.mp4"] == CONTENT
 
 
 async def test_hashing_does_not_hold_the_event_loop(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[bool] = []
-    hashes: Callable[..., Any] = upload_module._row
+    hashes: Callable[..., Any] = upload_module.read_part
 
     def watched(*args: Any) -> Any:
         try:
@@ -560,7 +503,7 @@ async def test_hashing_does_not_hold_the_event_loop(scene: Scene, monkeypatch: p
             threads.append(True)
         return hashes(*args)
 
-    monkeypatch.setattr(upload_module, "_row", watched)
+    monkeypatch.setattr(upload_module, "read_part", watched)
     await scene.work()
     assert len(threads) == 11
     assert all(threads)

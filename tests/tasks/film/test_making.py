@@ -1,6 +1,7 @@
 """Film making: what is planned, rendered, joined and begun again; a long film costs no more than a short one."""
 
 import asyncio
+import hashlib
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Callable
@@ -59,7 +60,7 @@ class Pool:
         text = f"[{arg.first_tick}+{arg.ticks} {arg.rung} {with_footage}]"
         Path(arg.out).write_text(text)
         cameras = {view.camera: CameraShare(shown=arg.ticks) for view in arg.recipe.canvas.views}
-        return ChunkReport(len(text), cameras, both=arg.ticks)
+        return ChunkReport(len(text), cameras, both=arg.ticks, sha256=hashlib.sha256(text.encode()).hexdigest())
 
     def rendered(self) -> list[int]:
         return [job.first_tick for job in self.jobs]
@@ -72,6 +73,7 @@ class Joiner:
 
     def __init__(self, path: str, recipe: Recipe) -> None:
         self.path, self.recipe, self.chunks = Path(path), recipe, 0
+        self.sums: dict[int, str] = {}
 
     @property
     def grown(self) -> int:
@@ -80,8 +82,10 @@ class Joiner:
     def index_bytes(self) -> int:
         return 100 * self.chunks
 
-    def add(self, chunk: str, ticks: int) -> None:
+    def add(self, chunk: str, ticks: int, sha256: str = "") -> None:
         text = Path(chunk).read_text()
+        if sha256 and hashlib.sha256(text.encode()).hexdigest() != sha256:
+            raise BadMedia("damaged")
         with self.path.open("a") as file:
             if error := type(self).fails(text):
                 file.write(text[:3])
@@ -92,6 +96,7 @@ class Joiner:
     def close(self) -> Any:
         if self.index_bytes() > self.recipe.index_reserve:
             raise IndexOutgrown("too long")
+        self.sums[1] = hashlib.sha256(self.path.read_bytes() if self.chunks else b"").hexdigest()
         return SimpleNamespace(bytes=self.grown)
 
     def discard(self) -> None:

@@ -171,7 +171,7 @@ def _made_before(out: Path, known: Path) -> Intro | None:
     try:
         made = made_of(Intro, json.loads(known.read_text("utf-8")))
         return made if made.made_sha256 in ("", sha256_of(out)) and out.is_file() else None
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
 
 

@@ -56,7 +56,7 @@ class HashingFile:
             OSError: the disk is full or fails.
             ValueError: behind the front something would be written twice, or left out.
         """
-        if self._handle is None:
+        if self._handle is None or not data:
             return len(data)  # dropped: libavformat says its last words to nobody
         front = min(max(len(self._front) - self._at, 0), len(data))
         self._front[self._at : self._at + front] = data[:front]

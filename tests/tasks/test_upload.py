@@ -13,6 +13,7 @@ import pytest
 from ezrec.adapters.publishing.local import LocalPublisher
 from ezrec.adapters.storage import Part, Stored, composite_etag
 from ezrec.adapters.storage.local import LocalStorage
+from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import ParkError, RetryError, UploadGone
 from ezrec.domain.film import Film
 from ezrec.domain.stages import Stage
@@ -483,6 +484,188 @@ async def test_an_upload_that_is_overtaken_by_the_next_generation_names_nothing_
     assert (film.generation, film.object_key, film.upload_id) == (2, None, None)
     await scene.work()
     assert (await desk.now()).object_key == "2027-01-15/match.2.mp4"
+
+
+# ---- a film that is not what was written
+
+
+SUMS = {number: hashlib.sha256(CONTENT[at:at + 1000]).hexdigest()
+        for number, at in enumerate(range(0, len(CONTENT), 1000), 1)}
+
+
+def damage(scene: Scene, at: int, data: bytes = b"damage") -> None:
+    with scene.file.open("r+b") as file:
+        file.seek(at)
+        file.write(data)
+
+
+async def test_a_part_that_is_not_what_was_written_is_not_stored_and_the_film_made_again(scene: Scene) -> None:
+    scene.sums = SUMS
+    damage(scene, 4200)
+    assert not await scene.work()
+    assert scene.again == ["the film's file was damaged: part 5 is not what was written"]
+    assert "put 5" not in scene.storage.asked
+    assert "2027-01-15/match.mp4" not in scene.storage.objects()
+    assert (await scene.desk.now()).stage is Stage.RENDERED
+
+
+async def test_a_damaged_film_whose_checksums_nobody_knows_is_stored_as_it_is(scene: Scene) -> None:
+    damage(scene, 4200)
+    assert await scene.work()
+    assert scene.again == []
+
+
+async def test_damage_to_a_part_that_is_stored_already_is_harmless(scene: Scene) -> None:
+    scene.closed, scene.final, scene.sums = False, 7100, SUMS
+    assert not await scene.work()
+    scene.restart()
+    damage(scene, 2000, bytes(5000))  # parts 3 to 7
+    scene.closed, scene.final = True, len(CONTENT)
+    assert await scene.work()
+    assert scene.storage.objects()["2027-01-15/match.mp4"] == CONTENT
+    assert scene.again == []
+    assert [one for one in scene.storage.asked if one.startswith("put ")] == [
+        "put 8", "put 9", "put 10", "put 11", "put 2", "put 1"]
+
+
+async def test_a_part_that_the_storage_holds_otherwise_than_it_was_written_is_put_again(scene: Scene) -> None:
+    scene.closed, scene.final = False, 7100
+    damage(scene, 4200)
+    assert not await scene.work()  # an older version: it knows no checksums
+    scene.restart()
+    damage(scene, 4200, CONTENT[4200:4206])
+    scene.closed, scene.final, scene.sums = True, len(CONTENT), SUMS
+    assert await scene.work()
+    assert scene.storage.objects()["2027-01-15/match.mp4"] == CONTENT
+    assert "put 5" in scene.storage.asked
+    assert "put 4" not in scene.storage.asked
+
+
+async def test_a_film_that_is_gone_but_stored_whole_is_not_made_again(scene: Scene) -> None:
+    scene.sums = SUMS
+    scene.storage.loses = [("complete", True)]
+    with pytest.raises(RetryError):
+        await scene.work()
+    scene.restart()
+    scene.file.unlink()
+    assert await scene.work()
+    film = await scene.desk.now()
+    assert (film.stage, film.sums, scene.again) == (Stage.UPLOADED, (), [])
+    assert scene.storage.objects() == {"2027-01-15/match.mp4": CONTENT}
+
+
+async def test_a_film_that_is_changed_while_a_part_goes_up_is_made_again(scene: Scene) -> None:
+    async def change(call: str) -> None:
+        if call == "put 9":
+            damage(scene, 8100)
+
+    scene.sums, scene.storage.gate = SUMS, change
+    assert not await scene.work()
+    assert scene.again == ["the film's file was damaged: part 9 is not what was written"]
+
+
+async def test_a_film_that_is_damaged_before_the_library_takes_it_whole_is_made_again(desk: Desk) -> None:
+    await desk.film(Stage.RENDERED, recipe=RECIPE.dumps(), bytes=len(CONTENT))
+    scene = Scene(desk)
+    scene.sums = SUMS
+    scene.storage._real = LocalStorage(scene.storage.library, desk.data, link=True)
+
+    async def change(call: str) -> None:
+        if call == "complete":
+            scene.file.write_bytes(CONTENT[:-1])
+
+    scene.storage.gate = change
+    assert not await scene.work()
+    assert scene.again == ["the film's file was damaged: 1 bytes of part 11 are missing"]
+    assert scene.storage.objects() == {}
+
+
+async def test_a_film_whose_name_in_the_library_names_damaged_bytes_loses_that_name(desk: Desk) -> None:
+    await desk.film(Stage.RENDERED, recipe=RECIPE.dumps(), bytes=len(CONTENT))
+    scene = Scene(desk)
+    scene.sums = SUMS
+    scene.storage._real = LocalStorage(scene.storage.library, desk.data, link=True)
+    scene.storage.loses = [("complete", True)]
+    with pytest.raises(RetryError):
+        await scene.work()
+    assert scene.storage.objects() == {"2027-01-15/match.mp4": CONTENT}
+    scene.restart()
+    scene.storage._real = LocalStorage(scene.storage.library, desk.data, link=True)
+    damage(scene, 100)
+    assert not await scene.work()
+    assert scene.again == ["the film's file was damaged: part 1 is not what was written"]
+    assert scene.storage.objects() == {}
+
+
+async def test_a_film_that_cannot_be_read_is_tried_for_a_minute_and_then_made_again(scene: Scene) -> None:
+    scene.sums = SUMS
+    films, away = scene.file.parent.parent, scene.desk.data / "away"
+    films.rename(away)
+    for _ in range(2):
+        with pytest.raises(RetryError, match="cannot be read"):
+            await scene.work()
+        scene.desk.clock.forward(40 * SECOND)
+    assert not await scene.work()
+    assert scene.again == ["the film's file cannot be read: No such file or directory"]
+
+
+async def test_a_film_that_can_be_read_again_within_a_minute_is_stored_and_the_minute_begins_anew(scene: Scene) -> None:
+    scene.closed, scene.final, scene.sums = False, 7100, SUMS
+    films, away = scene.file.parent.parent, scene.desk.data / "away"
+    for _ in range(2):
+        films.rename(away)
+        with pytest.raises(RetryError, match="cannot be read"):
+            await scene.work()
+        scene.desk.clock.forward(50 * SECOND)
+        away.rename(films)
+        await scene.work()
+        scene.final += 2000
+    scene.closed, scene.final = True, len(CONTENT)
+    assert await scene.work()
+    assert scene.again == []
+
+
+async def test_a_film_that_grows_is_joined_again_only_if_it_is_still_the_file_that_was_read(
+        scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.closed, scene.final, scene.sums = False, 7100, SUMS
+    damage(scene, 4200)
+    assert not await scene.work()
+    assert scene.again == ["the film's file was damaged: part 5 is not what was written"]
+    read: Callable[..., Any] = upload_module.read_part
+
+    def made_anew(*args: Any) -> Any:
+        scene.sums = dict(SUMS)
+        return read(*args)
+
+    monkeypatch.setattr(upload_module, "read_part", made_anew)
+    with pytest.raises(RetryError, match="made again"):
+        await scene.work()
+    assert len(scene.again) == 1
+
+
+async def test_parts_of_a_file_that_was_made_anew_with_other_bytes_are_put_again(scene: Scene) -> None:
+    scene.closed, scene.final, scene.sums = False, 7100, SUMS
+    assert not await scene.work()
+    other = CONTENT[:4200] + b"rendered again" + CONTENT[4214:]
+    scene.file.write_bytes(other)
+    scene.sums = SUMS | {5: hashlib.sha256(other[4000:5000]).hexdigest()}
+    scene.closed, scene.final = True, len(CONTENT)
+    assert await scene.work()
+    assert scene.storage.objects()["2027-01-15/match.mp4"] == other
+    assert [scene.storage.asked.count(f"put {number}") for number in (4, 5, 6)] == [1, 2, 1]
+
+
+@pytest.mark.parametrize("there", ["nothing", "a folder"])
+async def test_a_film_whose_poster_cannot_be_read_is_stored_without_one(scene: Scene, there: str) -> None:
+    if there == "a folder":
+        scene.file.with_name("poster.jpg").mkdir()
+    assert await scene.work()
+    film = await scene.desk.now()
+    assert film.certificate
+    assert film.certificate.to_json()["object"]["poster_url"] is None
+
+
+# ---- and its cost
 
 
 async def test_no_more_than_a_block_of_a_part_is_read_at_a_time(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -450,7 +450,7 @@ async def test_a_damaged_film_without_any_footage_left_stays_as_it_is(studio: St
     film = await closed(studio)
     for path in (studio.desk.data / "segments").rglob("*.ts"):
         path.unlink()
-    with pytest.raises(ParkError, match=r"^the film's file is gone, and none of its camera files is left to make it of"):
+    with pytest.raises(ParkError, match=r"^the film's file is gone, and none of its camera files is left"):
         await studio.films.make_again(film, "the film's file is gone")
     assert await studio.desk.now() == film
     assert (studio.desk.data / "films" / "rec-match" / "film-1.mp4").exists()

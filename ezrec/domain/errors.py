@@ -18,6 +18,7 @@
     ├── AlreadyRunning        another recorder owns the data folder
     ├── BadBooking            a row from outside is malformed: say so once, skip it
     ├── BadMedia              a logo, an intro or a segment cannot be used: take the next rung
+    │   ├── ChunkDamaged      a chunk is not what was rendered, and nothing of it was joined: render it again
     │   └── IntroLost         the intro that a film began with: begin the film again without it
     ├── FilmDamaged           a film's file is gone or not what was written: the film is made again from its footage
     ├── IndexOutgrown         a film's index does not fit its reserve: begin it again with a larger one
@@ -122,6 +123,10 @@ class BadBooking(EzrecError):
 
 class BadMedia(EzrecError):
     """A media file (segment, logo, intro) is missing or cannot be decoded."""
+
+
+class ChunkDamaged(BadMedia):
+    """A chunk's file is gone or not what was rendered; the film that it belongs to is as it was."""
 
 
 class IntroLost(BadMedia):

@@ -20,7 +20,7 @@ from typing import Any
 import av
 from av.container import OutputContainer
 
-from ezrec.domain.errors import BadMedia, IndexOutgrown
+from ezrec.domain.errors import BadMedia, ChunkDamaged, IndexOutgrown
 from ezrec.domain.film import EncoderOptions, Recipe
 from ezrec.files import fsync_file, fsync_folder
 from ezrec.media.decode import READING
@@ -133,19 +133,27 @@ class Joiner:
         `sha256` is that of the chunk's file as it was rendered, if it is known.
 
         Raises:
-            BadMedia: it is not the chunk that was asked for, or comes from other encoder options than the first.
+            ChunkDamaged: it is not the chunk that was asked for, or comes from other encoder options than the first.
+            BadMedia: it cannot be joined; half of it may have been.
             OSError: the disk is full.
         """
-        if sha256:
-            _compare(Path(chunk), sha256)
-        with opened(chunk, READING) as source:
-            video = video_of(source, chunk)
-            self._check(chunk, video)
-            audio = source.streams.audio[0] if self._voiced() and source.streams.audio else None
-            read = _read(source, [video] if audio is None else [video, audio], chunk, ticks)
-            if self._container is None:
-                self._begin(video, audio)
-            self._append(read)
+        sound = False
+        try:
+            if sha256:
+                _compare(Path(chunk), sha256)
+            with opened(chunk, READING) as source:
+                video = video_of(source, chunk)
+                self._check(chunk, video)
+                audio = source.streams.audio[0] if self._voiced() and source.streams.audio else None
+                read = _read(source, [video] if audio is None else [video, audio], chunk, ticks)
+                sound = True
+                if self._container is None:
+                    self._begin(video, audio)
+                self._append(read)
+        except BadMedia as error:
+            if sound:
+                raise
+            raise ChunkDamaged(str(error)) from error
         self._ticks += ticks
 
     def close(self) -> FilmFacts:
@@ -191,9 +199,7 @@ class Joiner:
         context, canvas = video.codec_context, self._recipe.canvas
         if (context.width, context.height) != (canvas.width, canvas.height):
             raise BadMedia(f"{chunk}: is {context.width}x{context.height}, the film {canvas.width}x{canvas.height}")
-        if self._extradata is None:
-            self._extradata = bytes(context.extradata or b"")
-        elif self._extradata != context.extradata:
+        if self._extradata is not None and self._extradata != context.extradata:
             raise BadMedia(f"{chunk}: was encoded with other options than the film")
 
     def _begin(self, video: Any, audio: Any) -> None:
@@ -204,6 +210,7 @@ class Joiner:
         }
         self._file = HashingFile(self._path, self._recipe.part_size, self._recipe.index_reserve)
         self._container = av.open(self._file, "w", format="mp4", options=options)
+        self._extradata = bytes(video.codec_context.extradata or b"")
         self._streams = {"video": copied_stream(self._container, video)}
         if audio is not None:
             self._streams["audio"] = copied_stream(self._container, audio)

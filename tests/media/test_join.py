@@ -11,7 +11,7 @@ from typing import Any
 import av
 import pytest
 
-from ezrec.domain.errors import BadMedia, IndexOutgrown
+from ezrec.domain.errors import BadMedia, ChunkDamaged, IndexOutgrown
 from ezrec.domain.film import ChunkJob, EncoderOptions, Intro, Recipe
 from ezrec.media.chunk import render
 from ezrec.media.intro import normalise
@@ -130,10 +130,10 @@ def test_a_chunk_that_is_not_what_was_rendered_is_refused_and_the_film_goes_on(
     data[len(data) // 2] ^= 1
     Path(one.out).write_bytes(data)
     grown = joiner.grown
-    with pytest.raises(BadMedia, match="not what was rendered"):
+    with pytest.raises(ChunkDamaged, match="not what was rendered"):
         joiner.add(one.out, 20, report.sha256)
     Path(one.out).unlink()
-    with pytest.raises(BadMedia, match="No such file"):
+    with pytest.raises(ChunkDamaged, match="No such file"):
         joiner.add(one.out, 20, report.sha256)
     assert (joiner.grown, joiner.ticks) == (grown, 20)
     assert joiner.close().frames == 20
@@ -253,7 +253,7 @@ def test_a_chunk_that_is_not_what_was_asked_for_is_refused_and_the_film_goes_on(
     grown = joiner.grown
     reason = {"count": "holds 20 pictures in place of 21", "text": "cannot be read", "missing": "No such file",
               "truncated": "", "options": "other options", "size": "is 640x180, the film 608x180"}[kind]
-    with pytest.raises(BadMedia, match=rf"bad\.mp4.*{reason}"):
+    with pytest.raises(ChunkDamaged, match=rf"bad\.mp4.*{reason}"):
         joiner.add(bad, ticks)
     assert (joiner.grown, joiner.ticks) == (grown, 20)
     joiner.add(*chunks[1])

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ezrec import files, logs
-from ezrec.domain.errors import BadMedia, IndexOutgrown, IntroLost
+from ezrec.domain.errors import BadMedia, ChunkDamaged, IndexOutgrown, IntroLost
 from ezrec.domain.film import Film, recipe_of
 from ezrec.domain.stages import Stage
 from ezrec.folders import DataFolder
@@ -108,7 +108,8 @@ class GrowingFiles:
 
         Raises:
             IndexOutgrown: the film needs more room for its index.
-            BadMedia: the chunk is not what it should be, and is removed; the file is made anew.
+            ChunkDamaged: the chunk is not what it should be, and is removed; the film's file is as it was.
+            BadMedia: it cannot be joined; the film's file is made anew.
         """
         growing = await self._open(film)
         if growing.joined >= number:
@@ -117,10 +118,12 @@ class GrowingFiles:
         log.debug("joining chunk" if number else "joining intro", **what)
         try:
             await growing.call(lambda: growing.joiner.add(str(path), ticks, sha256()))
-        except Exception as error:
-            await self.drop(film.booking_id)  # half a chunk may be in it
-            if number and isinstance(error, BadMedia):
+        except ChunkDamaged:
+            if number:
                 await asyncio.to_thread(_remove, [path])
+            raise
+        except Exception:
+            await self.drop(film.booking_id)  # half a chunk may be in it
             raise
         if growing.joiner.index_bytes() > recipe_of(film).index_reserve:
             raise IndexOutgrown("the film outgrew the room kept for its index")

@@ -84,6 +84,9 @@ class Upload:
             reason = str(away)
         except FilmDamaged as damaged:
             reason = str(damaged)
+        except EzrecError:
+            self._away.pop(film.booking_id, None)
+            raise
         else:
             self._away.pop(film.booking_id, None)
             return done

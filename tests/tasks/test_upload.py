@@ -609,6 +609,21 @@ async def test_a_film_that_cannot_be_read_is_tried_for_a_minute_and_then_made_ag
     assert scene.again == ["the film's file cannot be read: No such file or directory"]
 
 
+async def test_a_network_that_fails_says_nothing_of_how_long_a_film_cannot_be_read(scene: Scene) -> None:
+    films, away = scene.file.parent.parent, scene.desk.data / "away"
+    for _ in range(2):
+        films.rename(away)
+        with pytest.raises(RetryError, match="cannot be read"):
+            await scene.work()
+        away.rename(films)
+        scene.storage.loses = [("put_part", False)]
+        with pytest.raises(RetryError, match="no answer"):
+            await scene.work()
+        scene.desk.clock.forward(100 * SECOND)
+    assert await scene.work()
+    assert scene.again == []
+
+
 async def test_a_film_that_can_be_read_again_within_a_minute_is_stored_and_the_minute_begins_anew(scene: Scene) -> None:
     scene.closed, scene.final, scene.sums = False, 7100, SUMS
     films, away = scene.file.parent.parent, scene.desk.data / "away"
@@ -619,7 +634,8 @@ async def test_a_film_that_can_be_read_again_within_a_minute_is_stored_and_the_m
         scene.desk.clock.forward(50 * SECOND)
         away.rename(films)
         await scene.work()
-        scene.final += 2000
+        scene.desk.clock.forward(50 * SECOND)
+        scene.final += 1000
     scene.closed, scene.final = True, len(CONTENT)
     assert await scene.work()
     assert scene.again == []

@@ -120,7 +120,7 @@ class Supervisor:
                            {camera.name: camera.rate for camera in cameras}, settings.film.workers,
                            pipeline.notify)
         storage = make_storage(settings, folder, lambda: recording.active)
-        upload = Upload(store, storage, settings, zone, films.growth)
+        upload = Upload(store, clock, storage, settings, zone, films.growth, films.make_again)
         cloud = make_cloud(settings, clock)
         publisher = cloud.publisher or LocalPublisher(store)
         outbox = Outbox(store, clock, storage, publisher, cloud.bookings,

@@ -33,7 +33,10 @@ PROMISES: dict[int, list[str]] = {
         "tasks/test_cleanup.py::test_a_segment_that_two_films_touch_stays_until_both_are_cleaned",
         "tasks/test_cleanup.py::test_a_segment_that_a_window_once_reached_stays_though_the_window_moved_away",
     ],
-    3: [  # local files stay until the object is verified and the row is in
+    3: [  # only what was joined is stored; local files stay until the object is verified and the row is in
+        "media/test_join.py::test_sums_are_those_of_what_was_joined_whatever_became_of_it_on_the_disk",
+        "tasks/test_upload.py::test_a_part_that_is_not_what_was_written_is_not_stored_and_the_film_made_again",
+        "whole/test_damaged_film.py::test_a_film_that_was_damaged_or_lost_is_made_again_from_its_segments",
         "tasks/test_cleanup.py::test_nothing_is_deleted_before_the_object_is_verified_and_the_row_is_in",
         "whole/test_cloud_main.py::test_a_restart_without_network_records_what_was_booked_and_tells_it_later",
     ],

@@ -3,6 +3,7 @@
     EzrecError
     ├── RetryError            try again later, as often as it takes (a network, a full disk)
     │   ├── CredentialError   the same; the credential or this machine's clock may be put right
+    │   ├── FilmAway          a film's file cannot be read: a disk may come back, or the film is made again
     │   ├── UploadGone        the storage forgot the upload: look whether its object is complete, or begin again
     │   └── SegmentFailed     a segment was not written: the writer goes on with the next one
     ├── ParkError             trying again cannot help: stop until a person says so
@@ -17,7 +18,9 @@
     ├── AlreadyRunning        another recorder owns the data folder
     ├── BadBooking            a row from outside is malformed: say so once, skip it
     ├── BadMedia              a logo, an intro or a segment cannot be used: take the next rung
+    │   ├── ChunkDamaged      a chunk is not what was rendered, and nothing of it was joined: render it again
     │   └── IntroLost         the intro that a film began with: begin the film again without it
+    ├── FilmDamaged           a film's file is gone or not what was written: the film is made again from its footage
     ├── IndexOutgrown         a film's index does not fit its reserve: begin it again with a larger one
     └── IllegalStep           a step that the stage table does not hold; nothing was changed
 """
@@ -39,6 +42,10 @@ class CredentialError(RetryError):
 
 class UploadGone(RetryError):
     """The storage no longer knows the unfinished upload: its object is complete, or it is begun again."""
+
+
+class FilmAway(RetryError):
+    """A film's file cannot be read at the moment; if that stays so, it counts as `FilmDamaged`."""
 
 
 class SegmentFailed(RetryError):
@@ -118,8 +125,16 @@ class BadMedia(EzrecError):
     """A media file (segment, logo, intro) is missing or cannot be decoded."""
 
 
+class ChunkDamaged(BadMedia):
+    """A chunk's file is gone or not what was rendered; the film that it belongs to is as it was."""
+
+
 class IntroLost(BadMedia):
     """The intro that a film began with cannot be joined any more."""
+
+
+class FilmDamaged(EzrecError):
+    """A film's file is gone, too short, or does not hold what was written into it."""
 
 
 class IndexOutgrown(EzrecError):

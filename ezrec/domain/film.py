@@ -102,6 +102,7 @@ class Intro:
     sha256: str  # of the clip as the venue gave it
     ticks: int
     sound: bool
+    made_sha256: str = ""  # of the file at `path`; empty if an older version made it
 
 
 RECIPE_VERSION = 2
@@ -195,6 +196,7 @@ class ChunkReport:
     both: int = 0  # ticks that show both cameras
     apart: int = 0  # of these, ticks whose halves are more than half a frame and 2 ms apart by sensor time
     worst_us: int = 0  # the largest distance between the halves, µs
+    sha256: str = ""  # of the chunk's file; empty if an older version made it
 
     def dumps(self) -> str:
         """The report as JSON, for the chunk's row."""
@@ -230,6 +232,7 @@ class Film:
     parked_reason: str | None
     certificate: Certificate | None
     changed_at: int
+    sums: tuple[str, ...] = ()  # SHA-256 of each part of the closed film, as it was joined; gone once it is stored
 
 
 def recipe_of(film: Film) -> Recipe:

@@ -26,7 +26,7 @@ STEPS: dict[Stage, frozenset[Stage]] = {
     Stage.BOOKED: frozenset({Stage.RECORDING, Stage.CANCELLED, Stage.MISSED}),
     Stage.RECORDING: frozenset({Stage.RECORDED, Stage.CANCELLED}),
     Stage.RECORDED: frozenset({Stage.RENDERED}),
-    Stage.RENDERED: frozenset({Stage.UPLOADED}),
+    Stage.RENDERED: frozenset({Stage.UPLOADED, Stage.RECORDED}),  # back, if its file was damaged: it is made again
     Stage.UPLOADED: frozenset({Stage.PUBLISHED}),
     Stage.PUBLISHED: frozenset({Stage.CLEANED}),
     Stage.CANCELLED: frozenset({Stage.BOOKED, Stage.RECORDING, Stage.RECORDED, Stage.CLEANED}),
@@ -49,6 +49,12 @@ STATUS_WORDS: dict[Stage, str] = {
     Stage.MISSED: FAILED,
 }
 """What the booking's owner is told when a film reaches a stage; a parked film is `failed` with its reason."""
+
+
+def says_more(word: str, told: str | None) -> bool:
+    """Whether a status word is news to who was told `told` last: words only move forward, except out of `failed`."""
+    words = list(STATUS_WORDS.values())
+    return told not in words or told == FAILED or words.index(word) > words.index(told)
 
 
 def step(now: Stage, to: Stage) -> Stage:

@@ -24,6 +24,7 @@ from ezrec.files import put_in_place
 from ezrec.media.decode import READING, Reel
 from ezrec.media.encode import MUXER, coded_frame, finish, shown_part, video_stream
 from ezrec.media.geometry import Composer, composer_for
+from ezrec.media.hashing import sha256_of
 from ezrec.media.overlay import place
 from ezrec.media.picking import HYSTERESIS_US, pick
 from ezrec.media.probe import video_of
@@ -65,10 +66,10 @@ def _render(job: ChunkJob) -> ChunkReport:
         with put_in_place(job.out) as temporary:
             shown = _encode(job, temporary, composer, _plan(job, reels), reels)
             _check(temporary, job.ticks)
-            size = Path(temporary).stat().st_size
+            size, sha256 = Path(temporary).stat().st_size, sha256_of(Path(temporary))
     except LibavError as error:
         raise translated(error, job.out, "cannot be encoded") from error
-    return _report(size, shown, reels, job)
+    return replace(_report(size, shown, reels, job), sha256=sha256)
 
 
 def _cameras(canvas: Canvas, rung: Rung) -> list[str]:

@@ -5,10 +5,13 @@ writes the index into the reserve. The same chunks give the same bytes, so that 
 and its upload goes on. A reserve that is too small would ruin the front of the film on closing, and the file would
 still open: hence the size of the index is calculated while the film grows, and checked before it is closed.
 
+The SHA-256 of each of the film's parts is taken of the bytes as they are written, and a chunk's before it is joined:
+what a disk makes of them later is found out.
+
 Limits: one thread at a time; the intro, if the recipe has one, is added first.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -17,11 +20,12 @@ from typing import Any
 import av
 from av.container import OutputContainer
 
-from ezrec.domain.errors import BadMedia, IndexOutgrown
+from ezrec.domain.errors import BadMedia, ChunkDamaged, IndexOutgrown
 from ezrec.domain.film import EncoderOptions, Recipe
 from ezrec.files import fsync_file, fsync_folder
 from ezrec.media.decode import READING
 from ezrec.media.encode import MUXER
+from ezrec.media.hashing import HashingFile, sha256_of
 from ezrec.media.probe import FilmFacts, film_facts, video_of
 from ezrec.pyav import LibavError, copied_stream, forget, opened, translated
 
@@ -92,6 +96,7 @@ class Joiner:
         self._path = Path(path)
         self._recipe = recipe
         self._container: OutputContainer | None = None
+        self._file: HashingFile | None = None
         self._streams: dict[str, Any] = {}
         self._extradata: bytes | None = None
         self._ticks = 0
@@ -106,7 +111,15 @@ class Joiner:
     @property
     def grown(self) -> int:
         """The film's length in bytes on disk: from `recipe.index_reserve` up to here nothing will change any more."""
-        return self._path.stat().st_size if self._container is not None else 0
+        return self._file.end if self._file is not None and self._container is not None else 0
+
+    @property
+    def sums(self) -> Mapping[int, str]:
+        """Part number → SHA-256, of the parts that are final; while the film grows always the same mapping.
+
+        All parts that end within `grown` and lie behind the reserve are in it, and once the film is closed all others.
+        """
+        return self._file.sums if self._file is not None else {}
 
     def index_bytes(self) -> int:
         """Upper bound of the index as it would be written now, in bytes."""
@@ -114,21 +127,33 @@ class Joiner:
         tables = sum(track.bytes(8 if far else 4) for track in self._tracks.values())
         return FRONT + FIXED + 2 * len(self._extradata or b"") + tables
 
-    def add(self, chunk: str | Path, ticks: int) -> None:
+    def add(self, chunk: str | Path, ticks: int, sha256: str = "") -> None:
         """Append a chunk (the intro first) that must hold just `ticks` pictures; nothing is written if it does not.
 
+        `sha256` is that of the chunk's file as it was rendered, if it is known.
+
         Raises:
-            BadMedia: it is not the chunk that was asked for, or comes from other encoder options than the first.
+            ChunkDamaged: it is not the chunk that was asked for, or comes from other encoder options than the first.
+            BadMedia: it cannot be joined; half of it may have been.
             OSError: the disk is full.
         """
-        with opened(chunk, READING) as source:
-            video = video_of(source, chunk)
-            self._check(chunk, video)
-            audio = source.streams.audio[0] if self._voiced() and source.streams.audio else None
-            read = _read(source, [video] if audio is None else [video, audio], chunk, ticks)
-            if self._container is None:
-                self._begin(video, audio)
-            self._append(read)
+        sound = False
+        try:
+            if sha256:
+                _compare(Path(chunk), sha256)
+            with opened(chunk, READING) as source:
+                video = video_of(source, chunk)
+                self._check(chunk, video)
+                audio = source.streams.audio[0] if self._voiced() and source.streams.audio else None
+                read = _read(source, [video] if audio is None else [video, audio], chunk, ticks)
+                sound = True
+                if self._container is None:
+                    self._begin(video, audio)
+                self._append(read)
+        except BadMedia as error:
+            if sound:
+                raise
+            raise ChunkDamaged(str(error)) from error
         self._ticks += ticks
 
     def close(self) -> FilmFacts:
@@ -150,6 +175,7 @@ class Joiner:
             container.close()
         except LibavError as error:
             raise translated(error, self._path, "cannot be joined") from error
+        self._file.finish()  # type: ignore[union-attr]  # made by `_begin`
         fsync_file(self._path)
         fsync_folder(self._path.parent)
         facts = film_facts(self._path)
@@ -159,6 +185,8 @@ class Joiner:
 
     def discard(self) -> None:
         """Give the film up and remove its file. Harmless if nothing was joined or it was discarded before."""
+        if self._file is not None:
+            self._file.drop()
         self._path.unlink(missing_ok=True)
         container, self._container = self._container, None
         if container is not None:
@@ -171,9 +199,7 @@ class Joiner:
         context, canvas = video.codec_context, self._recipe.canvas
         if (context.width, context.height) != (canvas.width, canvas.height):
             raise BadMedia(f"{chunk}: is {context.width}x{context.height}, the film {canvas.width}x{canvas.height}")
-        if self._extradata is None:
-            self._extradata = bytes(context.extradata or b"")
-        elif self._extradata != context.extradata:
+        if self._extradata is not None and self._extradata != context.extradata:
             raise BadMedia(f"{chunk}: was encoded with other options than the film")
 
     def _begin(self, video: Any, audio: Any) -> None:
@@ -182,7 +208,9 @@ class Joiner:
             "flush_packets": "1",
             "max_interleave_delta": "1",  # or the picture is held back for 10 s once the intro's sound has ended
         }
-        self._container = av.open(str(self._path), "w", format="mp4", options=options)
+        self._file = HashingFile(self._path, self._recipe.part_size, self._recipe.index_reserve)
+        self._container = av.open(self._file, "w", format="mp4", options=options)
+        self._extradata = bytes(video.codec_context.extradata or b"")
         self._streams = {"video": copied_stream(self._container, video)}
         if audio is not None:
             self._streams["audio"] = copied_stream(self._container, audio)
@@ -206,6 +234,16 @@ class Joiner:
                 self._container.mux_one(packet)  # type: ignore[union-attr]  # opened by `_begin`
             except LibavError as error:
                 raise translated(error, self._path, "cannot be joined") from error
+
+
+def _compare(chunk: Path, sha256: str) -> None:
+    """A chunk that lay on the disk must be what was rendered. Raises BadMedia: it is not, or cannot be read."""
+    try:
+        found = sha256_of(chunk)
+    except OSError as error:
+        raise BadMedia(f"{chunk}: cannot be read ({error.strerror})") from error
+    if found != sha256:
+        raise BadMedia(f"{chunk}: was damaged on the disk, it is not what was rendered")
 
 
 def _read(source: Any, streams: Sequence[Any], chunk: str | Path, ticks: int) -> _Chunk:

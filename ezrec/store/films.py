@@ -1,5 +1,6 @@
 """The films: how far each is, what keeps it from going on, and the gate that takes it from stage to stage."""
 
+import json
 from typing import Any
 
 import aiosqlite
@@ -28,7 +29,7 @@ from ezrec.store.story import StoryTable
 log = logs.get("store")
 
 COLUMNS = frozenset({"generation", "starts_at", "ends_at", "recipe", "object_key", "upload_id", "url", "bytes",
-                     "sha256", "attempts", "retry_at", "parked_step", "parked_reason", "certificate"})
+                     "sha256", "attempts", "retry_at", "parked_step", "parked_reason", "certificate", "sums"})
 """What may be set without a step."""
 
 
@@ -116,11 +117,22 @@ class FilmTable(OutboxTable, StoryTable):
         await db.execute("UPDATE film SET stage = ?, changed_at = ? WHERE booking_id = ?",
                          (to, self._clock.wall_us(), film.booking_id))
         await self._record(db, film.booking_id, StageChanged(film.stage, to))
-        if to in STATUS_WORDS and not film.parked_step:  # one that is parked is `failed` until it is published
+        # One that is parked is `failed` until it is published; one that is made again was `completed` before.
+        if to in STATUS_WORDS and not film.parked_step and (
+                to not in (Stage.RECORDED, Stage.RENDERED)
+                or stages.says_more(STATUS_WORDS[to], await self._told(film.booking_id))):
             reason = "nothing was recorded in the window" if to is Stage.MISSED else None
             await self._post_status(db, film.booking_id, STATUS_WORDS[to], reason)
         if to is Stage.CANCELLED:
             await self._forget_upload(db, film)
+
+    async def _told(self, booking_id: str) -> str | None:
+        """The status that the booking's owner was told last, or will have been told once the outbox is empty."""
+        for sql in ("SELECT body FROM outbox WHERE booking_id = ? AND kind = 'status' ORDER BY id DESC LIMIT 1",
+                    "SELECT detail FROM event WHERE booking_id = ? AND kind = 'told' ORDER BY id DESC LIMIT 1"):
+            if found := await self._all(sql, booking_id):
+                return str(json.loads(found[0][0])["status"])
+        return None
 
     async def update_film(self, booking_id: str, event: FilmEvent | None = None, **columns: object) -> Film:
         """Set columns of a film that are not its stage; with `event`, an entry of its story."""

@@ -119,7 +119,16 @@ def film_of(row: Row) -> Film:
         attempts=row["attempts"], retry_at=row["retry_at"], parked_step=row["parked_step"],
         parked_reason=row["parked_reason"],
         certificate=Certificate.from_json(json.loads(row["certificate"])) if row["certificate"] else None,
-        changed_at=row["changed_at"])
+        changed_at=row["changed_at"], sums=_sums(row["sums"]))
+
+
+def _sums(text: str | None) -> tuple[str, ...]:
+    """The parts' checksums; none if they cannot be read: then nothing is compared."""
+    try:
+        sums = json.loads(text or "[]")
+    except ValueError:
+        return ()
+    return tuple(sums) if isinstance(sums, list) and all(isinstance(one, str) for one in sums) else ()
 
 
 def progress_of(row: Row) -> Progress:

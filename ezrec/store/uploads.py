@@ -1,11 +1,14 @@
 """A film's generations, and the upload of each: object key, upload id, parts that the storage confirmed."""
 
+from ezrec import logs
 from ezrec.domain.errors import IllegalStep
 from ezrec.domain.events import GenerationBegun
 from ezrec.domain.film import Film
 from ezrec.domain.stages import UPLOADING, Stage
 from ezrec.store.films import FilmTable
 from ezrec.store.rows import PartRow, part_of
+
+log = logs.get("store")
 
 
 class UploadTable(FilmTable):
@@ -24,6 +27,26 @@ class UploadTable(FilmTable):
             await self._set(db, booking_id, {"generation": film.generation + 1, "object_key": None} | columns)
             await self._record(db, booking_id, GenerationBegun(film.generation + 1, reason))
             return await self._film_in(booking_id)
+
+    async def begin_again(self, booking_id: str, generation: int, reason: str) -> Film:
+        """A closed film's file was damaged: take it back to `recorded`, in its next generation.
+
+        Upload, parts and chunks are forgotten: the chunks' files went when the film was closed. Nothing happens to a
+        film that has gone on or was begun again since.
+        """
+        log.debug("taking step", booking=booking_id, to=Stage.RECORDED)
+        async with self._transaction() as db:
+            film = await self._film_in(booking_id)
+            if (film.stage, film.generation) == (Stage.RENDERED, generation):
+                await self._forget_upload(db, film)
+                await db.execute("DELETE FROM chunk WHERE film = ?", (booking_id,))
+                await self._step(db, film, Stage.RECORDED, {
+                    "generation": generation + 1, "object_key": None, "bytes": None, "certificate": None,
+                    "sums": None})
+                await self._record(db, booking_id, GenerationBegun(generation + 1, reason))
+            film = await self._film_in(booking_id)
+        log.debug("step taken", booking=booking_id, to=film.stage)
+        return film
 
     async def name_upload(self, booking_id: str, generation: int, key: str, upload_id: str | None = None) -> bool:
         """Store a generation's object key, and its upload once it is open.

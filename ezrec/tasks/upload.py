@@ -1,14 +1,16 @@
 """Upload: puts the film into the storage while it is being made, part by part, and verifies the object.
 
 Parts behind the index reserve go as the film grows, several at a time where the storage takes that; those that touch
-it go after the film is closed, number 1 last. What was confirmed before a crash is compared with the bytes that are
-here now, never trusted. An upload that the storage has forgotten is begun again, unless its object is there already.
+it go after the film is closed, number 1 last. What was confirmed before a crash is compared with the film as it is
+now, never trusted. An upload that the storage has forgotten is begun again, unless its object is there already.
+
+No part is stored that is not what was written into the film's file. A film whose file was damaged is made again.
 """
 
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -17,19 +19,18 @@ from ezrec import logs
 from ezrec.adapters.storage import Part, Storage, Stored
 from ezrec.config import Settings
 from ezrec.domain.certificate import Certificate, StoredObject
-from ezrec.domain.clock import local_datetime
-from ezrec.domain.errors import EzrecError, ParkError, RetryError, UploadGone
+from ezrec.domain.clock import SECOND, Clock, local_datetime
+from ezrec.domain.errors import EzrecError, FilmAway, FilmDamaged, ParkError, RetryError, UploadGone
 from ezrec.domain.film import Film, Recipe
 from ezrec.domain.stages import Stage
 from ezrec.store import Store
 from ezrec.store.rows import PartRow
 from ezrec.tasks.film.growing import Growth
+from ezrec.tasks.parts import Range, due_parts, is_same, read_part
 
 log = logs.get("upload")
 
-READ_BYTES = 1 << 20  # how much of a part is in memory at a time while it is hashed
-
-Range = tuple[int, int, int]  # of a film: part number, offset, bytes
+AWAY_S = 60  # so long a film's file may not be readable, as while its disk is away, before the film is made again
 
 
 @dataclass
@@ -44,27 +45,58 @@ class OpenUpload:
     live_bytes: int = 0  # there before the film was closed
     doubted: bool = False  # it could not be completed: the storage may have lost a part
 
+    def is_sure(self, growth: Growth, number: int) -> bool:
+        """Whether a part is stored, with the bytes that were written into the film's file: one made anew may differ."""
+        row = self.sure.get(number)
+        return row is not None and growth.sums.get(number, row.sha256) == row.sha256
+
 
 class Upload:
-    """The upload task. `growth` tells how far a film's file is."""
+    """The upload task. `growth` tells how far a film's file is; `make_again` is told of a damaged one, and why."""
 
-    def __init__(self, store: Store, storage: Storage, settings: Settings, zone: ZoneInfo,
-                 growth: Callable[[Film], Growth | None]) -> None:
+    def __init__(self, store: Store, clock: Clock, storage: Storage, settings: Settings, zone: ZoneInfo,
+                 growth: Callable[[Film], Growth | None],
+                 make_again: Callable[[Film, str], Awaitable[None]]) -> None:
         self._store = store
+        self._clock = clock
         self._storage = storage
         self._template = settings.storage.key
         self._camera_id = settings.site.camera_id
         self._zone = zone
         self._growth = growth
+        self._make_again = make_again
         self._uploads: dict[str, OpenUpload] = {}  # by booking
+        self._away: dict[str, int] = {}  # booking → since when its film's file cannot be read, monotonic µs
 
     async def work(self, film: Film) -> bool:
         """Store what is final of a film; True once its object is complete and verified.
 
         Raises:
-            RetryError: the storage may work later.
-            ParkError: it refuses, or another object lies at the film's key.
+            RetryError: the storage, or the disk with the film's file, may work later.
+            ParkError: it refuses, another object lies at the film's key, or a damaged film cannot be made again.
         """
+        try:
+            done = await self._work(film)
+        except FilmAway as away:
+            since = self._away.setdefault(film.booking_id, self._clock.mono_us())
+            if self._clock.mono_us() - since < AWAY_S * SECOND:
+                raise
+            reason = str(away)
+        except FilmDamaged as damaged:
+            reason = str(damaged)
+        except EzrecError:
+            self._away.pop(film.booking_id, None)
+            raise
+        else:
+            self._away.pop(film.booking_id, None)
+            return done
+        self._away.pop(film.booking_id, None)
+        if await self._is_stored_already(film):
+            return True
+        await self._make_again(film, reason)
+        return False
+
+    async def _work(self, film: Film) -> bool:
         growth, recipe = self._growth(film), film.recipe
         if growth is None or recipe is None:
             return False
@@ -84,11 +116,16 @@ class Upload:
         growth = self._growth(film)
         if growth is None or not growth.closed:
             return False
-        rows = [upload.sure[number] for number, _, _ in sorted(due_parts(growth, recipe.part_size, 0))]
+        whole = sorted(due_parts(growth, recipe.part_size, 0))
+        rows = [upload.sure[number] for number, _, _ in whole]
         key, parts = film.object_key or "", _parts(rows)
         try:
             log.debug("storing film", booking=film.booking_id, key=key)
             stored = await self._storage.complete(key, film.upload_id or "", parts, growth.path)
+        except ParkError:
+            for part in whole:
+                await self._read(film, growth, part)  # is the film's file to blame?
+            raise
         except EzrecError:
             upload.doubted = True
             raise
@@ -144,7 +181,7 @@ class Upload:
                     for part in due_parts(growth, recipe.part_size, recipe.index_reserve):
                         if len(under_way) >= self._storage.in_flight:
                             break
-                        if part[0] not in upload.sure and part[0] not in under_way.values():
+                        if not upload.is_sure(growth, part[0]) and part[0] not in under_way.values():
                             task = asyncio.create_task(self._put(film, growth, part, upload), name="upload")
                             under_way[task] = part[0]
                 if not under_way:
@@ -164,13 +201,20 @@ class Upload:
             raise failures[0]
 
     async def _put(self, film: Film, growth: Growth, part: Range, upload: OpenUpload) -> None:
-        """Put one part, unless the storage holds it with the bytes that are here now."""
+        """Put one part, unless the storage holds it with the bytes that were written into this film."""
         number, _, size = part
-        row = await asyncio.to_thread(_row, growth, *part)
-        there = upload.there.pop(number, None) == row.md5
+        known, md5 = upload.rows.get(number), upload.there.pop(number, None)
+        # What is stored as it was written need not be read: here it may have been damaged since.
+        row = known if known and known.md5 == md5 and is_same(growth, known, part) else \
+            await self._read(film, growth, part)
+        there = md5 == row.md5
         if not there:
             log.debug("uploading part", booking=film.booking_id, part=number, bytes=size)
-            await self._storage.put_part(film.object_key or "", film.upload_id or "", _part(row), growth.path)
+            try:
+                await self._storage.put_part(film.object_key or "", film.upload_id or "", _part(row), growth.path)
+            except ParkError:
+                await self._read(film, growth, part)  # was it changed in the meantime?
+                raise
         if upload.rows.get(number) != row:
             await self._store.put_part(film.booking_id, film.generation, row)
         upload.sure[number] = row
@@ -178,7 +222,32 @@ class Upload:
         upload.live_bytes += size if now and not now.closed else 0
         log.debug("part found" if there else "part uploaded", booking=film.booking_id, part=number, bytes=size)
 
+    async def _read(self, film: Film, growth: Growth, part: Range) -> PartRow:
+        """A part as it is in the film's file now.
+
+        Raises:
+            RetryError: the file that grew is being made anew, or closed, and this was not the new one.
+            FilmDamaged, FilmAway: see `read_part`.
+        """
+        try:
+            return await asyncio.to_thread(read_part, growth, *part)
+        except (FilmDamaged, FilmAway) as error:
+            now = self._growth(film)
+            if not growth.closed and (now is None or now.sums is not growth.sums):
+                raise RetryError("the film's file is being made again") from error
+            raise
+
     # ---- an upload that is gone
+
+    async def _is_stored_already(self, film: Film) -> bool:
+        """Whether a film whose file is damaged is in the storage whole: then its file is not needed any more."""
+        growth, recipe = self._growth(film), film.recipe
+        if growth is None or recipe is None or not growth.closed:
+            return False
+        try:
+            return await self._is_complete(film, growth, recipe)
+        except (FilmDamaged, FilmAway, ParkError):
+            return False
 
     async def _is_complete(self, film: Film, growth: Growth, recipe: Recipe) -> bool:
         """Whether the object is there already, complete: its upload is gone because the answer to that was lost."""
@@ -186,12 +255,15 @@ class Upload:
         film = await self._now(film)
         if not growth.closed or film.object_key is None:
             return False
+        before = {row.number: row for row in await self._store.parts(film.booking_id, film.generation)}
         rows: list[PartRow] = []
         for part in sorted(due_parts(growth, recipe.part_size, 0)):
-            if known and part[0] in known.sure:
+            if known and known.is_sure(growth, part[0]):
                 rows.append(known.sure[part[0]])
+            elif (row := before.get(part[0])) and is_same(growth, row, part):
+                rows.append(row)
             else:
-                rows.append(await asyncio.to_thread(_row, growth, *part))
+                rows.append(await self._read(film, growth, part))
         stored = await self._storage.verify(film.object_key, _parts(rows), growth.path)
         if stored:
             await self._finish(film, growth.path, stored, rows, known.live_bytes if known else None)
@@ -216,17 +288,24 @@ class Upload:
         """Store the poster as well, write down what was stored, and take the step to `uploaded`."""
         poster = path.with_name("poster.jpg")
         poster_url = None
-        if poster.exists():
+        if await asyncio.to_thread(_can_be_read, poster):  # a film is published without one as well
             poster_url = await self._storage.put_file(f"{stored.key.removesuffix('.mp4')}.jpg", poster)
         joined = b"".join(bytes.fromhex(row.sha256) for row in rows)
         sha256 = f"{hashlib.sha256(joined).hexdigest()}-{len(rows)}"
         certificate = replace(film.certificate or Certificate(), object=StoredObject(
             key=stored.key, bytes=stored.bytes, etag=stored.etag, sha256=sha256, part_bytes=rows[0].bytes,
             poster_url=poster_url, live_bytes=live_bytes))
-        await self._store.step(film.booking_id, Stage.UPLOADED, url=stored.url, sha256=sha256,
+        await self._store.step(film.booking_id, Stage.UPLOADED, url=stored.url, sha256=sha256, sums=None,
                                certificate=json.dumps(certificate.to_json(), sort_keys=True))
         self._uploads.pop(film.booking_id, None)
         log.info("film uploaded", booking=film.booking_id, key=stored.key, bytes=stored.bytes, live_bytes=live_bytes)
+
+
+def _can_be_read(file: Path) -> bool:
+    try:
+        return file.is_file() and len(file.read_bytes()) > 0
+    except OSError:
+        return False
 
 
 def _part(row: PartRow) -> Part:
@@ -244,46 +323,3 @@ def object_key(template: str, film: Film, camera_id: str, zone: ZoneInfo) -> str
                            time=f"{local:%H%M}", booking_id=film.booking_id, camera_id=camera_id,
                            recording_id=film.recording_id)
     return f"{base}.mp4" if film.generation == 1 else f"{base}.{film.generation}.mp4"
-
-
-def due_parts(growth: Growth, part_size: int, reserve: int) -> Iterator[Range]:
-    """The parts that can go now, as (number, offset, bytes): those behind the reserve first, number 1 last.
-
-    While the film grows only whole parts that lie behind the reserve and will not change are due.
-    """
-    front = -(-reserve // part_size)  # so many parts touch the reserve
-    whole = growth.final // part_size
-    for number in range(front + 1, whole + 1):
-        yield number, (number - 1) * part_size, part_size
-    if not growth.closed:
-        return
-    if growth.final % part_size and whole + 1 > front:
-        yield whole + 1, whole * part_size, growth.final % part_size
-    for number in range(min(front, -(-growth.final // part_size)), 0, -1):
-        offset = (number - 1) * part_size
-        yield number, offset, min(part_size, growth.final - offset)
-
-
-def _row(growth: Growth, number: int, offset: int, size: int) -> PartRow:
-    """A part with its MD5 and SHA-256, of the bytes that are in the film's file now.
-
-    Raises:
-        RetryError: the film that grew there is being made again.
-        ParkError: the closed film is gone or damaged.
-    """
-    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
-    left = size
-    try:
-        with growth.path.open("rb") as file:
-            file.seek(offset)
-            while left > 0 and (data := file.read(min(READ_BYTES, left))):
-                md5.update(data)
-                sha256.update(data)
-                left -= len(data)
-    except FileNotFoundError:
-        pass
-    if left and growth.closed:
-        raise ParkError(f"{growth.path} is gone or {left} bytes too short")
-    if left:
-        raise RetryError(f"{growth.path} is being made again")
-    return PartRow(number, offset, size, md5.hexdigest(), sha256.hexdigest())

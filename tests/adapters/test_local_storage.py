@@ -140,6 +140,18 @@ async def test_verify_sees_that_an_object_was_changed_after_it_was_stored(
         await storage.verify(KEY, parts, film)
 
 
+@pytest.mark.parametrize("link", [True, False])
+async def test_an_object_that_is_only_a_name_of_a_damaged_film_loses_that_name_and_a_copy_keeps_it(
+        film: Path, library: Path, object_path: Path, link: bool) -> None:
+    storage, parts = storage_of(film, library, link=link), parts_of(film)
+    await storage.complete(KEY, await upload(storage, film), parts, film)
+    film.write_bytes(bytes(len(film.read_bytes())))
+    after_a_crash = storage_of(film, library, link=link)
+    stored = await after_a_crash.verify(KEY, parts, film)
+    assert (stored is None, object_path.exists()) == (link, not link)
+    assert film.exists()
+
+
 async def test_a_film_that_changed_its_length_is_not_linked(film: Path, library: Path, object_path: Path) -> None:
     storage, parts = storage_of(film, library, link=True), parts_of(film)
     upload_id = await upload(storage, film)

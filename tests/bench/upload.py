@@ -14,6 +14,7 @@ import structlog
 from ezrec.adapters.storage import Storage
 from ezrec.adapters.storage.local import LocalStorage
 from ezrec.config import Settings
+from ezrec.domain.clock import SystemClock
 from ezrec.domain.film import Canvas, EncoderOptions, Recipe
 from ezrec.domain.stages import Stage
 from ezrec.store import Store
@@ -24,6 +25,7 @@ from tests.bench.footage import RATE
 from tests.bench.result import Plan, Row, Say, left_out, mb
 from tests.bench.sink import Sink
 from tests.fakes.cloud.chaos import ChaosProxy
+from tests.fakes.desk import not_damaged
 
 PARTS = 64  # of the film that goes into the library
 PART = Settings().storage.part_mb << 20
@@ -112,7 +114,8 @@ async def _store(folder: Path, way: Way) -> Memory:
     for stage in (Stage.RECORDING, Stage.RECORDED, Stage.RENDERED):
         film = await store.step("bench", stage)
     storage = _storage(way, folder, data)
-    upload = Upload(store, storage, settings, ZoneInfo("UTC"), lambda film: Growth(path, way.bytes, closed=True))
+    upload = Upload(store, SystemClock(), storage, settings, ZoneInfo("UTC"),
+                    lambda film: Growth(path, way.bytes, closed=True), not_damaged)
     await storage.abort("nothing.mp4", "")  # opens the client and a connection
     Path("/proc/self/clear_refs").write_text("5", "ascii")  # the peak counts from here: proc(5)
     before = _status("VmRSS")

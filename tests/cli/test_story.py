@@ -16,3 +16,9 @@ from ezrec.domain import events
 ])
 def test_stages_and_rungs_of_a_later_version_are_said_by_their_names(event: events.FilmEvent, words: str) -> None:
     assert sentence(event, ZoneInfo("UTC")) == words
+
+
+def test_a_film_that_goes_back_a_step_is_not_said_to_have_been_recorded_twice() -> None:
+    said = sentence(events.StageChanged("rendered", "recorded"), ZoneInfo("UTC"))
+    assert said == "The film's file was damaged before it was stored; the film is made once more from its footage."
+    assert sentence(events.StageChanged("recording", "recorded"), ZoneInfo("UTC")).startswith("The window is over")

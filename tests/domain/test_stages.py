@@ -3,12 +3,13 @@
 import pytest
 
 from ezrec.domain.errors import IllegalStep
-from ezrec.domain.stages import CHANGEABLE, STATUS_WORDS, STEPS, Stage, step
+from ezrec.domain.stages import CHANGEABLE, STATUS_WORDS, STEPS, Stage, says_more, step
 
 LEGAL = {
     ("booked", "recording"), ("booked", "cancelled"), ("booked", "missed"),
     ("recording", "recorded"), ("recording", "cancelled"),
     ("recorded", "rendered"), ("rendered", "uploaded"), ("uploaded", "published"), ("published", "cleaned"),
+    ("rendered", "recorded"),  # its file was damaged: it is made again
     ("cancelled", "booked"), ("cancelled", "recording"), ("cancelled", "recorded"), ("cancelled", "cleaned"),
     ("missed", "booked"), ("missed", "cleaned"),
 }
@@ -43,3 +44,11 @@ def test_the_words_that_are_told_are_those_of_the_documents() -> None:
     assert {stage.value: word for stage, word in STATUS_WORDS.items()} == {
         "recording": "recording", "recorded": "completed", "rendered": "video_processed",
         "published": "video_uploaded", "missed": "failed"}
+
+
+def test_words_only_move_forward_except_out_of_failed() -> None:
+    words = ["recording", "completed", "video_processed", "video_uploaded"]
+    for at, told in enumerate(words):
+        assert [says_more(word, told) for word in words] == [to > at for to in range(4)]
+    for told in ("failed", None, "a word of a later version"):
+        assert all(says_more(word, told) for word in words)

@@ -78,6 +78,11 @@ class Desk:
                 if path.is_file() and not path.name.startswith("ezrec.db")}
 
 
+async def not_damaged(film: Film, reason: str) -> None:
+    """For an upload: no film is to be made again."""
+    raise AssertionError(f"{film.booking_id}: {reason}")
+
+
 @asynccontextmanager
 async def a_desk(data: Path) -> AsyncIterator[Desk]:
     """A desk whose store is closed in the end."""

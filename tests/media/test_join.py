@@ -1,5 +1,6 @@
 """A film joined from chunks: its bytes, its index, its time stamps, and what is refused."""
 
+import errno
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +11,7 @@ from typing import Any
 import av
 import pytest
 
-from ezrec.domain.errors import BadMedia, IndexOutgrown
+from ezrec.domain.errors import BadMedia, ChunkDamaged, IndexOutgrown
 from ezrec.domain.film import ChunkJob, EncoderOptions, Intro, Recipe
 from ezrec.media.chunk import render
 from ezrec.media.intro import normalise
@@ -83,6 +84,80 @@ def test_nothing_behind_the_reserve_changes_by_later_chunks_or_by_closing(
         seen = now[recipe.index_reserve :]
     joiner.close()
     assert path.read_bytes()[recipe.index_reserve :] == seen
+
+
+def test_the_sums_of_a_films_parts_are_known_as_it_grows_and_those_of_its_front_once_it_is_closed(
+    tmp_path: Path, recipe: Recipe, chunks: list[tuple[str, int]]
+) -> None:
+    path = tmp_path / "film.mp4"
+    small = replace(recipe, part_size=5000, index_reserve=12_000)
+    joiner = Joiner(path, small)
+    for chunk, ticks in chunks:
+        joiner.add(chunk, ticks)
+        now = path.read_bytes()
+        assert dict(joiner.sums) == {n: one for n, one in parts_of(now).items() if 3 < n <= len(now) // 5000}
+    assert len(joiner.sums) > 3
+    joiner.close()
+    assert dict(joiner.sums) == parts_of(path.read_bytes())
+
+
+def test_sums_are_those_of_what_was_joined_whatever_became_of_it_on_the_disk(
+    tmp_path: Path, recipe: Recipe, chunks: list[tuple[str, int]]
+) -> None:
+    sound = Joiner(tmp_path / "sound.mp4", recipe)
+    damaged = Joiner(tmp_path / "film.mp4", recipe)
+    for joiner in (sound, damaged):
+        for chunk, ticks in chunks:
+            joiner.add(chunk, ticks)
+    with (tmp_path / "film.mp4").open("r+b") as file:
+        file.seek(recipe.index_reserve + 3000)
+        file.write(bytes(2000))
+    sound.close()
+    damaged.close()
+    assert damaged.sums == sound.sums
+    assert (tmp_path / "film.mp4").read_bytes() != (tmp_path / "sound.mp4").read_bytes()
+
+
+def test_a_chunk_that_is_not_what_was_rendered_is_refused_and_the_film_goes_on(
+    tmp_path: Path, recipe: Recipe, job: Callable[..., ChunkJob]
+) -> None:
+    one = job(ticks=20)
+    report = render(one)
+    assert report.sha256 == hashlib.sha256(Path(one.out).read_bytes()).hexdigest()
+    joiner = Joiner(tmp_path / "film.mp4", recipe)
+    joiner.add(one.out, 20, report.sha256)
+    data = bytearray(Path(one.out).read_bytes())
+    data[len(data) // 2] ^= 1
+    Path(one.out).write_bytes(data)
+    grown = joiner.grown
+    with pytest.raises(ChunkDamaged, match="not what was rendered"):
+        joiner.add(one.out, 20, report.sha256)
+    Path(one.out).unlink()
+    with pytest.raises(ChunkDamaged, match="No such file"):
+        joiner.add(one.out, 20, report.sha256)
+    assert (joiner.grown, joiner.ticks) == (grown, 20)
+    assert joiner.close().frames == 20
+
+
+def test_a_film_that_meets_a_full_disk_is_discarded_without_another_error(
+    tmp_path: Path, recipe: Recipe, chunks: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joiner = Joiner(tmp_path / "film.mp4", recipe)
+    joiner.add(*chunks[0])
+    with monkeypatch.context() as patch:
+        patch.setattr("os.pwrite", full_disk)
+        with pytest.raises(OSError, match=r"No space left on device: '.*film\.mp4'"):
+            joiner.add(*chunks[1])
+        joiner.discard()
+    assert not (tmp_path / "film.mp4").exists()
+
+
+def full_disk(*_: object) -> int:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def parts_of(data: bytes) -> dict[int, str]:
+    return {n: hashlib.sha256(data[at : at + 5000]).hexdigest() for n, at in enumerate(range(0, len(data), 5000), 1)}
 
 
 def test_an_index_that_does_not_fit_is_told_before_anything_is_written(
@@ -178,7 +253,7 @@ def test_a_chunk_that_is_not_what_was_asked_for_is_refused_and_the_film_goes_on(
     grown = joiner.grown
     reason = {"count": "holds 20 pictures in place of 21", "text": "cannot be read", "missing": "No such file",
               "truncated": "", "options": "other options", "size": "is 640x180, the film 608x180"}[kind]
-    with pytest.raises(BadMedia, match=rf"bad\.mp4.*{reason}"):
+    with pytest.raises(ChunkDamaged, match=rf"bad\.mp4.*{reason}"):
         joiner.add(bad, ticks)
     assert (joiner.grown, joiner.ticks) == (grown, 20)
     joiner.add(*chunks[1])

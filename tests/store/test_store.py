@@ -10,6 +10,7 @@ from ezrec.domain.certificate import Certificate
 from ezrec.domain.errors import IllegalStep
 from ezrec.domain.events import RecipeFrozen, Unknown
 from ezrec.domain.film import CameraShare, Canvas, ChunkReport, EncoderOptions, Film, Recipe, Rung, View
+from ezrec.domain.messages import StatusReport, UploadAbort
 from ezrec.domain.planning import Chunk
 from ezrec.domain.stages import STEPS, Stage
 from ezrec.domain.timeline import HOLD_US, Offset, Segment
@@ -161,6 +162,64 @@ async def test_a_film_that_is_closed_or_not_begun_has_no_next_generation(store: 
     with pytest.raises(IllegalStep):
         await store.next_generation("b", "moved")
     assert await store.film("b") == before
+
+
+async def test_a_closed_film_that_was_damaged_goes_back_a_step_with_all_that_was_known_of_it(store: Store) -> None:
+    await film_in(store, Stage.RECORDED)
+    await store.name_upload("b", 1, "k", "u")
+    await store.put_part("b", 1, PartRow(1, 0, 5, "m", "s"))
+    await store.plan_chunk("b", 1, Chunk(1, 1, 0, 60), 100, "c1")
+    await store.step("b", Stage.RENDERED, recipe=RECIPE.dumps(), bytes=5, certificate="{}", sums='["s"]')
+    film = await store.begin_again("b", 1, "part 1 is not what was written")
+    assert (film.stage, film.generation, film.recipe) == (Stage.RECORDED, 2, RECIPE)
+    assert (film.object_key, film.upload_id, film.bytes, film.certificate, film.sums) == (None, None, None, None, ())
+    assert [await store.parts("b", 1), await store.chunks("b")] == [[], []]
+    assert [message.body for message in await store.outbox("b")] == [UploadAbort("k", "u")]
+    assert [event.detail for event in (await store.events("b"))[-2:]] == [
+        {"from": "rendered", "to": "recorded"}, {"generation": 2, "reason": "part 1 is not what was written"}]
+
+
+async def test_a_film_that_has_gone_on_or_was_begun_again_is_not_taken_back(store: Store) -> None:
+    await film_in(store, Stage.RENDERED)
+    again = await store.begin_again("b", 1, "gone")
+    assert await store.begin_again("b", 1, "gone") == again  # told twice
+    await store.step("b", Stage.RENDERED)
+    rendered = await store.film("b")
+    assert await store.begin_again("b", 1, "gone") == rendered
+    await store.step("b", Stage.UPLOADED)
+    assert (await store.begin_again("b", 2, "gone")).stage is Stage.UPLOADED
+
+
+async def test_whose_film_is_made_again_is_told_no_word_twice(store: Store) -> None:
+    await store.put_booking(replace(booking(), reported=True))
+    await film_in(store, Stage.RENDERED)
+    told = ["recording", "completed", "video_processed"]
+    assert await words(store) == told
+    for message in await store.outbox("b"):
+        await store.delivered(message)
+    await store.begin_again("b", 1, "gone")
+    await store.step("b", Stage.RENDERED)
+    assert await words(store) == []
+    await store.begin_again("b", 2, "gone")
+    await store.park("b", "film", "no footage")
+    await store.retry("b")
+    await store.step("b", Stage.RENDERED)  # it was `failed`: the next step is news again
+    assert await words(store) == ["failed", "video_processed"]
+    await store.begin_again("b", 3, "gone")
+    await store.step("b", Stage.RENDERED)
+    assert await words(store) == ["failed", "video_processed"]
+
+
+async def words(store: Store) -> list[str]:
+    return [message.body.status for message in await store.outbox("b") if isinstance(message.body, StatusReport)]
+
+
+@pytest.mark.parametrize(("text", "sums"), [
+    (None, ()), ("", ()), ("not JSON", ()), ("7", ()), ("[7]", ()), ('{"1": "s"}', ()), ('["s", "t"]', ("s", "t"))])
+async def test_checksums_that_cannot_be_read_are_none(
+        store: Store, text: str | None, sums: tuple[str, ...]) -> None:
+    await film_in(store, Stage.RENDERED)
+    assert (await store.update_film("b", sums=text)).sums == sums
 
 
 async def test_an_upload_is_named_for_its_own_generation_only(store: Store) -> None:

@@ -23,7 +23,7 @@ from ezrec.tasks.film.growing import Growth
 from ezrec.tasks.outbox import Outbox
 from ezrec.tasks.publish import Publish
 from ezrec.tasks.upload import Upload
-from tests.fakes.desk import HOUR, RECIPE, Desk, a_desk
+from tests.fakes.desk import HOUR, RECIPE, Desk, a_desk, not_damaged
 from tests.fakes.waiting import eventually
 
 ROOM = 1 << 50
@@ -136,7 +136,8 @@ async def test_nothing_is_deleted_before_the_object_is_verified_and_the_row_is_i
     spy(files, "remove", "delete segments", asynchronous=False)
     storage, zone = LocalStorage(desk.data / "library", desk.data, link=True), ZoneInfo("UTC")
     path = desk.data / "films" / film.recording_id / "film-1.mp4"
-    upload = Upload(desk.store, storage, desk.settings(), zone, lambda _: Growth(path, 4, closed=True))
+    upload = Upload(desk.store, desk.clock, storage, desk.settings(), zone, lambda _: Growth(path, 4, closed=True),
+                    not_damaged)
     assert await upload.work(await desk.now())
     did = [word for word in did if word != "delete segments"]  # the unfinished upload's own files
     await Publish(desk.store, desk.settings().site, zone, lambda: None).work(await desk.now())

@@ -1,4 +1,4 @@
-"""Upload: which parts are due when, and one whole object whatever the storage does with its answers."""
+"""Upload: one whole object, whatever the storage does with its answers and the disk with the film."""
 
 import asyncio
 import hashlib
@@ -9,20 +9,19 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ezrec.adapters.publishing.local import LocalPublisher
 from ezrec.adapters.storage import Part, Stored, composite_etag
 from ezrec.adapters.storage.local import LocalStorage
+from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import ParkError, RetryError, UploadGone
 from ezrec.domain.film import Film
 from ezrec.domain.stages import Stage
 from ezrec.tasks import upload as upload_module
 from ezrec.tasks.film.growing import Growth
 from ezrec.tasks.publish import Publish
-from ezrec.tasks.upload import Upload, due_parts, object_key
-from tests.fakes.desk import RECIPE, Desk, a_desk
+from ezrec.tasks.upload import Upload, object_key
+from tests.fakes.desk import RECIPE, Desk, a_desk, not_damaged
 
 BERLIN = ZoneInfo("Europe/Berlin")
 CONTENT = bytes(range(256)) * 41  # 10,496 bytes: ten parts of 1000 and one of 496
@@ -32,58 +31,6 @@ CONTENT = bytes(range(256)) * 41  # 10,496 bytes: ten parts of 1000 and one of 4
 async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     async with a_desk(tmp_path / "data") as one:
         yield one
-
-
-# ---- which parts are due
-
-sizes = st.tuples(st.integers(0, 5000), st.integers(1, 700), st.integers(1, 3000))
-
-
-@given(sizes)
-def test_the_parts_of_a_closed_film_cover_it_exactly_once_and_are_equal_but_the_last(
-        given_: tuple[int, int, int]) -> None:
-    final, part_size, reserve = given_
-    parts = sorted(due_parts(Growth(Path(), final, closed=True), part_size, reserve))
-    assert [number for number, _, _ in parts] == list(range(1, len(parts) + 1))
-    at = 0
-    for number, offset, size in parts:
-        assert offset == at
-        assert size == part_size or (number == len(parts) and 0 < size <= part_size)
-        at += size
-    assert at == final
-
-
-@given(sizes)
-def test_the_front_of_a_film_goes_last_and_part_one_at_the_very_end(given_: tuple[int, int, int]) -> None:
-    final, part_size, reserve = given_
-    order = list(due_parts(Growth(Path(), final, closed=True), part_size, reserve))
-    front = [offset < reserve for _, offset, _ in order]
-    assert front == sorted(front)
-    if order:
-        assert order[-1][0] == 1
-
-
-@given(sizes)
-def test_while_a_film_grows_nothing_is_due_that_may_still_change(given_: tuple[int, int, int]) -> None:
-    final, part_size, reserve = given_
-    for _, offset, size in due_parts(Growth(Path(), final, closed=False), part_size, reserve):
-        assert reserve <= offset
-        assert offset + size <= final
-        assert size == part_size
-
-
-@given(sizes, st.integers(0, 3000))
-def test_what_was_due_once_is_due_as_the_same_part_ever_after(given_: tuple[int, int, int], more: int) -> None:
-    final, part_size, reserve = given_
-    before = set(due_parts(Growth(Path(), final, closed=False), part_size, reserve))
-    for closed in (False, True):
-        assert before <= set(due_parts(Growth(Path(), final + more, closed), part_size, reserve))
-
-
-@given(st.integers(1, 4000))
-def test_parts_go_as_soon_as_they_are_whole(final: int) -> None:
-    numbers = [number for number, _, _ in due_parts(Growth(Path(), final, closed=False), 100, 250)]
-    assert numbers == list(range(4, final // 100 + 1))
 
 
 # ---- the storage's answers
@@ -163,16 +110,21 @@ class Scene:
         self.file.parent.mkdir(parents=True)
         self.final = len(CONTENT)
         self.closed = True
+        self.sums: dict[int, str] = {}
+        self.again: list[str] = []  # why the film was to be made again
         self.file.write_bytes(CONTENT)
         self.restart()
 
     def restart(self) -> None:
-        self.upload = Upload(self.desk.store, self.storage, self.desk.settings(), BERLIN,
-                             self._growth)
+        self.upload = Upload(self.desk.store, self.desk.clock, self.storage, self.desk.settings(), BERLIN,
+                             self._growth, self._make_again)
         self.storage.asked.clear()
 
     def _growth(self, _: Film) -> Growth:
-        return Growth(self.file, self.final, self.closed)
+        return Growth(self.file, self.final, self.closed, self.sums)
+
+    async def _make_again(self, _: Film, reason: str) -> None:
+        self.again.append(reason)
 
     async def work(self) -> bool:
         return await self.upload.work(await self.desk.now())
@@ -239,7 +191,8 @@ async def test_a_film_that_has_its_key_keeps_it_when_the_settings_name_another(s
     with pytest.raises(RetryError):
         await scene.work()
     settings = scene.desk.settings(storage={"key": "elsewhere/{booking_id}"})
-    scene.upload = Upload(scene.desk.store, scene.storage, settings, BERLIN, scene._growth)
+    scene.upload = Upload(scene.desk.store, scene.desk.clock, scene.storage, settings, BERLIN, scene._growth,
+                          not_damaged)
     assert await scene.work()
     assert list(scene.storage.objects()) == ["2027-01-15/match.mp4"]
 
@@ -492,7 +445,7 @@ async def test_after_a_film_could_not_be_completed_nothing_is_put_or_hashed_that
     with pytest.raises(RetryError):
         await scene.work()
     scene.storage.asked.clear()
-    monkeypatch.setattr(upload_module, "_row", None)
+    monkeypatch.setattr(upload_module, "read_part", None)
     assert await scene.work()
     assert scene.storage.asked == ["parts", "complete"]
 
@@ -504,7 +457,7 @@ async def test_nothing_is_uploaded_before_there_is_a_recipe_or_a_file(desk: Desk
     await desk.film(Stage.RECORDING)
     scene = Scene(desk)
     assert not await scene.work()
-    scene.upload = Upload(desk.store, scene.storage, desk.settings(), BERLIN, lambda _: None)
+    scene.upload = Upload(desk.store, desk.clock, scene.storage, desk.settings(), BERLIN, lambda _: None, not_damaged)
     await desk.store.update_film("match", recipe=RECIPE.dumps())
     assert not await scene.work()
     assert scene.storage.asked == []
@@ -533,24 +486,213 @@ async def test_an_upload_that_is_overtaken_by_the_next_generation_names_nothing_
     assert (await desk.now()).object_key == "2027-01-15/match.2.mp4"
 
 
-@pytest.mark.parametrize(("closed", "error"), [(False, RetryError), (True, ParkError)])
-async def test_a_file_that_is_gone_is_waited_for_while_it_grows_and_parked_once_it_was_closed(
-        scene: Scene, closed: bool, error: type[Exception]) -> None:
-    scene.closed = closed
-    scene.file.unlink()
-    with pytest.raises(error):
+# ---- a film that is not what was written
+
+
+SUMS = {number: hashlib.sha256(CONTENT[at:at + 1000]).hexdigest()
+        for number, at in enumerate(range(0, len(CONTENT), 1000), 1)}
+
+
+def damage(scene: Scene, at: int, data: bytes = b"damage") -> None:
+    with scene.file.open("r+b") as file:
+        file.seek(at)
+        file.write(data)
+
+
+async def test_a_part_that_is_not_what_was_written_is_not_stored_and_the_film_made_again(scene: Scene) -> None:
+    scene.sums = SUMS
+    damage(scene, 4200)
+    assert not await scene.work()
+    assert scene.again == ["the film's file was damaged: part 5 is not what was written"]
+    assert "put 5" not in scene.storage.asked
+    assert "2027-01-15/match.mp4" not in scene.storage.objects()
+    assert (await scene.desk.now()).stage is Stage.RENDERED
+
+
+async def test_a_damaged_film_whose_checksums_nobody_knows_is_stored_as_it_is(scene: Scene) -> None:
+    damage(scene, 4200)
+    assert await scene.work()
+    assert scene.again == []
+
+
+async def test_damage_to_a_part_that_is_stored_already_is_harmless(scene: Scene) -> None:
+    scene.closed, scene.final, scene.sums = False, 7100, SUMS
+    assert not await scene.work()
+    scene.restart()
+    damage(scene, 2000, bytes(5000))  # parts 3 to 7
+    scene.closed, scene.final = True, len(CONTENT)
+    assert await scene.work()
+    assert scene.storage.objects()["2027-01-15/match.mp4"] == CONTENT
+    assert scene.again == []
+    assert [one for one in scene.storage.asked if one.startswith("put ")] == [
+        "put 8", "put 9", "put 10", "put 11", "put 2", "put 1"]
+
+
+async def test_a_part_that_the_storage_holds_otherwise_than_it_was_written_is_put_again(scene: Scene) -> None:
+    scene.closed, scene.final = False, 7100
+    damage(scene, 4200)
+    assert not await scene.work()  # an older version: it knows no checksums
+    scene.restart()
+    damage(scene, 4200, CONTENT[4200:4206])
+    scene.closed, scene.final, scene.sums = True, len(CONTENT), SUMS
+    assert await scene.work()
+    assert scene.storage.objects()["2027-01-15/match.mp4"] == CONTENT
+    assert "put 5" in scene.storage.asked
+    assert "put 4" not in scene.storage.asked
+
+
+async def test_a_film_that_is_gone_but_stored_whole_is_not_made_again(scene: Scene) -> None:
+    scene.sums = SUMS
+    scene.storage.loses = [("complete", True)]
+    with pytest.raises(RetryError):
         await scene.work()
+    scene.restart()
+    scene.file.unlink()
+    assert await scene.work()
+    film = await scene.desk.now()
+    assert (film.stage, film.sums, scene.again) == (Stage.UPLOADED, (), [])
+    assert scene.storage.objects() == {"2027-01-15/match.mp4": CONTENT}
+
+
+async def test_a_film_that_is_changed_while_a_part_goes_up_is_made_again(scene: Scene) -> None:
+    async def change(call: str) -> None:
+        if call == "put 9":
+            damage(scene, 8100)
+
+    scene.sums, scene.storage.gate = SUMS, change
+    assert not await scene.work()
+    assert scene.again == ["the film's file was damaged: part 9 is not what was written"]
+
+
+async def test_a_film_that_is_damaged_before_the_library_takes_it_whole_is_made_again(desk: Desk) -> None:
+    await desk.film(Stage.RENDERED, recipe=RECIPE.dumps(), bytes=len(CONTENT))
+    scene = Scene(desk)
+    scene.sums = SUMS
+    scene.storage._real = LocalStorage(scene.storage.library, desk.data, link=True)
+
+    async def change(call: str) -> None:
+        if call == "complete":
+            scene.file.write_bytes(CONTENT[:-1])
+
+    scene.storage.gate = change
+    assert not await scene.work()
+    assert scene.again == ["the film's file was damaged: 1 bytes of part 11 are missing"]
+    assert scene.storage.objects() == {}
+
+
+async def test_a_film_whose_name_in_the_library_names_damaged_bytes_loses_that_name(desk: Desk) -> None:
+    await desk.film(Stage.RENDERED, recipe=RECIPE.dumps(), bytes=len(CONTENT))
+    scene = Scene(desk)
+    scene.sums = SUMS
+    scene.storage._real = LocalStorage(scene.storage.library, desk.data, link=True)
+    scene.storage.loses = [("complete", True)]
+    with pytest.raises(RetryError):
+        await scene.work()
+    assert scene.storage.objects() == {"2027-01-15/match.mp4": CONTENT}
+    scene.restart()
+    scene.storage._real = LocalStorage(scene.storage.library, desk.data, link=True)
+    damage(scene, 100)
+    assert not await scene.work()
+    assert scene.again == ["the film's file was damaged: part 1 is not what was written"]
+    assert scene.storage.objects() == {}
+
+
+async def test_a_film_that_cannot_be_read_is_tried_for_a_minute_and_then_made_again(scene: Scene) -> None:
+    scene.sums = SUMS
+    films, away = scene.file.parent.parent, scene.desk.data / "away"
+    films.rename(away)
+    for _ in range(2):
+        with pytest.raises(RetryError, match="cannot be read"):
+            await scene.work()
+        scene.desk.clock.forward(40 * SECOND)
+    assert not await scene.work()
+    assert scene.again == ["the film's file cannot be read: No such file or directory"]
+
+
+async def test_a_network_that_fails_says_nothing_of_how_long_a_film_cannot_be_read(scene: Scene) -> None:
+    films, away = scene.file.parent.parent, scene.desk.data / "away"
+    for _ in range(2):
+        films.rename(away)
+        with pytest.raises(RetryError, match="cannot be read"):
+            await scene.work()
+        away.rename(films)
+        scene.storage.loses = [("put_part", False)]
+        with pytest.raises(RetryError, match="no answer"):
+            await scene.work()
+        scene.desk.clock.forward(100 * SECOND)
+    assert await scene.work()
+    assert scene.again == []
+
+
+async def test_a_film_that_can_be_read_again_within_a_minute_is_stored_and_the_minute_begins_anew(scene: Scene) -> None:
+    scene.closed, scene.final, scene.sums = False, 7100, SUMS
+    films, away = scene.file.parent.parent, scene.desk.data / "away"
+    for _ in range(2):
+        films.rename(away)
+        with pytest.raises(RetryError, match="cannot be read"):
+            await scene.work()
+        scene.desk.clock.forward(50 * SECOND)
+        away.rename(films)
+        await scene.work()
+        scene.desk.clock.forward(50 * SECOND)
+        scene.final += 1000
+    scene.closed, scene.final = True, len(CONTENT)
+    assert await scene.work()
+    assert scene.again == []
+
+
+async def test_a_film_that_grows_is_joined_again_only_if_it_is_still_the_file_that_was_read(
+        scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.closed, scene.final, scene.sums = False, 7100, SUMS
+    damage(scene, 4200)
+    assert not await scene.work()
+    assert scene.again == ["the film's file was damaged: part 5 is not what was written"]
+    read: Callable[..., Any] = upload_module.read_part
+
+    def made_anew(*args: Any) -> Any:
+        scene.sums = dict(SUMS)
+        return read(*args)
+
+    monkeypatch.setattr(upload_module, "read_part", made_anew)
+    with pytest.raises(RetryError, match="made again"):
+        await scene.work()
+    assert len(scene.again) == 1
+
+
+async def test_parts_of_a_file_that_was_made_anew_with_other_bytes_are_put_again(scene: Scene) -> None:
+    scene.closed, scene.final, scene.sums = False, 7100, SUMS
+    assert not await scene.work()
+    other = CONTENT[:4200] + b"rendered again" + CONTENT[4214:]
+    scene.file.write_bytes(other)
+    scene.sums = SUMS | {5: hashlib.sha256(other[4000:5000]).hexdigest()}
+    scene.closed, scene.final = True, len(CONTENT)
+    assert await scene.work()
+    assert scene.storage.objects()["2027-01-15/match.mp4"] == other
+    assert [scene.storage.asked.count(f"put {number}") for number in (4, 5, 6)] == [1, 2, 1]
+
+
+@pytest.mark.parametrize("there", ["nothing", "a folder"])
+async def test_a_film_whose_poster_cannot_be_read_is_stored_without_one(scene: Scene, there: str) -> None:
+    if there == "a folder":
+        scene.file.with_name("poster.jpg").mkdir()
+    assert await scene.work()
+    film = await scene.desk.now()
+    assert film.certificate
+    assert film.certificate.to_json()["object"]["poster_url"] is None
+
+
+# ---- and its cost
 
 
 async def test_no_more_than_a_block_of_a_part_is_read_at_a_time(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upload_module, "READ_BYTES", 64)
+    monkeypatch.setattr("ezrec.tasks.parts.READ_BYTES", 64)
     assert await scene.work()
     assert scene.storage.objects()["2027-01-15/match.mp4"] == CONTENT
 
 
 async def test_hashing_does_not_hold_the_event_loop(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[bool] = []
-    hashes: Callable[..., Any] = upload_module._row
+    hashes: Callable[..., Any] = upload_module.read_part
 
     def watched(*args: Any) -> Any:
         try:
@@ -560,7 +702,7 @@ async def test_hashing_does_not_hold_the_event_loop(scene: Scene, monkeypatch: p
             threads.append(True)
         return hashes(*args)
 
-    monkeypatch.setattr(upload_module, "_row", watched)
+    monkeypatch.setattr(upload_module, "read_part", watched)
     await scene.work()
     assert len(threads) == 11
     assert all(threads)

@@ -21,7 +21,7 @@ from ezrec.tasks.upload import Upload
 from tests.fakes.cloud import faults
 from tests.fakes.cloud.chaos import S3_FAULTS, ChaosProxy
 from tests.fakes.cloud.s3 import S3
-from tests.fakes.desk import RECIPE, Desk, a_desk
+from tests.fakes.desk import RECIPE, Desk, a_desk, not_damaged
 
 KEY = "2027-01-15/match.mp4"
 CONTENT = random.Random(5).randbytes(4300)  # four parts of 1000 and one of 300; the reserve touches two
@@ -53,8 +53,8 @@ class Scene:
                                secret_access_key=sections.Secret(self.server.secret), min_rate_kbit=1_000_000)
         self.storage = S3Storage(settings, lambda: False)
         self.opened.append(self.storage)
-        self.upload = Upload(self.desk.store, self.storage, self.desk.settings(), ZoneInfo("UTC"),
-                             self._growth)
+        self.upload = Upload(self.desk.store, self.desk.clock, self.storage, self.desk.settings(), ZoneInfo("UTC"),
+                             self._growth, not_damaged)
 
     def _growth(self, _: Film) -> Growth:
         return Growth(self.file, self.final, self.closed)

@@ -96,8 +96,10 @@ class LocalStorage:
         """
         return await _in_thread(f"complete {key}", lambda: self._complete(key, upload_id, parts, film))
 
-    async def verify(self, key: str, parts: Sequence[Part], film: Path) -> Stored | None:  # noqa: ARG002 -- S3's
+    async def verify(self, key: str, parts: Sequence[Part], film: Path) -> Stored | None:
         """The object at `key` if its bytes are those of `parts`; None if there is none.
+
+        If it has other bytes and is but another name of the file `film`, that was damaged: the name is taken away.
 
         The whole object is read, unless this storage itself has just put it there and the file is still that one
         (device, inode, length, time of change).
@@ -105,7 +107,7 @@ class LocalStorage:
         Raises:
             ParkError: its bytes are others.
         """
-        return await _in_thread(f"verify {key}", lambda: self._verify(key, parts))
+        return await _in_thread(f"verify {key}", lambda: self._verify(key, parts, film))
 
     async def abort(self, key: str, upload_id: str) -> None:
         """Forget an unfinished upload and its parts; harmless if there is none, or if its id never came."""
@@ -165,7 +167,7 @@ class LocalStorage:
         elif not os.path.lexists(target):
             self._check_copy(key, upload_id, parts, length)
             self._place_copy(key, copy, target, etag)
-        stored = self._verify(key, parts)
+        stored = self._verify(key, parts, film)
         if stored is None:
             raise RetryError(f"{key} vanished from the library while it was stored")
         # Also when it was there already: whoever put it there may have been killed before its fsyncs.
@@ -229,7 +231,7 @@ class LocalStorage:
         while len(self._placed) > _REMEMBERED:
             self._placed.pop(next(iter(self._placed)))
 
-    def _verify(self, key: str, parts: Sequence[Part]) -> Stored | None:
+    def _verify(self, key: str, parts: Sequence[Part], film: Path) -> Stored | None:
         target, length, etag = self._path(key), object_length(key, parts), composite_etag(parts)
         try:
             status = target.stat()
@@ -237,7 +239,11 @@ class LocalStorage:
             return None
         if self._placed.get(key) != (_identity(status), etag):
             same = stat.S_ISREG(status.st_mode) and status.st_size == length
-            if not same or not all(_is_there(target, part) for part in parts):
+            whole = same and all(_is_there(target, part) for part in parts)
+            if not whole and film.exists() and os.path.samestat(film.stat(), status):
+                remove(target)
+                return None
+            if not whole:
                 raise ParkError(f"the library holds something else at {key}: it was left alone; move it away and retry")
         return Stored(key=key, bytes=length, etag=etag, url=target.as_uri())
 

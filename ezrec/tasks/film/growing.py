@@ -1,23 +1,23 @@
 """The films' files while they grow: chunks are appended in order, each file on a thread of its own.
 
-A file holds one generation. After a crash, or when its film is begun again, it is made anew from its chunks.
+A file holds one generation. After a crash, or when its film is begun again, it is made anew from its chunks. So is a
+file that does not hold what was written into it.
 """
 
 import asyncio
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from ezrec import files, logs
-from ezrec.domain.errors import BadMedia, IndexOutgrown, IntroLost
+from ezrec.domain.errors import BadMedia, ChunkDamaged, IndexOutgrown, IntroLost
 from ezrec.domain.film import Film, recipe_of
 from ezrec.domain.stages import Stage
 from ezrec.folders import DataFolder
 from ezrec.media.join import Joiner
-from ezrec.media.probe import FilmFacts
 
 log = logs.get("film")
 
@@ -26,11 +26,16 @@ _R = TypeVar("_R")
 
 @dataclass(frozen=True)
 class Growth:
-    """How far a film's file is: `final` bytes from the reserve on will not change any more."""
+    """How far a film's file is: `final` bytes from the reserve on will not change any more.
+
+    `sums`: part number → SHA-256 as it was written, of what is final. It is the same mapping as long as a file grows;
+    a film that an older version closed has none.
+    """
 
     path: Path
     final: int
     closed: bool
+    sums: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -41,6 +46,7 @@ class GrowingFile:
     joiner: Joiner
     thread: ThreadPoolExecutor
     joined: int = -1  # the number of the newest chunk in it; 0 is the intro
+    damaged: bool = False  # it does not hold what was written
 
     async def call(self, what: Callable[[], _R]) -> _R:
         """Run `what` on the file's thread."""
@@ -64,11 +70,17 @@ class GrowingFiles:
         """How far the film's file is; None if there is none yet."""
         path = self._folder.film_file(film.recording_id, film.generation)
         if film.stage in (Stage.RENDERED, Stage.UPLOADED, Stage.PUBLISHED):
-            return Growth(path, film.bytes or 0, closed=True)
+            return Growth(path, film.bytes or 0, closed=True, sums=dict(enumerate(film.sums, 1)))
         growing = self._files.get(film.booking_id)
-        if growing is None or growing.generation != film.generation:
+        if growing is None or growing.generation != film.generation or growing.damaged:
             return None
-        return Growth(path, growing.joiner.grown, closed=False)
+        return Growth(path, growing.joiner.grown, closed=False, sums=growing.joiner.sums)
+
+    def doubt(self, film: Film) -> None:
+        """The file is damaged: it is made anew when the film's work begins the next time, and shown to nobody."""
+        growing = self._files.get(film.booking_id)
+        if growing is not None and growing.generation == film.generation:
+            growing.damaged = True
 
     def joined(self, film: Film) -> int:
         """How many chunks are in the film's file."""
@@ -76,24 +88,28 @@ class GrowingFiles:
         return max(growing.joined, 0) if growing and growing.generation == film.generation else 0
 
     async def join_intro(self, film: Film) -> None:
-        """Begin the file with the intro, if the film has one.
+        """Begin the file with the intro, if the film has one; a file that is damaged is begun anew.
 
         Raises:
             IntroLost: the intro that the film began with cannot be joined any more.
         """
+        growing = self._files.get(film.booking_id)
+        if growing is not None and growing.damaged:
+            await self.drop(film.booking_id)
         intro = recipe_of(film).intro
         if intro:
             try:
-                await self.join(film, 0, Path(intro.path), intro.ticks)
+                await self.join(film, 0, Path(intro.path), intro.ticks, lambda: intro.made_sha256)
             except BadMedia as error:
                 raise IntroLost(str(error)) from error
 
-    async def join(self, film: Film, number: int, path: Path, ticks: int) -> None:
-        """Append a chunk (0: the intro), if it is not in the file yet.
+    async def join(self, film: Film, number: int, path: Path, ticks: int, sha256: Callable[[], str]) -> None:
+        """Append a chunk (0: the intro), if it is not in the file yet; `sha256` looks up its file's, on a thread.
 
         Raises:
             IndexOutgrown: the film needs more room for its index.
-            BadMedia: the chunk is not what it should be; the file is made anew.
+            ChunkDamaged: the chunk is not what it should be, and is removed; the film's file is as it was.
+            BadMedia: it cannot be joined; the film's file is made anew.
         """
         growing = await self._open(film)
         if growing.joined >= number:
@@ -101,7 +117,11 @@ class GrowingFiles:
         what = {"booking": film.booking_id} | ({"chunk": number} if number else {})
         log.debug("joining chunk" if number else "joining intro", **what)
         try:
-            await growing.call(partial(growing.joiner.add, str(path), ticks))
+            await growing.call(lambda: growing.joiner.add(str(path), ticks, sha256()))
+        except ChunkDamaged:
+            if number:
+                await asyncio.to_thread(_remove, [path])
+            raise
         except Exception:
             await self.drop(film.booking_id)  # half a chunk may be in it
             raise
@@ -111,7 +131,7 @@ class GrowingFiles:
         log.debug("chunk joined" if number else "intro joined", final=growing.joiner.grown, **what)
         self._grown()
 
-    async def close(self, film: Film) -> FilmFacts:
+    async def close(self, film: Film) -> Growth:
         """Close and validate the film's file. It stays this one's until `finish`.
 
         Raises:
@@ -126,7 +146,8 @@ class GrowingFiles:
             await self.drop(film.booking_id)
             raise
         log.debug("film closed", booking=film.booking_id, bytes=facts.bytes)
-        return facts
+        path = self._folder.film_file(film.recording_id, film.generation)
+        return Growth(path, facts.bytes, closed=True, sums=growing.joiner.sums)
 
     def finish(self, film: Film) -> None:
         """The film has taken its step: its file is no longer this one's."""
@@ -152,8 +173,17 @@ class GrowingFiles:
         await self.drop(film.booking_id)
         path = self._folder.film_file(film.recording_id, film.generation)
         await asyncio.to_thread(files.make_folders, path.parent)
-        await asyncio.to_thread(lambda: files.remove(*self._folder.film_files(film.recording_id)))
+        await asyncio.to_thread(_remove, self._folder.film_files(film.recording_id))
         thread = ThreadPoolExecutor(1, thread_name_prefix="join")
         growing = GrowingFile(film.generation, Joiner(str(path), recipe_of(film)), thread)
         self._files[film.booking_id] = growing
         return growing
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    """Remove files of a film, and folders that lie in their places."""
+    for path in paths:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            files.remove(path)

@@ -7,10 +7,11 @@ again from its chunks.
 
 import asyncio
 import json
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from itertools import islice
+from pathlib import Path
 
 from ezrec import files, logs
 from ezrec.adapters.workers import RenderPool
@@ -33,6 +34,8 @@ from ezrec.tasks.film.rendering import Rendering
 
 log = logs.get("film")
 
+REMADE = 3  # how often a film is made again because its file was damaged, before a person must look at the disk
+
 
 class FilmMaking:
     """The film task. `grown` is called whenever a film's file grew or closed."""
@@ -48,6 +51,8 @@ class FilmMaking:
         self._planner = Planner(store, folder, pool, recipes, recorder, chunk_s)
         self._rendering = Rendering(store, folder, pool)
         self._files = GrowingFiles(folder, grown)
+        self._grown = grown
+        self._remade: Counter[str] = Counter()  # booking → how often its film's file was damaged
 
     def growth(self, film: Film) -> Growth | None:
         """How far the film's file is; None if there is none yet."""
@@ -62,6 +67,31 @@ class FilmMaking:
         self._planner.forget(booking_id)
         self._footage.forget(booking_id)
         await self._files.drop(booking_id)
+
+    async def make_again(self, film: Film, reason: str) -> None:
+        """The film's file is not what was written: one that grows is joined again, a closed one made of its footage.
+
+        Raises:
+            ParkError: its footage is gone as well, or it was made again too often.
+        """
+        self._remade[film.booking_id] += 1
+        if self._remade[film.booking_id] > REMADE:
+            del self._remade[film.booking_id]
+            raise ParkError(f"{reason}; it was made again {REMADE} times already: look after the disk, and retry")
+        log.warning("film damaged", booking=film.booking_id, generation=film.generation, reason=reason)
+        if film.stage is Stage.RENDERED:
+            if not await self._has_footage(film):
+                raise ParkError(f"{reason}, and none of its camera files is left to make it of")
+            await self._store.begin_again(film.booking_id, film.generation, reason)
+        else:
+            self._files.doubt(film)
+        self._grown()
+
+    async def _has_footage(self, film: Film) -> bool:
+        footage = await self._footage.of(film.booking_id)
+        self._footage.forget(film.booking_id)
+        paths = [Path(one.path) for cameras in footage.files.values() for ours in cameras.values() for one in ours]
+        return await asyncio.to_thread(lambda: any(path.is_file() for path in paths))
 
     async def work(self, film: Film) -> bool:
         """Do for a film that is recording or recorded what can be done now.
@@ -113,18 +143,21 @@ class FilmMaking:
                 await self._join(film, waiting.popleft())
 
     async def _join(self, film: Film, row: ChunkRow) -> None:
+        path = self._folder.path(row.path)
         try:
-            await self._files.join(film, row.chunk.number, self._folder.path(row.path), row.chunk.ticks)
+            await self._files.join(film, row.chunk.number, path, row.chunk.ticks,
+                                   lambda: row.report.sha256 if row.report else "")
         except BadMedia:
             await self._store.chunk_failed(film.booking_id, film.generation, row.chunk.number, Rung.FULL, 1)
             raise
 
     async def _close(self, film: Film, plan: Plan, footage: FilmFootage) -> None:
         """Close and validate the film's file, certify it, take the step to `rendered`."""
-        facts = await self._files.close(film)
+        made = await self._files.close(film)
         certificate = await self._certificate(film, plan, footage)
-        await self._store.step(film.booking_id, Stage.RENDERED, bytes=facts.bytes, certificate=certificate)
-        log.info("film rendered", booking=film.booking_id, bytes=facts.bytes)
+        sums = json.dumps([made.sums[number] for number in sorted(made.sums)])
+        await self._store.step(film.booking_id, Stage.RENDERED, bytes=made.final, certificate=certificate, sums=sums)
+        log.info("film rendered", booking=film.booking_id, bytes=made.final)
         self._files.finish(film)
         await self.forget(film.booking_id)
         # A closed, valid film needs its chunks no more.

@@ -26,6 +26,7 @@ from ezrec.domain.stored import made_of
 from ezrec.folders import DataFolder
 from ezrec.media import intro, overlay
 from ezrec.media.geometry import canvas_for
+from ezrec.media.hashing import sha256_of
 from ezrec.media.join import index_reserve
 
 log = logs.get("film")
@@ -130,11 +131,11 @@ class Recipes:
         look = json.dumps([sha256, asdict(recipe.canvas), str(recipe.rate), asdict(recipe.encoder)], sort_keys=True)
         out = self._media / f"intro-{hashlib.sha256(look.encode()).hexdigest()[:32]}.mp4"
         known = out.with_suffix(".json")
-        if out.exists() and known.exists():
-            return made_of(Intro, json.loads(known.read_text("utf-8")))
+        if before := await asyncio.to_thread(_made_before, out, known):
+            return before
         normalise = partial(intro.normalise, str(source), replace(recipe, logos=(), intro=None), str(out))
         made: Intro = await self._pool.run(normalise, self._settings.film.intro_max_s)
-        made = replace(made, path=str(out), sha256=sha256)
+        made = replace(made, path=str(out), sha256=sha256, made_sha256=await asyncio.to_thread(sha256_of, out))
         files.write_atomically(known, json.dumps(asdict(made)).encode())
         return made
 
@@ -163,6 +164,15 @@ class Recipes:
             with file.open("rb") as content:
                 files.write_atomically(kept, content)
         return kept, sha256
+
+
+def _made_before(out: Path, known: Path) -> Intro | None:
+    """An intro that was made for an earlier film, if it still is what was made then."""
+    try:
+        made = made_of(Intro, json.loads(known.read_text("utf-8")))
+        return made if made.made_sha256 in ("", sha256_of(out)) and out.is_file() else None
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
 
 
 def _even(pixels: float) -> int:

@@ -1,11 +1,12 @@
 """Film making: what is planned, rendered, joined and begun again; a long film costs no more than a short one."""
 
 import asyncio
+import hashlib
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from ezrec.domain.clock import SECOND
-from ezrec.domain.errors import BadMedia, IndexOutgrown, ParkError, RetryError, WorkerDied
+from ezrec.domain.errors import BadMedia, ChunkDamaged, IndexOutgrown, ParkError, RetryError, WorkerDied
 from ezrec.domain.film import CameraShare, Canvas, ChunkJob, ChunkReport, Film, Intro, Recipe, Rung, View
 from ezrec.domain.messages import UploadAbort
 from ezrec.domain.planning import Chunk, Stretch
@@ -59,7 +60,7 @@ class Pool:
         text = f"[{arg.first_tick}+{arg.ticks} {arg.rung} {with_footage}]"
         Path(arg.out).write_text(text)
         cameras = {view.camera: CameraShare(shown=arg.ticks) for view in arg.recipe.canvas.views}
-        return ChunkReport(len(text), cameras, both=arg.ticks)
+        return ChunkReport(len(text), cameras, both=arg.ticks, sha256=hashlib.sha256(text.encode()).hexdigest())
 
     def rendered(self) -> list[int]:
         return [job.first_tick for job in self.jobs]
@@ -72,6 +73,7 @@ class Joiner:
 
     def __init__(self, path: str, recipe: Recipe) -> None:
         self.path, self.recipe, self.chunks = Path(path), recipe, 0
+        self.sums: dict[int, str] = {}
 
     @property
     def grown(self) -> int:
@@ -80,8 +82,13 @@ class Joiner:
     def index_bytes(self) -> int:
         return 100 * self.chunks
 
-    def add(self, chunk: str, ticks: int) -> None:
-        text = Path(chunk).read_text()
+    def add(self, chunk: str, ticks: int, sha256: str = "") -> None:
+        try:
+            text = Path(chunk).read_text()
+        except OSError as error:
+            raise ChunkDamaged(str(error)) from error
+        if sha256 and hashlib.sha256(text.encode()).hexdigest() != sha256:
+            raise ChunkDamaged("damaged")
         with self.path.open("a") as file:
             if error := type(self).fails(text):
                 file.write(text[:3])
@@ -92,6 +99,7 @@ class Joiner:
     def close(self) -> Any:
         if self.index_bytes() > self.recipe.index_reserve:
             raise IndexOutgrown("too long")
+        self.sums[1] = hashlib.sha256(self.path.read_bytes() if self.chunks else b"").hexdigest()
         return SimpleNamespace(bytes=self.grown)
 
     def discard(self) -> None:
@@ -383,6 +391,132 @@ async def test_what_a_film_holds_is_let_go_when_it_is_forgotten(studio: Studio) 
     assert not (studio.desk.data / "films" / "rec-match" / "film-1.mp4").exists()
     await studio.work()
     assert await studio.text() == film_text(*WHOLE[:4])
+
+
+# ---- what a disk makes of it
+
+
+async def closed(studio: Studio) -> Film:
+    """The film, recorded and closed."""
+    await studio.record(13, from_s=round(studio.known_s) or -1)
+    await studio.desk.store.step("match", Stage.RECORDED)
+    assert await studio.work()
+    return await studio.desk.now()
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+async def test_a_closed_film_keeps_the_checksums_of_what_was_joined(studio: Studio) -> None:
+    film = await closed(studio)
+    assert film.sums == (sha256(film_text(*WHOLE)),)
+    growth = studio.films.growth(film)
+    assert growth
+    assert growth.sums == {1: film.sums[0]}
+
+
+async def test_a_closed_film_that_is_damaged_is_made_again_from_its_footage_in_the_next_generation(
+        studio: Studio) -> None:
+    film = await closed(studio)
+    await studio.films.make_again(film, "the film's file is gone")
+    again = await studio.desk.now()
+    assert (again.stage, again.generation, again.sums) == (Stage.RECORDED, 2, ())
+    assert studio.films.growth(again) is None
+    (studio.desk.data / "films" / "rec-match" / "film-1.mp4").write_text("damaged")
+    assert await studio.work()
+    again = await studio.desk.now()
+    assert (again.stage, again.generation, again.sums) == (Stage.RENDERED, 2, film.sums)
+    assert await studio.text() == film_text(*WHOLE)
+    assert [path.name for path in (studio.desk.data / "films" / "rec-match").iterdir()] == ["film-2.mp4"]
+    assert [job.first_tick for job in studio.pool.jobs] == 2 * [first for first, _ in WHOLE]
+
+
+async def test_a_film_that_is_damaged_again_and_again_is_parked_until_a_person_retries(studio: Studio) -> None:
+    film = await closed(studio)
+    for generation in (2, 3, 4):
+        await studio.films.make_again(film, "damaged")
+        assert await studio.work()
+        film = await studio.desk.now()
+        assert (film.stage, film.generation) == (Stage.RENDERED, generation)
+    with pytest.raises(ParkError, match=r"^damaged; it was made again 3 times already: look after the disk"):
+        await studio.films.make_again(film, "damaged")
+    assert await studio.desk.now() == film
+    await studio.films.make_again(film, "damaged")
+    assert (await studio.desk.now()).generation == 5
+
+
+async def test_a_damaged_film_without_any_footage_left_stays_as_it_is(studio: Studio) -> None:
+    film = await closed(studio)
+    for path in (studio.desk.data / "segments").rglob("*.ts"):
+        path.unlink()
+    with pytest.raises(ParkError, match=r"^the film's file is gone, and none of its camera files is left"):
+        await studio.films.make_again(film, "the film's file is gone")
+    assert await studio.desk.now() == film
+    assert (studio.desk.data / "films" / "rec-match" / "film-1.mp4").exists()
+
+
+async def test_a_film_that_grows_and_is_damaged_is_joined_again_from_its_chunks(studio: Studio) -> None:
+    await studio.record(7)
+    await studio.work()
+    film, path = await studio.desk.now(), studio.desk.data / "films" / "rec-match" / "film-1.mp4"
+    path.write_text("damaged")
+    await studio.films.make_again(film, "damaged")
+    assert studio.films.growth(film) is None  # nobody reads it any more
+    await studio.work()
+    assert await studio.text() == film_text(*WHOLE[:3])
+    assert studio.films.growth(film)
+    assert studio.pool.rendered() == [0, 60, 120]
+    assert (await studio.desk.now()).generation == 1
+
+
+@pytest.mark.parametrize("there", ["other bytes", "nothing", "a folder"])
+async def test_a_chunk_that_is_damaged_before_it_is_joined_is_rendered_again(studio: Studio, there: str) -> None:
+    await studio.record(7)
+    await studio.work()
+    studio.restart()
+    chunk = studio.desk.data / "films" / "rec-match" / "chunk-1-00002.mp4"
+    chunk.unlink()
+    if there == "a folder":
+        chunk.mkdir()
+        (chunk / "x").touch()
+    elif there == "other bytes":
+        chunk.write_text("[60+60 ")
+    with suppress(BadMedia):
+        await studio.work()
+    assert await studio.text() == film_text(*WHOLE[:1])  # what was joined before it stays joined
+    await studio.work()
+    assert await studio.text() == film_text(*WHOLE[:3])
+    assert studio.pool.rendered() == [0, 60, 120, 60]
+
+
+async def test_a_chunk_of_an_older_version_is_joined_as_it_is(studio: Studio) -> None:
+    await studio.record(7)
+    await studio.work()
+    studio.restart()
+    report = (await studio.desk.store.chunks("match"))[1].report
+    assert report
+    await studio.desk.store.chunk_rendered("match", 1, 2, "films/rec-match/chunk-1-00002.mp4",
+                                           replace(report, sha256=""), Rung.FULL)
+    (studio.desk.data / "films" / "rec-match" / "chunk-1-00002.mp4").write_text("[as it is]")
+    await studio.work()
+    assert await studio.text() == film_text(WHOLE[0]) + "[as it is]" + film_text(WHOLE[2])
+
+
+async def test_an_intro_that_is_not_what_was_made_is_left_out(studio: Studio, tmp_path: Path) -> None:
+    clip = tmp_path / "intro.mp4"
+    clip.write_text("[intro]")
+    intro = Intro(str(clip), "0" * 64, 45, sound=False, made_sha256=sha256("[intro]"))
+    studio.recipes.recipe = replace(Recipes.recipe, intro=intro)
+    await studio.record(3)
+    await studio.work()
+    assert await studio.text() == "[intro]" + film_text(WHOLE[0])
+    studio.restart()
+    clip.write_text("[damag]")
+    assert await studio.work()
+    film = await studio.desk.now()
+    assert film.recipe
+    assert (film.generation, film.recipe.intro, film.recipe.skipped) == (2, None, ("intro: damaged",))
 
 
 # ---- a long film (promise 7)

@@ -1,5 +1,6 @@
 """Recipes: what a film is frozen with stays, whatever becomes of the settings and the venue's files."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from fractions import Fraction
@@ -146,6 +147,34 @@ async def test_an_intro_is_normalised_once_for_each_look(tmp_path: Path, pool: P
     clip.write_bytes(b"another clip")
     await recipes(tmp_path, pool, intro=clip).freeze(FILM, SIZES)
     assert len(pool.normalised) == 3
+
+
+@pytest.mark.parametrize(("suffix", "content"), [
+    (".mp4", b"damaged"), (".json", b""), (".json", b"[]"), (".json", b'"x"'), (".json", b'{"path": "x"}')])
+async def test_an_intro_that_is_not_what_was_made_is_normalised_again(
+        tmp_path: Path, pool: Pool, suffix: str, content: bytes) -> None:
+    clip = tmp_path / "intro.mp4"
+    clip.write_bytes(b"clip")
+    first = (await recipes(tmp_path, pool, intro=clip).freeze(FILM, SIZES)).intro
+    assert first
+    assert first.made_sha256 == hashlib.sha256(b"intro").hexdigest()
+    Path(first.path).with_suffix(suffix).write_bytes(content)
+    assert (await recipes(tmp_path, pool, intro=clip).freeze(FILM, SIZES)).intro == first
+    assert len(pool.normalised) == 2
+    assert Path(first.path).read_bytes() == b"intro"
+
+
+async def test_an_intro_that_an_older_version_made_is_used_as_it_is(tmp_path: Path, pool: Pool) -> None:
+    clip = tmp_path / "intro.mp4"
+    clip.write_bytes(b"clip")
+    first = (await recipes(tmp_path, pool, intro=clip).freeze(FILM, SIZES)).intro
+    assert first
+    known = Path(first.path).with_suffix(".json")
+    known.write_text(json.dumps({key: value for key, value in json.loads(known.read_text("utf-8")).items()
+                                 if key != "made_sha256"}), "utf-8")
+    again = (await recipes(tmp_path, pool, intro=clip).freeze(FILM, SIZES)).intro
+    assert again
+    assert (again.made_sha256, again.path, len(pool.normalised)) == ("", first.path, 1)
 
 
 @pytest.mark.parametrize("lost", ["", ".json"])

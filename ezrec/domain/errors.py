@@ -4,7 +4,8 @@
     ├── RetryError            try again later, as often as it takes (a network, a full disk)
     │   ├── CredentialError   the same; the credential or this machine's clock may be put right
     │   ├── UploadGone        the storage forgot the upload: look whether its object is complete, or begin again
-    │   └── SegmentFailed     a segment was not written: the writer goes on with the next one
+    │   ├── SegmentFailed     a segment was not written: the writer goes on with the next one
+    │   └── FootageAway       footage is missing or the disk fails: wait a while, then go on without it
     ├── ParkError             trying again cannot help: stop until a person says so
     │   └── Refused           Supabase's word for it, with its code
     ├── LeaveError            the process cannot go on: leave, systemd starts it again
@@ -18,11 +19,15 @@
     ├── BadBooking            a row from outside is malformed: say so once, skip it
     ├── BadMedia              a logo, an intro or a segment cannot be used: take the next rung
     │   └── IntroLost         the intro that a film began with: begin the film again without it
+    ├── FootageLost           no camera's footage of a time can be read: cut that time out
     ├── IndexOutgrown         a film's index does not fit its reserve: begin it again with a larger one
     └── IllegalStep           a step that the stage table does not hold; nothing was changed
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+
+from ezrec.domain.loss import Loss, in_words
 
 
 class EzrecError(Exception):
@@ -47,6 +52,10 @@ class SegmentFailed(RetryError):
     def __init__(self, text: str, left: Path | None = None) -> None:
         super().__init__(text)
         self.left = left
+
+
+class FootageAway(RetryError):
+    """Footage is missing or its disk fails: either may come back."""
 
 
 class ParkError(EzrecError):
@@ -120,6 +129,17 @@ class BadMedia(EzrecError):
 
 class IntroLost(BadMedia):
     """The intro that a film began with cannot be joined any more."""
+
+
+class FootageLost(EzrecError):
+    """A time that was planned cannot be shown: no camera's footage of it can be read. `losses` says what is lost."""
+
+    def __init__(self, losses: Sequence[Loss]) -> None:
+        super().__init__(losses)  # all that is needed to make it again, on its way out of a worker
+        self.losses = losses
+
+    def __str__(self) -> str:
+        return in_words(self.losses)
 
 
 class IndexOutgrown(EzrecError):

@@ -143,10 +143,11 @@ def sentence(event: FilmEvent, zone: ZoneInfo) -> str:  # noqa: C901, PLR0911, P
 
 def _lost(event: events.FootageLost, zone: ZoneInfo) -> str:
     times = f"{clock_time(event.starts_at, zone)[11:]} to {clock_time(event.ends_at, zone)[11:]}"
-    more = f" and {many(len(event.files) - 1, 'more file')}" if len(event.files) > 1 else ""
+    what = f"{event.files[0] if event.files else 'its file'} {event.reason}"
+    if len(event.files) > 1:
+        what += f", and so it is with {many(len(event.files) - 1, 'more file')}"
     return (f"What camera {event.camera} recorded from {times} ({length((event.ends_at - event.starts_at) / SECOND)}) "
-            f"cannot be used: {event.files[0] if event.files else 'its file'}{more} {event.reason}. "
-            "The film is made as if the camera had not seen that time.")
+            f"cannot be read: {what}. The film is made as if the camera had not seen that time.")
 
 
 def certificate_lines(certificate: Certificate | None, zone: ZoneInfo) -> Iterator[str]:

@@ -44,10 +44,11 @@ class SegmentTable(FilmTable):
             " ORDER BY camera, start_us", run, from_us, to_us)
 
     async def note_gaps(self, booking_id: str, generation: int, gaps: Mapping[str, Sequence[Interval]],
-                        told: Sequence[FilmEvent], replan_from: int | None) -> None:
+                        told: Sequence[tuple[FilmEvent, FilmEvent | None]], replan_from: int | None) -> None:
         """Write down what cannot be read any more of segments (by their paths), and tell it in a film's story.
 
-        With `replan_from` the chunks of the film's generation from that number on are forgotten.
+        `told` holds entries of the story, each with the older one that it takes the place of, if there is one. With
+        `replan_from` the chunks of the film's generation from that number on are forgotten.
         """
         async with self._transaction() as db:
             for path, more in gaps.items():
@@ -57,8 +58,8 @@ class SegmentTable(FilmTable):
             if replan_from is not None:
                 await db.execute("DELETE FROM chunk WHERE film = ? AND generation = ? AND number >= ?",
                                  (booking_id, generation, replan_from))
-            for event in told:
-                await self._record(db, booking_id, event)
+            for event, before in told:
+                await self._record(db, booking_id, event, before)
 
     async def has_footage(self, booking_id: str) -> bool:
         """Whether any segment lies in the film's window."""

@@ -5,15 +5,17 @@ Coverage is made of the segments' gaps, so what is noted here is cut out of the 
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
 from ezrec import logs
 from ezrec.domain import events
+from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import ParkError
 from ezrec.domain.film import Film
 from ezrec.domain.loss import Loss, in_words
-from ezrec.domain.timeline import Interval
+from ezrec.domain.timeline import HOLD_US, Interval
 from ezrec.folders import DataFolder
 from ezrec.store import Store
 from ezrec.tasks.film.footage import FilmFootage, KnownFootage
@@ -61,12 +63,16 @@ class Losses:
             to_us = loss.to_us if until_us is None else min(loss.to_us, until_us)
             if loss.from_us < to_us:
                 gaps.setdefault(self._name(loss), []).append((loss.from_us, to_us))
-        told = {entry.event for entry in await self._store.events(film.booking_id)
-                if isinstance(entry.event, events.FootageLost)}
-        news = [event for event in self._events(footage, losses) if not any(_says(known, event) for known in told)]
-        for event in news:
-            log.error("footage lost", booking=film.booking_id, camera=event.camera, files=list(event.files),
-                      reason=event.reason, seconds=round((event.ends_at - event.starts_at) / 1e6, 3))
+        told = [entry.event for entry in await self._store.events(film.booking_id)
+                if isinstance(entry.event, events.FootageLost)]
+        news: list[tuple[events.FootageLost, events.FootageLost | None]] = []
+        for event in self._events(footage, losses):
+            before = next((known for known in told if _goes_on(known, event)), None)
+            now = event if before is None else _together(before, event)
+            if now != before:
+                news.append((now, before))
+                log.error("footage lost", booking=film.booking_id, camera=event.camera, files=list(event.files),
+                          reason=event.reason, seconds=round((event.ends_at - event.starts_at) / SECOND, 3))
         await self._store.note_gaps(film.booking_id, film.generation, gaps, news, replan_from)
         self._footage.forget(film.booking_id)  # its segments are read again
 
@@ -81,7 +87,7 @@ class Losses:
             files: list[str] = []
             start = end = 0
             for *_, from_us, to_us, name in ours:
-                if files and from_us > end:
+                if files and from_us - end >= HOLD_US:
                     yield events.FootageLost(camera, start + offset_us, end + offset_us, tuple(files), reason)
                     files = []
                 if not files:
@@ -94,7 +100,12 @@ class Losses:
         return self._folder.relative(Path(loss.path))
 
 
-def _says(known: events.FootageLost, event: events.FootageLost) -> bool:
-    """Whether an entry of the story tells all that another one would."""
-    return (known.camera == event.camera and known.starts_at <= event.starts_at and event.ends_at <= known.ends_at
-            and set(event.files) <= set(known.files))
+def _goes_on(known: events.FootageLost, event: events.FootageLost) -> bool:
+    """Whether an entry of the story goes on with what another one would tell: the chunks find out piece by piece."""
+    return ((known.camera, known.reason) == (event.camera, event.reason)
+            and known.starts_at - HOLD_US < event.ends_at and event.starts_at < known.ends_at + HOLD_US)
+
+
+def _together(known: events.FootageLost, event: events.FootageLost) -> events.FootageLost:
+    return replace(known, starts_at=min(known.starts_at, event.starts_at), ends_at=max(known.ends_at, event.ends_at),
+                   files=tuple(dict.fromkeys((*known.files, *event.files))))

@@ -146,24 +146,19 @@ class Planner:
         return max(1, round(self._chunk_s * rate))
 
     async def _sizes(self, film: Film, footage: FilmFootage) -> Sizes:
-        """The picture sizes of all cameras that have footage in the film or deliver now."""
+        """The picture sizes of all cameras that have footage in the film or deliver now. What is away is waited for."""
         sizes = self._recorder.delivering() if film.stage is Stage.RECORDING else {}
-        for stretch in footage.stretches:
-            for camera, ours in footage.files[stretch.run].items():
-                if camera not in sizes and clip(stretch.seen[camera], stretch.start_us, stretch.end_us):
-                    sizes[camera] = await self._size(film, SizeJob(camera, ours))
-        return dict(sorted(sizes.items()))
-
-    async def _size(self, film: Film, job: SizeJob) -> tuple[int, int]:
-        """A camera's picture size from its footage; as for chunks, what is away is waited for."""
         accept = self._patience.is_over(film.booking_id, NO_CHUNK)
         try:
-            size: tuple[int, int] = await self._pool.run(picture_size, replace(job, accept_loss=accept))
+            for stretch in footage.stretches:
+                for camera, ours in footage.files[stretch.run].items():
+                    if camera not in sizes and clip(stretch.seen[camera], stretch.start_us, stretch.end_us):
+                        sizes[camera] = await self._pool.run(picture_size, SizeJob(camera, ours, accept))
         except FootageAway:
             self._patience.begin(film.booking_id, NO_CHUNK)
             raise
         self._patience.end(film.booking_id, NO_CHUNK, given_up=False)
-        return size
+        return dict(sorted(sizes.items()))
 
     # ---- generations
 

@@ -19,7 +19,7 @@
     ├── BadBooking            a row from outside is malformed: say so once, skip it
     ├── BadMedia              a logo, an intro or a segment cannot be used: take the next rung
     │   └── IntroLost         the intro that a film began with: begin the film again without it
-    ├── FootageLost           no camera's footage of a time can be read: cut that time out
+    ├── FootageGone           no camera's footage of a time can be read: cut that time out
     ├── IndexOutgrown         a film's index does not fit its reserve: begin it again with a larger one
     └── IllegalStep           a step that the stage table does not hold; nothing was changed
 """
@@ -131,7 +131,7 @@ class IntroLost(BadMedia):
     """The intro that a film began with cannot be joined any more."""
 
 
-class FootageLost(EzrecError):
+class FootageGone(EzrecError):
     """A time that was planned cannot be shown: no camera's footage of it can be read. `losses` says what is lost."""
 
     def __init__(self, losses: Sequence[Loss]) -> None:

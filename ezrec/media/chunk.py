@@ -17,7 +17,7 @@ import cv2
 from av.video.frame import VideoFrame
 
 from ezrec.domain.clock import SECOND
-from ezrec.domain.errors import BadMedia, FootageLost
+from ezrec.domain.errors import BadMedia, FootageGone
 from ezrec.domain.film import CameraShare, Canvas, ChunkJob, ChunkReport, Footage, Rung, tick_us
 from ezrec.domain.timeline import HOLD_US, Interval, coverage
 from ezrec.files import put_in_place
@@ -45,7 +45,7 @@ def render(job: ChunkJob) -> ChunkReport:
 
     Raises:
         FootageAway: footage is missing or its disk fails, and the job does not say to go on without it.
-        FootageLost: a tick that a camera saw can be shown from none.
+        FootageGone: a tick that a camera saw can be shown from none.
         BadMedia: the only view of this rung cannot be shown at all, a logo cannot be used, or libx264 refused.
         OSError: the disk is full, or the folder is not there.
     """
@@ -89,7 +89,7 @@ def _check_losses(job: ChunkJob, reels: Mapping[str, Reel]) -> None:
         if any(promised) and not any(given):
             raise BadMedia(f"nothing that camera {next(iter(reels))} recorded for this chunk can be read")
     elif lost and any(tick and not shown for tick, shown in zip(promised, given, strict=True)):
-        raise FootageLost(lost)
+        raise FootageGone(lost)
 
 
 def _cameras(canvas: Canvas, rung: Rung) -> list[str]:

@@ -23,7 +23,7 @@ import av
 from av.video.frame import VideoFrame
 
 from ezrec.domain.clock import SECOND
-from ezrec.domain.errors import BadMedia, FootageAway, FootageLost
+from ezrec.domain.errors import BadMedia, FootageAway, FootageGone
 from ezrec.domain.film import Footage
 from ezrec.domain.loss import Loss, in_words
 from ezrec.domain.timeline import HOLD_US, Interval, coverage, union, without
@@ -297,7 +297,7 @@ def picture_size(job: SizeJob) -> tuple[int, int]:
 
     Raises:
         FootageAway: none gives one now, and some may come back.
-        FootageLost: none gives one.
+        FootageGone: none gives one.
     """
     away: list[Loss] = []
     lost: list[Loss] = []
@@ -310,7 +310,7 @@ def picture_size(job: SizeJob) -> tuple[int, int]:
         lost += reel.lost or [Loss(job.camera, piece.path, piece.start_us, piece.end_us, DAMAGED)]
     if away and not job.accept_loss:
         raise away_error(away)
-    raise FootageLost(lost)
+    raise FootageGone(lost)
 
 
 def away_error(losses: Sequence[Loss]) -> FootageAway:

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ezrec.domain.errors import BadMedia, FootageAway, FootageLost
+from ezrec.domain.errors import BadMedia, FootageAway, FootageGone
 from ezrec.domain.film import ChunkJob, Footage, Logo, Recipe, Rung
 from ezrec.domain.loss import Loss
 from ezrec.media.chunk import render
@@ -304,7 +304,7 @@ def test_a_time_that_no_file_gives_is_told_with_every_loss_from_the_chunk_on(
     for piece in (*left[1:3], right[1]):
         Path(piece.path).write_bytes(bytes(5000))
     made = job(left, right, first=45, ticks=30, rung=rung)
-    with pytest.raises(FootageLost) as caught:
+    with pytest.raises(FootageGone) as caught:
         render(made)
     error = pickle.loads(pickle.dumps(caught.value))  # out of a worker
     assert [(loss.camera, loss.path, loss.from_us, loss.to_us) for loss in error.losses] == [

@@ -17,7 +17,7 @@ from ezrec.adapters.workers import RenderPool
 from ezrec.domain import planning
 from ezrec.domain.certify import Evidence, Rendered, certify
 from ezrec.domain.clock import SECOND, Clock
-from ezrec.domain.errors import BadMedia, FootageLost, IndexOutgrown, IntroLost, ParkError
+from ezrec.domain.errors import BadMedia, FootageGone, IndexOutgrown, IntroLost, ParkError
 from ezrec.domain.events import PreflightDone
 from ezrec.domain.film import Film, recipe_of
 from ezrec.domain.stages import Stage
@@ -97,7 +97,7 @@ class FilmMaking:
             if film.recipe is None:
                 return _nothing_yet(film, footage)
             film, plan = await self._planner.plan(film, footage)
-        except FootageLost as lost:  # all that a camera recorded: the film is made as if it had been away
+        except FootageGone as lost:  # all that a camera recorded: the film is made as if it had been away
             await self._losses.cut_out(film, footage, lost.losses)
             return True
         try:
@@ -128,7 +128,7 @@ class FilmMaking:
             results = await asyncio.gather(*(self._rendering.render(film, row, footage) for row in batch),
                                            return_exceptions=True)
             for row, result in zip(batch, results, strict=True):
-                if isinstance(result, FootageLost):
+                if isinstance(result, FootageGone):
                     await self._cut_out(film, plan, footage, row, result)
                     return False
                 if isinstance(result, BaseException):
@@ -141,7 +141,7 @@ class FilmMaking:
                     return False
         return whole
 
-    async def _cut_out(self, film: Film, plan: Plan, footage: FilmFootage, row: ChunkRow, lost: FootageLost) -> None:
+    async def _cut_out(self, film: Film, plan: Plan, footage: FilmFootage, row: ChunkRow, lost: FootageGone) -> None:
         """Go on without what no camera shows of a chunk.
 
         Chunks behind it that were rendered in an earlier life keep their rows: the plan no longer holds, so the next

@@ -74,7 +74,7 @@ class Planner:
 
         Raises:
             FootageAway: a camera's footage may come back, and its picture's size with it.
-            FootageLost: none of a camera's footage can be read.
+            FootageGone: none of a camera's footage can be read.
         """
         if film.recipe:
             return film
@@ -92,7 +92,7 @@ class Planner:
         """The film, in its next generation if its plan no longer holds, and the rows of all that can be rendered.
 
         Raises:
-            FootageAway, FootageLost: see `with_recipe`.
+            FootageAway, FootageGone: see `with_recipe`.
         """
         film = await self._valid(film, footage)
         recipe, plan = recipe_of(film), await self._plan_of(film)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from ezrec import files, logs
 from ezrec.adapters.workers import RenderPool
-from ezrec.domain.errors import BadMedia, FootageAway, FootageLost, ParkError, WorkerDied
+from ezrec.domain.errors import BadMedia, FootageAway, FootageGone, ParkError, WorkerDied
 from ezrec.domain.events import FallbackTaken
 from ezrec.domain.film import ChunkJob, ChunkReport, Film, Rung, ladder, recipe_of, tick_us
 from ezrec.domain.timeline import HOLD_US
@@ -38,7 +38,7 @@ class Rendering:
 
         Raises:
             FootageAway: some of its footage may come back; that is no failed attempt.
-            FootageLost: some of its ticks can be shown from no camera's footage.
+            FootageGone: some of its ticks can be shown from no camera's footage.
             ParkError: the last rung failed as well.
         """
         booking_id, number = film.booking_id, row.chunk.number
@@ -51,7 +51,7 @@ class Rendering:
         except FootageAway:
             self._patience.begin(booking_id, number)
             raise
-        except FootageLost:
+        except FootageGone:
             self._patience.end(booking_id, number, given_up=job.accept_loss)
             raise
         except TimeoutError:

@@ -15,9 +15,8 @@ from typing import Any
 import pytest
 
 from ezrec.domain.clock import SECOND
-from ezrec.domain.errors import BadMedia, FootageAway, FootageLost, IndexOutgrown, ParkError, RetryError, WorkerDied
-from ezrec.domain.events import FootageLost as FootageLostEvent
-from ezrec.domain.events import GenerationBegun, Parked
+from ezrec.domain.errors import BadMedia, FootageAway, FootageGone, IndexOutgrown, ParkError, RetryError, WorkerDied
+from ezrec.domain.events import FootageLost, GenerationBegun, Parked
 from ezrec.domain.film import CameraShare, Canvas, ChunkJob, ChunkReport, Film, Intro, Recipe, Rung, View, tick_us
 from ezrec.domain.loss import Loss
 from ezrec.domain.messages import UploadAbort
@@ -511,7 +510,7 @@ def nobody_has(from_s: float, to_s: float) -> Callable[[ChunkJob], Exception | N
         losses = lost_of(job, ("left", "right"), from_s, to_s)
         first, last = (tick_us(job.anchor_us, tick, job.recipe.rate) for tick in (
             job.first_tick, job.first_tick + job.ticks))
-        return FootageLost(losses) if any(one.from_us < last and one.to_us > first for one in losses) else None
+        return FootageGone(losses) if any(one.from_us < last and one.to_us > first for one in losses) else None
 
     return fails
 
@@ -528,7 +527,7 @@ async def finish(studio: Studio, from_s: int = -1) -> Film:
 
 async def story(studio: Studio) -> list[Any]:
     return [entry.event for entry in await studio.desk.store.events("match")
-            if isinstance(entry.event, (FootageLostEvent, Parked, GenerationBegun))]
+            if isinstance(entry.event, (FootageLost, Parked, GenerationBegun))]
 
 
 def stated(film: Film) -> list[tuple[str, float, float]]:
@@ -619,7 +618,7 @@ async def test_footage_that_comes_back_in_time_costs_nothing(studio: Studio) -> 
 
 async def test_a_loss_that_is_told_again_and_again_parks_the_film_with_its_cause(studio: Studio) -> None:
     losses = (Loss("left", str(studio.desk.data / "segments" / "1" / "left" / f"{at(3)}.ts"), at(3), at(4), "is odd"),)
-    studio.pool.fails = lambda job: FootageLost(losses) if job.first_tick == 60 else None
+    studio.pool.fails = lambda job: FootageGone(losses) if job.first_tick == 60 else None
     await studio.record(7)
     assert await studio.work()
     with pytest.raises(ParkError, match=r"3.*\.ts is odd"):
@@ -638,7 +637,7 @@ async def test_a_film_of_which_nothing_can_be_read_is_parked_with_that_reason(st
 
 async def test_a_camera_of_which_nothing_can_be_read_is_left_out_of_the_film(studio: Studio) -> None:
     def sizes_fail(job: SizeJob) -> Exception | None:
-        return None if job.camera == "left" else FootageLost(
+        return None if job.camera == "left" else FootageGone(
             [Loss("right", one.path, one.start_us, one.end_us, "is damaged") for one in job.footage])
 
     studio.pool.sizes_fail = sizes_fail

@@ -5,6 +5,7 @@ text (which libavformat would gladly play as ANSI art) are refused, for a clip c
 """
 
 import errno
+import stat
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,14 +57,17 @@ def opened(path: str | Path, options: dict[str, str] | None = None) -> Iterator[
     """Open `path` for reading and close it again.
 
     Raises:
-        BadMedia: it is missing, empty or in no accepted container; also any libavformat error inside the block.
+        BadMedia: it is missing, empty, no file or in no accepted container; also any libavformat error in the block.
     """
     file = Path(path)
     try:
-        if file.stat().st_size == 0:
-            raise BadMedia(f"{file}: is empty (0 bytes)")
+        status = file.stat()
     except OSError as error:
         raise BadMedia(f"{file}: {error.strerror}") from error
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe might never end
+        raise BadMedia(f"{file}: is not a file")
+    if status.st_size == 0:
+        raise BadMedia(f"{file}: is empty (0 bytes)")
     border = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
     try:
         with av.open(str(file), "r", options=border | (options or {})) as container:

@@ -116,7 +116,7 @@ class Supervisor:
         recording = Recording(store, clock, folder, settings, [self._lane_of(camera) for camera in cameras],
                               system.boot_id(), files.free_bytes, pipeline.notify, recovery.pending_from_us)
         recipes = Recipes(settings, folder, pool, cameras[0].rate, {camera.name: camera.turned for camera in cameras})
-        films = FilmMaking(store, folder, pool, recipes, recording, settings.film.chunk_s,
+        films = FilmMaking(store, clock, folder, pool, recipes, recording, settings.film.chunk_s,
                            {camera.name: camera.rate for camera in cameras}, settings.film.workers,
                            pipeline.notify)
         storage = make_storage(settings, folder, lambda: recording.active)

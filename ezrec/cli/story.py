@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from ezrec.cli.words import clock_time, length, many, window
 from ezrec.domain import events, messages
 from ezrec.domain.certificate import CameraPart, Certificate, Gap
+from ezrec.domain.clock import SECOND
 from ezrec.domain.events import FilmEvent
 from ezrec.domain.film import Film, Rung
 from ezrec.domain.messages import Body, MessageKind, StatusReport, UploadAbort, Video
@@ -124,6 +125,8 @@ def sentence(event: FilmEvent, zone: ZoneInfo) -> str:  # noqa: C901, PLR0911, P
             return f"The film was begun again (generation {generation}): {reason}."
         case events.FallbackTaken(chunk=chunk, rung=rung, error=error):
             return f"Piece {chunk} could not be made as asked ({error}); it was tried {RUNGS.get(rung, rung)}."
+        case events.FootageLost():
+            return _lost(event, zone)
         case events.Parked(parked_step=step, parked_reason=reason):
             return f"Given up for now while {_doing(step)}: {reason}."
         case events.Retried():
@@ -138,6 +141,15 @@ def sentence(event: FilmEvent, zone: ZoneInfo) -> str:  # noqa: C901, PLR0911, P
             return f"{_refused(event)} was refused for good: {reason}."
         case events.Unknown(kind=kind, detail=detail):
             return f"{kind}: {dict(detail)}" if detail else f"{kind}."
+
+
+def _lost(event: events.FootageLost, zone: ZoneInfo) -> str:
+    times = f"{clock_time(event.starts_at, zone)[11:]} to {clock_time(event.ends_at, zone)[11:]}"
+    what = f"{event.files[0] if event.files else 'its file'} {event.reason}"
+    if len(event.files) > 1:
+        what += f", and so it is with {many(len(event.files) - 1, 'more file')}"
+    return (f"What camera {event.camera} recorded from {times} ({length((event.ends_at - event.starts_at) / SECOND)}) "
+            f"cannot be read: {what}. The film is made as if the camera had not seen that time.")
 
 
 def certificate_lines(certificate: Certificate | None, zone: ZoneInfo) -> Iterator[str]:

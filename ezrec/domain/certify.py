@@ -110,12 +110,16 @@ def _camera(evidence: Evidence, camera: str) -> CameraPart:
 
 
 def _pace(segments: Sequence[Segment], period_us: Fraction | None) -> tuple[float | None, int | None]:
-    """How fast the camera's own clock ran: frames per second as its sensor's times tell, and how far off that is."""
+    """How fast the camera's own clock ran: frames per second as its sensor's times tell, and how far off that is.
+
+    Segments with a gap are left out: of some of their frames nothing is known any more, if it was found out later.
+    """
     steps, time_us = 0, Fraction(0)
     if period_us:
-        for one in segments:  # from its first frame to its last one, without the steps over gaps
-            steps += one.frames + one.dropped - 1 - len(one.gaps)
-            time_us += one.end_us - one.start_us - length(one.gaps) - period_us * (1 + len(one.gaps))
+        for one in segments:
+            if not one.gaps:  # from its first frame to its last one
+                steps += one.frames + one.dropped - 1
+                time_us += one.end_us - one.start_us - period_us
     if not period_us or steps < LEAST_STEPS or time_us <= 0:
         return None, None
     return round(float(steps * SECOND / time_us), 3), round(float((steps * period_us / time_us - 1) * 1_000_000))

@@ -5,7 +5,8 @@
     │   ├── CredentialError   the same; the credential or this machine's clock may be put right
     │   ├── FilmAway          a film's file cannot be read: a disk may come back, or the film is made again
     │   ├── UploadGone        the storage forgot the upload: look whether its object is complete, or begin again
-    │   └── SegmentFailed     a segment was not written: the writer goes on with the next one
+    │   ├── SegmentFailed     a segment was not written: the writer goes on with the next one
+    │   └── FootageAway       footage is missing or the disk fails: wait a while, then go on without it
     ├── ParkError             trying again cannot help: stop until a person says so
     │   └── Refused           Supabase's word for it, with its code
     ├── LeaveError            the process cannot go on: leave, systemd starts it again
@@ -21,11 +22,15 @@
     │   ├── ChunkDamaged      a chunk is not what was rendered, and nothing of it was joined: render it again
     │   └── IntroLost         the intro that a film began with: begin the film again without it
     ├── FilmDamaged           a film's file is gone or not what was written: the film is made again from its footage
+    ├── FootageGone           no camera's footage of a time can be read: cut that time out
     ├── IndexOutgrown         a film's index does not fit its reserve: begin it again with a larger one
     └── IllegalStep           a step that the stage table does not hold; nothing was changed
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+
+from ezrec.domain.loss import Loss, in_words
 
 
 class EzrecError(Exception):
@@ -54,6 +59,10 @@ class SegmentFailed(RetryError):
     def __init__(self, text: str, left: Path | None = None) -> None:
         super().__init__(text)
         self.left = left
+
+
+class FootageAway(RetryError):
+    """Footage is missing or its disk fails: either may come back."""
 
 
 class ParkError(EzrecError):
@@ -135,6 +144,17 @@ class IntroLost(BadMedia):
 
 class FilmDamaged(EzrecError):
     """A film's file is gone, too short, or does not hold what was written into it."""
+
+
+class FootageGone(EzrecError):
+    """A time that was planned cannot be shown: no camera's footage of it can be read. `losses` says what is lost."""
+
+    def __init__(self, losses: Sequence[Loss]) -> None:
+        super().__init__(losses)  # all that is needed to make it again, on its way out of a worker
+        self.losses = losses
+
+    def __str__(self) -> str:
+        return in_words(self.losses)
 
 
 class IndexOutgrown(EzrecError):

@@ -26,6 +26,7 @@ class EventKind(StrEnum):
     RECIPE = "recipe"
     GENERATION = "generation"
     FALLBACK = "fallback"
+    FOOTAGE_LOST = "footage lost"
     PARKED = "parked"
     RETRIED = "retried"
     PREFLIGHT_BEGUN = "pre-flight begun"
@@ -119,6 +120,18 @@ class FallbackTaken:
 
 
 @dataclass(frozen=True)
+class FootageLost:
+    """Footage of a camera cannot be read: the film goes on as if it had not seen that time. Instants are UTC µs."""
+
+    kind: ClassVar = EventKind.FOOTAGE_LOST
+    camera: str
+    starts_at: int
+    ends_at: int
+    files: tuple[str, ...]  # below the data folder
+    reason: str  # words that follow a file's name
+
+
+@dataclass(frozen=True)
 class Parked:
     """A step of the film waits for a person."""
 
@@ -177,8 +190,8 @@ class Unknown:
 
 
 Known = (Booked | Moved | Withdrawn | AnnouncedLate | ChangeRefused | FootageFound | StageChanged | RecipeFrozen
-         | GenerationBegun | FallbackTaken | Parked | Retried | PreflightBegun | PreflightDone | StatusDelivered
-         | MessageRefused)
+         | GenerationBegun | FallbackTaken | FootageLost | Parked | Retried | PreflightBegun | PreflightDone
+         | StatusDelivered | MessageRefused)
 FilmEvent = Known | Unknown
 
 _CLASSES: dict[str, type[Known]] = {known.kind: known for known in Known.__args__}

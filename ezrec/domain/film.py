@@ -12,6 +12,7 @@ from typing import Any
 
 from ezrec.domain.certificate import Certificate
 from ezrec.domain.clock import SECOND
+from ezrec.domain.loss import Loss
 from ezrec.domain.stages import Stage
 from ezrec.domain.stored import made_of
 
@@ -171,6 +172,7 @@ class ChunkJob:
     out: str  # the chunk's file; written beside it and renamed, fsynced
     rung: Rung = Rung.FULL
     poster: str | None = None  # where to write a JPEG of the chunk's middle picture, if asked for
+    accept_loss: bool = False  # footage that may come back has been waited for: go on without it
 
 
 @dataclass(frozen=True)
@@ -196,6 +198,7 @@ class ChunkReport:
     both: int = 0  # ticks that show both cameras
     apart: int = 0  # of these, ticks whose halves are more than half a frame and 2 ms apart by sensor time
     worst_us: int = 0  # the largest distance between the halves, µs
+    lost: tuple[Loss, ...] = ()  # what of the footage could not be read; its camera's view is filled there
     sha256: str = ""  # of the chunk's file; empty if an older version made it
 
     def dumps(self) -> str:
@@ -207,7 +210,8 @@ class ChunkReport:
         """The report that this version or another one wrote."""
         raw = json.loads(text)
         cameras = {name: made_of(CameraShare, share) for name, share in raw["cameras"].items()}
-        return made_of(cls, raw | {"cameras": cameras})
+        lost = tuple(made_of(Loss, loss) for loss in raw.get("lost", ()))
+        return made_of(cls, raw | {"cameras": cameras, "lost": lost})
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from fractions import Fraction
 
 from ezrec.domain.clock import SECOND
 from ezrec.domain.film import tick_us
-from ezrec.domain.timeline import HOLD_US, Interval, clip, union
+from ezrec.domain.timeline import HOLD_US, Interval, clip, union, without
 
 
 @dataclass(frozen=True)
@@ -81,25 +81,35 @@ def complete(stretches: Sequence[Stretch]) -> bool:
     return all(stretch.end_us + HOLD_US <= stretch.known_to_us for stretch in stretches)
 
 
-def holds(stretches: Sequence[Stretch], rate: Fraction, done: Sequence[Chunk]) -> bool:
-    """Whether `done` is still the beginning of the film: every seen tick once, none outside the window.
+MOVED = "the window was moved or cut back"
+GONE = "footage that was planned is no longer there"
+FOUND = "footage came to light that was not planned"
 
-    It is not after a start that was moved, or an end that was cut back behind what was planned.
+
+def broken(stretches: Sequence[Stretch], rate: Fraction, done: Sequence[Chunk]) -> str | None:
+    """Why `done` is no longer the beginning of the film, in words; None as long as it is.
+
+    It is as long as every seen tick is in it once, and none outside the window: not after a start that was moved, or an
+    end that was cut back behind what was planned.
     """
-    by_run: dict[int, list[Chunk]] = {}
+    by_run: dict[int, list[Interval]] = {}
     for chunk in done:
-        by_run.setdefault(chunk.run, []).append(chunk)
+        by_run.setdefault(chunk.run, []).append((chunk.first_tick, chunk.first_tick + chunk.ticks))
     if set(by_run) - {stretch.run for stretch in stretches}:
-        return False
+        return MOVED
     last_run = done[-1].run if done else None
     for stretch in stretches:
-        ours = by_run.get(stretch.run, [])
         if last_run is None or stretch.run > last_run:
             break
-        wanted = seen_ticks(stretch, rate)
-        planned = union((chunk.first_tick, chunk.first_tick + chunk.ticks) for chunk in ours)
+        planned = union(by_run.get(stretch.run, ()))
+        wanted = union(seen_ticks(stretch, rate))
         if stretch.run == last_run:  # what lies behind the newest chunk is still to be planned
-            wanted = list(clip(wanted, wanted[0][0], planned[-1][1])) if wanted and planned else []
-        if list(planned) != wanted:
-            return False
-    return True
+            wanted = clip(wanted, wanted[0][0], planned[-1][1]) if wanted else ()
+        window = [first_tick_at(stretch.anchor_us, us, rate) for us in (stretch.start_us, stretch.end_us)]
+        if clip(planned, *window) != planned:
+            return MOVED
+        if without(planned, wanted):
+            return GONE
+        if new := without(wanted, planned):
+            return MOVED if not planned or new[-1][1] <= planned[0][0] else FOUND
+    return None

@@ -17,11 +17,11 @@ import cv2
 from av.video.frame import VideoFrame
 
 from ezrec.domain.clock import SECOND
-from ezrec.domain.errors import BadMedia
+from ezrec.domain.errors import BadMedia, FootageGone
 from ezrec.domain.film import CameraShare, Canvas, ChunkJob, ChunkReport, Footage, Rung, tick_us
-from ezrec.domain.timeline import HOLD_US, coverage
+from ezrec.domain.timeline import HOLD_US, Interval, coverage
 from ezrec.files import put_in_place
-from ezrec.media.decode import READING, Reel
+from ezrec.media.decode import READING, Reel, Undecodable, away_error
 from ezrec.media.encode import MUXER, coded_frame, finish, shown_part, video_stream
 from ezrec.media.geometry import Composer, composer_for
 from ezrec.media.hashing import sha256_of
@@ -45,21 +45,27 @@ def render(job: ChunkJob) -> ChunkReport:
     nearest frames found only in what is handed in.
 
     Raises:
-        BadMedia: a view that was covered cannot be decoded at all, a logo cannot be used, or libx264 refused.
+        FootageAway: footage is missing or its disk fails, and the job does not say to go on without it.
+        FootageGone: a tick that a camera saw can be shown from none.
+        BadMedia: the only view of this rung cannot be shown at all, a logo cannot be used, or libx264 refused.
         OSError: the disk is full, or the folder is not there.
     """
-    try:
-        return _render(job)
-    finally:
-        gc.collect()  # containers, streams and packets refer to each other; uncollected they keep whole codecs alive
+    undecodable: dict[str, list[Interval]] = {}
+    while True:
+        try:
+            return _render(job, undecodable)
+        except Undecodable as error:  # found out while the chunk was made: it is made anew without
+            undecodable.setdefault(error.camera, []).append(error.times)
+        finally:
+            gc.collect()  # containers, streams and packets refer to each other; uncollected they keep codecs alive
 
 
-def _render(job: ChunkJob) -> ChunkReport:
-    reels = {camera: Reel(job.footage.get(camera, ())) for camera in _cameras(job.recipe.canvas, job.rung)}
-    for camera, reel in reels.items():
-        if not reel.times and any(_seen(job, job.footage.get(camera, ()))):
-            raise BadMedia(f"nothing that camera {camera} recorded for this chunk can be decoded")
+def _render(job: ChunkJob, undecodable: Mapping[str, Sequence[Interval]]) -> ChunkReport:
     canvas = job.recipe.canvas
+    tick_period_us, from_us = float(SECOND / job.recipe.rate), tick_us(job.anchor_us, job.first_tick, job.recipe.rate)
+    reels = {camera: Reel(camera, job.footage.get(camera, ()), tick_period_us, from_us, undecodable.get(camera, ()))
+             for camera in _cameras(canvas, job.rung)}
+    _check_losses(job, reels)
     logos = place(job.recipe.logos, canvas) if job.rung is Rung.FULL else ()
     composer = composer_for(canvas, job.rung, logos, coded_frame(canvas))
     try:
@@ -70,6 +76,21 @@ def _render(job: ChunkJob) -> ChunkReport:
     except LibavError as error:
         raise translated(error, job.out, "cannot be encoded") from error
     return replace(_report(size, shown, reels, job), sha256=sha256)
+
+
+def _check_losses(job: ChunkJob, reels: Mapping[str, Reel]) -> None:
+    """Whether the chunk can be made of what is there of the footage; see `render` for what is raised."""
+    away = [loss for reel in reels.values() for loss in reel.away]
+    if away and not job.accept_loss:
+        raise away_error(away)
+    lost = [loss for reel in reels.values() for loss in reel.lost]
+    promised = [any(row) for row in zip(*(_seen(job, job.footage.get(camera, ())) for camera in reels), strict=True)]
+    given = [any(row) for row in zip(*(_shown_by(job, reel) for reel in reels.values()), strict=True)]
+    if len(reels) < len(job.recipe.canvas.views):  # what the other camera saw is not known here
+        if any(promised) and not any(given):
+            raise BadMedia(f"nothing that camera {next(iter(reels))} recorded for this chunk can be read")
+    elif lost and any(tick and not shown for tick, shown in zip(promised, given, strict=True)):
+        raise FootageGone(lost)
 
 
 def _cameras(canvas: Canvas, rung: Rung) -> list[str]:
@@ -85,7 +106,7 @@ def _ticks_us(job: ChunkJob) -> list[int]:
 
 
 def _seen(job: ChunkJob, footage: Sequence[Footage]) -> list[bool]:
-    """Whether the camera of `footage` saw anything at each of the chunk's ticks."""
+    """Whether `footage` of one camera says that it saw anything at each of the chunk's ticks."""
     spans = coverage(footage)
     starts = [start for start, _ in spans]
     found = []
@@ -93,6 +114,11 @@ def _seen(job: ChunkJob, footage: Sequence[Footage]) -> list[bool]:
         at = bisect_right(starts, time) - 1
         found.append(at >= 0 and time < spans[at][1])
     return found
+
+
+def _shown_by(job: ChunkJob, reel: Reel) -> list[bool]:
+    """Whether a camera's files give a picture for each of the chunk's ticks."""
+    return _seen(job, reel.usable) if reel.times else [False] * job.ticks
 
 
 def _plan(job: ChunkJob, reels: Mapping[str, Reel]) -> dict[str, list[int]]:
@@ -104,9 +130,9 @@ def _plan(job: ChunkJob, reels: Mapping[str, Reel]) -> dict[str, list[int]]:
     led = [False] * job.ticks
     plan: dict[str, list[int]] = {}
     for camera, reel in reels.items():
-        seen = _seen(job, reel.usable)
+        seen = _shown_by(job, reel)
         ticks = [n for n in range(job.ticks) if seen[n]]
-        chosen = pick(reel.times, [targets[n] for n in ticks], reel.period_us(float(SECOND / job.recipe.rate)))
+        chosen = pick(reel.times, [targets[n] for n in ticks], reel.period_us)
         if chosen:
             reel.narrow(chosen[0], chosen[-1])
         plan[camera] = [-1] * job.ticks
@@ -164,8 +190,7 @@ def _check(path: str, ticks: int) -> None:
 
 
 def _report(size: int, shown: _Shown, reels: Mapping[str, Reel], job: ChunkJob) -> ChunkReport:
-    tick_period_us = float(SECOND / job.recipe.rate)
-    periods = {camera: reel.period_us(tick_period_us) for camera, reel in reels.items()}
+    periods = {camera: reel.period_us for camera, reel in reels.items()}
     shares = {camera: CameraShare(filled=job.ticks) for camera in shown}
     for camera, reel in reels.items():
         drops = _drops(reel.times, periods[camera], job)
@@ -179,7 +204,8 @@ def _report(size: int, shown: _Shown, reels: Mapping[str, Reel], job: ChunkJob) 
         distances = {camera: abs(time - seen[0][1]) for camera, time in seen[1:]}
         apart += any(far > periods[camera] / 2 + HYSTERESIS_US for camera, far in distances.items())
         worst = max(worst, *distances.values())
-    return ChunkReport(bytes=size, cameras=shares, both=both, apart=apart, worst_us=worst)
+    return ChunkReport(bytes=size, cameras=shares, both=both, apart=apart, worst_us=worst,
+                       lost=tuple(loss for reel in reels.values() for loss in reel.lost))
 
 
 def _drops(times: Sequence[int], period_us: float, job: ChunkJob) -> int:

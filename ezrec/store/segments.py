@@ -1,10 +1,11 @@
 """Segments: closed, fsynced files of footage, and their deletion in steps that a crash cannot spoil."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from ezrec.domain.events import FilmEvent
 from ezrec.domain.stages import Stage
-from ezrec.domain.timeline import HOLD_US, Segment
+from ezrec.domain.timeline import HOLD_US, Interval, Segment, union
 from ezrec.store.films import FilmTable
 from ezrec.store.recovered import TOUCHED
 from ezrec.store.rows import segment_of
@@ -41,6 +42,24 @@ class SegmentTable(FilmTable):
         return await self._values(
             segment_of, "SELECT * FROM segment WHERE run = ? AND end_us > ? AND start_us < ? AND doomed = 0"
             " ORDER BY camera, start_us", run, from_us, to_us)
+
+    async def note_gaps(self, booking_id: str, generation: int, gaps: Mapping[str, Sequence[Interval]],
+                        told: Sequence[tuple[FilmEvent, FilmEvent | None]], replan_from: int | None) -> None:
+        """Write down what cannot be read any more of segments (by their paths), and tell it in a film's story.
+
+        `told` holds entries of the story, each with the older one that it takes the place of, if there is one. With
+        `replan_from` the chunks of the film's generation from that number on are forgotten.
+        """
+        async with self._transaction() as db:
+            for path, more in gaps.items():
+                for segment in map(segment_of, await self._all("SELECT * FROM segment WHERE path = ?", path)):
+                    await db.execute("UPDATE segment SET gaps = ? WHERE path = ?",
+                                     (json.dumps(union((*segment.gaps, *more))), path))
+            if replan_from is not None:
+                await db.execute("DELETE FROM chunk WHERE film = ? AND generation = ? AND number >= ?",
+                                 (booking_id, generation, replan_from))
+            for event, before in told:
+                await self._record(db, booking_id, event, before)
 
     async def has_footage(self, booking_id: str) -> bool:
         """Whether any segment lies in the film's window."""

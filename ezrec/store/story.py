@@ -28,10 +28,16 @@ class StoryTable(Database):
             if not known:
                 await self._record(db, booking_id, event)
 
-    async def _record(self, db: aiosqlite.Connection, booking_id: str | None, event: FilmEvent) -> None:
+    async def _record(self, db: aiosqlite.Connection, booking_id: str | None, event: FilmEvent,
+                      before: FilmEvent | None = None) -> None:
+        """Add to a film's story; an entry that takes the place of one of its kind, `before`, keeps that one's time."""
+        detail = json.dumps(events.to_json(event), sort_keys=True)
+        if before is not None:
+            await db.execute("UPDATE event SET detail = ? WHERE booking_id = ? AND kind = ? AND detail = ?",
+                             (detail, booking_id, before.kind, json.dumps(events.to_json(before), sort_keys=True)))
+            return
         await db.execute("INSERT INTO event (at, booking_id, kind, detail) VALUES (?,?,?,?)",
-                         (self._clock.wall_us(), booking_id, event.kind,
-                          json.dumps(events.to_json(event), sort_keys=True)))
+                         (self._clock.wall_us(), booking_id, event.kind, detail))
 
     async def events(self, booking_id: str) -> list[StoryEntry]:
         """A film's story, oldest first."""

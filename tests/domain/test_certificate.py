@@ -242,6 +242,14 @@ def test_a_cameras_pace_is_what_its_sensor_times_tell_whatever_is_missing() -> N
     assert (told["right"]["fps"], told["right"]["drift_ppm"]) == (None, None)
 
 
+def test_frames_of_which_nothing_is_left_do_not_make_a_camera_seem_fast() -> None:
+    whole = stretch({"left": [(-1, 11)]}, 0, 10)
+    lost = replace(segment(4_000_000, 120, 33_333), gaps=((5_000_000, 7_000_000),))
+    told = certify(evidence([whole], {1: UTC0}, 10, SINGLE, periods_us={"left": Fraction(33_333)},
+                            footage={"left": [segment(0, 120, 33_333), lost]}))["cameras"]["left"]
+    assert (told["fps"], told["drift_ppm"]) == (30.0, 0)
+
+
 def test_nothing_is_said_of_a_cameras_pace_before_it_took_ten_steps() -> None:
     whole = stretch({"left": [(-1, 11)]}, 0, 10)
     paces = [certify(evidence([whole], {1: UTC0}, 10, SINGLE, periods_us={"left": Fraction(33_333)},

@@ -13,7 +13,7 @@ from ezrec.domain.messages import MessageKind, StatusReport, UploadAbort, Video
 SAMPLES: dict[str, Any] = {"starts_at": 1, "ends_at": 2, "cancelled": True, "before": "booked", "after": "recording",
                            "generation": 2, "reason": "why", "chunk": 7, "rung": "left_only", "error": "broken",
                            "parked_step": "film", "parked_reason": "why", "problems": ("black", "blurred"),
-                           "status": "failed", "what": "status", "key": None}
+                           "status": "failed", "what": "status", "key": None, "camera": "left", "files": ("a.ts",)}
 
 
 @pytest.mark.parametrize("known", events.Known.__args__, ids=lambda one: str(one.kind))
@@ -63,6 +63,7 @@ def test_kinds_and_keys_are_stored_under_the_words_of_old_stories() -> None:
         "change refused": ["cancelled", "ends_at", "starts_at"], "footage found": [],
         "stage": ["from", "to"], "recipe": [],
         "generation": ["generation", "reason"], "fallback": ["chunk", "error", "rung"],
+        "footage lost": ["camera", "ends_at", "files", "reason", "starts_at"],
         "parked": ["parked_reason", "parked_step"], "retried": [], "pre-flight begun": [], "pre-flight": ["problems"],
         "told": ["status"], "refused": ["reason", "status", "what"]}
     assert [kind.value for kind in MessageKind] == ["status", "video", "abort"]

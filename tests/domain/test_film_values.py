@@ -19,6 +19,7 @@ from ezrec.domain.film import (
     View,
     tick_us,
 )
+from ezrec.domain.loss import Loss
 
 text = st.text(max_size=20)
 size = st.integers(2, 8000)
@@ -29,7 +30,8 @@ recipes = st.builds(
     st.lists(st.builds(Logo, text, text, text, text, size, size, st.floats(0, 1)), max_size=3).map(tuple),
     st.none() | st.builds(Intro, text, text, size, st.booleans()), size, size, st.lists(text, max_size=3).map(tuple))
 shares = st.builds(CameraShare, size, size, size, size, size, st.none() | size, st.none() | size)
-reports = st.builds(ChunkReport, size, st.dictionaries(text, shares, max_size=2), size, size, size)
+reports = st.builds(ChunkReport, size, st.dictionaries(text, shares, max_size=2), size, size, size,
+                    st.lists(st.builds(Loss, text, text, size, size, text), max_size=2).map(tuple))
 
 
 @given(recipes)
@@ -50,6 +52,12 @@ def test_a_recipe_of_the_first_version_and_one_of_a_later_version_are_read(recip
 @given(reports)
 def test_a_chunks_report_survives_the_store(report: ChunkReport) -> None:
     assert ChunkReport.loads(report.dumps()) == report
+
+
+def test_a_report_of_a_version_that_knew_of_no_losses_is_read() -> None:
+    told = json.loads(ChunkReport(1, {"left": CameraShare(shown=2)}).dumps())
+    del told["lost"]
+    assert ChunkReport.loads(json.dumps(told)).lost == ()
 
 
 @given(st.integers(-(10**12), 10**12), st.integers(-(10**7), 10**7), st.fractions(1, 120))

@@ -3,18 +3,35 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ezrec.domain.clock import SECOND
 from ezrec.domain.film import tick_us
-from ezrec.domain.planning import Chunk, Stretch, complete, first_tick_at, holds, plan, seen_ticks
+from ezrec.domain.planning import (
+    FOUND,
+    GONE,
+    MOVED,
+    Chunk,
+    Stretch,
+    broken,
+    complete,
+    first_tick_at,
+    plan,
+    seen_ticks,
+)
 from ezrec.domain.timeline import HOLD_US, Interval, union
 
 RATES = st.sampled_from([Fraction(30), Fraction(25), Fraction(30000, 1001), Fraction(15), Fraction(50)])
 FOR_EVER = 1 << 62
 MS = 1000
+
+
+def holds(stretches: Sequence[Stretch], rate: Fraction, done: Sequence[Chunk]) -> bool:
+    return broken(stretches, rate, done) is None
+
 
 moments = st.integers(0, 20_000).map(lambda ms: ms * MS + 7)
 coverages = st.lists(st.tuples(moments, moments), max_size=4).map(lambda some: union(some, HOLD_US))
@@ -175,6 +192,29 @@ def test_a_film_that_is_complete_has_all_its_ticks_planned(stretch: Stretch, rat
     known = [replace(stretch, known_to_us=stretch.end_us + HOLD_US + late * MS)]  # its last tick may end later
     assert complete(known)
     assert ticks_of(list(plan(known, rate, size, []))) == seen_by_brute_force(known, rate)
+
+
+def test_why_a_plan_holds_no_longer_is_said_as_it_is() -> None:
+    rate, seen = Fraction(30), ((0, 20 * SECOND),)
+    whole = Stretch(1, 0, 5 * SECOND, 15 * SECOND, {"left": seen}, FOR_EVER)
+    chunks = list(plan([whole], rate, 60, ()))
+
+    def why(**changes: Any) -> str | None:
+        return broken([replace(whole, **changes)], rate, chunks)
+
+    assert why() is None
+    assert why(start_us=6 * SECOND) == why(end_us=14 * SECOND) == why(start_us=4 * SECOND) == MOVED
+    assert broken([], rate, chunks) == MOVED
+    with_a_hole = {"left": ((0, 8 * SECOND), (12 * SECOND, 20 * SECOND))}
+    assert why(seen=with_a_hole) == GONE
+    assert broken([whole], rate, list(plan([replace(whole, seen=with_a_hole)], rate, 60, ()))) == FOUND
+
+
+def test_two_cameras_that_meet_between_two_ticks_leave_the_plan_of_an_earlier_run_whole() -> None:
+    met = Stretch(1, 0, 0, 2 * SECOND, {"left": ((0, SECOND + 1000),), "right": ((SECOND + 9000, 2 * SECOND),)},
+                  FOR_EVER)
+    later = Stretch(2, 0, 0, SECOND, {"left": ((0, SECOND),)}, FOR_EVER)
+    assert holds([met, later], Fraction(30), list(plan([met, later], Fraction(30), 600, ())))
 
 
 def test_a_plan_holds_no_longer_once_nothing_of_its_last_run_is_seen_any_more() -> None:

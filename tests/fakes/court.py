@@ -157,7 +157,7 @@ async def court(data: Path, clock: MadeUpClock) -> AsyncIterator[Court]:
     pool: Any = HereAndNow()
 
     recipes = Recipes(settings, DataFolder(data), pool, RATE, {})
-    films = FilmMaking(store, DataFolder(data), pool, recipes, recording, 2.0,
+    films = FilmMaking(store, clock, DataFolder(data), pool, recipes, recording, 2.0,
                        {camera.name: RATE for camera in cameras}, 1, lambda: None)
     await recording.begin()
     tasks = [asyncio.create_task(lane.run()) for lane in recording.lanes.values()]

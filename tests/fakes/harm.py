@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-Harm = Callable[[Path], None]
+Harm = Callable[[Path], object]
 
 
 def newest_segment(data: Path) -> Path:
@@ -95,14 +95,13 @@ HARMS: dict[str, Harm] = {
         newest_segment(data), lambda path: path.symlink_to("nowhere")),
     "pipes and folders beside segments": lambda data: [
         os.mkfifo(_run(data) / "left" / "17.ts"), _folder(_run(data) / "right" / "17.ts"),
-        _file(_run(data) / "middle"), _folder(_run(data) / "left" / "holiday.ts"), os.mkfifo(_run(data) / "pipe")]
-        and None,
-    "garbage for a segment": lambda data: newest_segment(data).write_bytes(os.urandom(100_000)) and None,
+        _file(_run(data) / "middle"), _folder(_run(data) / "left" / "holiday.ts"), os.mkfifo(_run(data) / "pipe")],
+    "garbage for a segment": lambda data: newest_segment(data).write_bytes(os.urandom(100_000)),
     "a hidden folder in media": lambda data: [
-        (data / "media" / name).mkdir(parents=True) for name in (".trash", ".0a1b.tmp")] and None,
+        (data / "media" / name).mkdir(parents=True) for name in (".trash", ".0a1b.tmp")],
     "hidden folders everywhere": lambda data: [
         (data / name / ".0a1b.tmp").mkdir(parents=True, exist_ok=True)
-        for name in ("", "films", "segments", "library", "films/none", "check")] and None,
+        for name in ("", "films", "segments", "library", "films/none", "check")],
     "a file for a run": lambda data: _in_place_of(data / "segments" / "77", _file),
     "a run of a number too large": lambda data: (data / "segments" / "99999999999999999999" / "left").mkdir(
         parents=True),
@@ -112,22 +111,22 @@ HARMS: dict[str, Harm] = {
     "a file for the folder of logs": lambda data: _in_place_of(data / "logs", _file),
     "a file for the library": lambda data: _in_place_of(data / "library", _file),
     "folders for plain files": lambda data: [
-        _in_place_of(data / name, _folder) for name in ("ezrec.lock", "state.json", "cameras.json", "ezrec.db-reserve")]
-        and None,
-    "a damaged run.json": lambda data: (_run(data) / "run.json").write_bytes(b'{"offsets": [[1e999, "x"]]}') and None,
+        _in_place_of(data / name, _folder)
+        for name in ("ezrec.lock", "state.json", "cameras.json", "ezrec.db-reserve")],
+    "a damaged run.json": lambda data: (_run(data) / "run.json").write_bytes(b'{"offsets": [[1e999, "x"]]}'),
     "no segments at all": lambda data: shutil.rmtree(data / "segments"),
     "no folder of films": lambda data: shutil.rmtree(data / "films"),
     "no store": _lost,
-    "no store and no run.json": lambda data: [_lost(data), (_run(data) / "run.json").unlink()] and None,
-    "an empty store": lambda data: [_lost(data), _store(data).touch()] and None,
-    "a store of garbage": lambda data: [_lost(data), _store(data).write_bytes(os.urandom(200_000))] and None,
-    "a folder for the store": lambda data: [_lost(data), _folder(_store(data))] and None,
-    "a pipe for the store": lambda data: [_lost(data), os.mkfifo(_store(data))] and None,
+    "no store and no run.json": lambda data: [_lost(data), (_run(data) / "run.json").unlink()],
+    "an empty store": lambda data: [_lost(data), _store(data).touch()],
+    "a store of garbage": lambda data: [_lost(data), _store(data).write_bytes(os.urandom(200_000))],
+    "a folder for the store": lambda data: [_lost(data), _folder(_store(data))],
+    "a pipe for the store": lambda data: [_lost(data), os.mkfifo(_store(data))],
     "a store cut in half": _truncated,
     "a store with bytes flipped": _flipped,
     "a store without its first page": lambda data: overwrite(_without_log(data), bytes(4096), 0),
     "one page of the story lost": _story_page,
-    "a log of garbage": lambda data: _store(data).with_name("ezrec.db-wal").write_bytes(os.urandom(40_000)) and None,
+    "a log of garbage": lambda data: _store(data).with_name("ezrec.db-wal").write_bytes(os.urandom(40_000)),
     "no log": lambda data: _store(data).with_name("ezrec.db-wal").unlink(),
 }
 """Harm by its name."""

@@ -1,5 +1,6 @@
 """A chunk shows the frames it should, says truly what it shows, and survives damaged footage."""
 
+import errno
 import hashlib
 import os
 import pickle
@@ -15,8 +16,9 @@ import cv2
 import numpy as np
 import pytest
 
-from ezrec.domain.errors import BadMedia
+from ezrec.domain.errors import BadMedia, FootageAway, FootageGone
 from ezrec.domain.film import ChunkJob, Footage, Logo, Recipe, Rung
+from ezrec.domain.loss import Loss
 from ezrec.media.chunk import render
 from ezrec.media.drawing import BANDS
 from ezrec.media.geometry import canvas_for
@@ -166,20 +168,47 @@ def test_damage_repeats_the_last_good_frame_until_the_next_key_frame(job: Jobs, 
     assert left[30:] == list(range(30, 50))
 
 
-def test_a_packet_that_the_decoder_refuses_is_counted(job: Jobs, footage: Shoot, tools: Any) -> None:
-    (piece,) = footage("l", tools.shots(60), each=60)
-    data = bytearray(Path(piece.path).read_bytes())
+def ruin(piece: Footage, first: int, last: int) -> None:
+    """Ruin what frames `first` to `last` carry; the transport packets' headers stay, so all packets are there."""
+    path = Path(piece.path)
+    data = bytearray(path.read_bytes())
     with av.open(piece.path) as container:
-        packets = [packet for packet in container.demux(video=0) if packet.size]
-        start, end = packets[30].pos or 0, packets[31].pos or 0  # a key frame
-    for at in range(start, end, 188):
+        packets = [packet.pos or 0 for packet in container.demux(video=0) if packet.size] + [len(data)]
+    for at in range(packets[first], packets[last + 1], 188):
         data[at + 40 : at + 188] = bytes(148)
-    Path(piece.path).write_bytes(data)
+    path.write_bytes(data)
+
+
+def test_a_packet_that_the_decoder_refuses_is_counted(job: Jobs, footage: Shoot, tools: Any) -> None:
+    (piece,) = footage("l", tools.shots(80, rate=40), each=80)
+    ruin(piece, 30, 30)  # a key frame
     made = job((piece,), footage("r", tools.shots(60)), ticks=60)
-    share = render(made).cameras["left"]
-    assert share.corrupt == 2  # the packet, and the picture that came of what was left of it
+    report = render(made)
+    assert report.cameras["left"].corrupt == 1  # it becomes one with the next; a picture that builds on them comes out
+    assert report.lost == ()
     left, _ = counters(made.out, tools)
-    assert left == [*range(30), *[29] * 15, *range(45, 60)]
+    assert [left[tick] for tick in (21, 22, 33)] == [28, 29, 29]  # up to the key frame after 1.125 s
+    assert left[34] == 45
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 29), (20, 39), (30, 30), (30, 59)])
+def test_what_is_there_and_does_not_decode_for_half_a_second_is_lost(
+    job: Jobs, footage: Shoot, tools: Any, first: int, last: int
+) -> None:
+    (piece,) = footage("l", tools.shots(60), each=60)
+    ruin(piece, first, last)
+    made = job((piece,), footage("r", tools.shots(60)), ticks=60)
+    report = render(made)
+    end = (last // 15 + 1) * 15  # the next key frame
+    (loss,) = report.lost
+    assert (loss.camera, loss.path, loss.reason) == ("left", piece.path, "is damaged")
+    assert abs(loss.from_us - first * 1_000_000 / 30) < 40_000
+    assert abs(loss.to_us - end * 1_000_000 / 30) < 40_000
+    left, right = counters(made.out, tools)
+    shown = [tick for tick in range(60) if not loss.from_us <= tick * 1_000_000 / 30 < loss.to_us]
+    assert [left[tick] for tick in shown] == shown
+    assert right == list(range(60))
+    assert report.cameras["left"].filled == 60 - len(shown)
 
 
 def test_a_truncated_segment_gives_what_it_has(job: Jobs, footage: Shoot, tools: Any) -> None:
@@ -187,38 +216,143 @@ def test_a_truncated_segment_gives_what_it_has(job: Jobs, footage: Shoot, tools:
     path = Path(piece.path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2 // 188 * 188 + 50])
     made = job((piece,), footage("r", tools.shots(60)), ticks=60)
-    share = render(made).cameras["left"]
+    report = render(made)
+    share = report.cameras["left"]
     left, _ = counters(made.out, tools)
-    shown = len(set(left))
-    assert 15 <= shown <= 45
-    assert left[: shown - 1] == list(range(shown - 1))
-    assert share.shown == 60
-    assert share.repeats >= 15
+    assert 15 <= share.shown <= 45
+    assert left[: share.shown - 1] == list(range(share.shown - 1))
+    assert share.shown + share.filled == 60
+    assert [(loss.to_us, loss.reason) for loss in report.lost] == [(piece.end_us, "is damaged")]
 
 
-@pytest.mark.parametrize("content", [None, b"", b"this is not a film\n" * 40, bytes(4000)])
+def test_zeros_in_the_middle_of_a_segment_cost_that_time_and_no_more(job: Jobs, footage: Shoot, tools: Any) -> None:
+    (piece,) = footage("l", tools.shots(120), each=120)
+    path = Path(piece.path)
+    data = path.read_bytes()
+    third = len(data) // 3
+    path.write_bytes(data[:third] + bytes(third) + data[2 * third :])
+    report = render(job((piece,), footage("r", tools.shots(120)), ticks=120))
+    (loss,) = report.lost
+    assert 1.1 < (loss.to_us - loss.from_us) / 1_000_000 < 2.1  # up to the key frame after it
+    share = report.cameras["left"]
+    assert abs(share.filled - (loss.to_us - loss.from_us) * 30 / 1_000_000) <= 1
+    assert share.shown == 120 - share.filled
+
+
+@pytest.mark.parametrize("content", [None, b"", b"this is not a film\n" * 40, bytes(4000), "folder", "pipe"])
 def test_one_segment_of_three_that_cannot_be_read_leaves_a_filled_half(
-    job: Jobs, footage: Shoot, tools: Any, content: bytes | None
+    job: Jobs, footage: Shoot, tools: Any, content: bytes | str | None
 ) -> None:
     pieces = footage("l", tools.shots(90))
     path = Path(pieces[1].path)
     path.unlink()
-    if content is not None:
+    if content == "folder":
+        path.mkdir()
+    elif content == "pipe":
+        os.mkfifo(path)
+    elif isinstance(content, bytes):
         path.write_bytes(content)
-    share = render(job(pieces, footage("r", tools.shots(90)), ticks=85)).cameras["left"]
+    report = render(job(pieces, footage("r", tools.shots(90)), ticks=85, accept_loss=content is None))
+    share = report.cameras["left"]
     assert (share.filled, share.shown) == (30, 55)
     assert share.corrupt == 1
+    assert report.lost == (Loss("left", str(path), pieces[1].start_us, pieces[1].end_us,
+                                "is missing" if content is None else "is damaged"),)
 
 
-def test_a_view_of_which_nothing_decodes_is_bad_media_and_leaves_nothing(job: Jobs, footage: Shoot, tools: Any) -> None:
-    (piece,) = footage("l", tools.shots(30), each=30)
-    Path(piece.path).write_bytes(b"rubbish" * 1000)
-    made = job((piece,), footage("r", tools.shots(30)), ticks=20)
-    with pytest.raises(BadMedia, match="left"):
+def test_footage_that_is_missing_is_first_waited_for(job: Jobs, footage: Shoot, tools: Any) -> None:
+    pieces = footage("l", tools.shots(90))
+    Path(pieces[1].path).unlink()
+    made = job(pieces, footage("r", tools.shots(90)), ticks=85)
+    with pytest.raises(FootageAway, match=r"l30\.ts is missing: the disk may come back"):
         render(made)
     assert not list(Path(made.out).parent.glob("chunk*"))
-    share = render(replace(made, rung=Rung.RIGHT))
-    assert (share.cameras["left"].filled, share.cameras["right"].shown) == (20, 20)
+
+
+def test_a_disk_that_fails_is_told_from_damage(
+    job: Jobs, footage: Shoot, tools: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces, real = footage("l", tools.shots(90)), os.open
+
+    def failing(path: Any, *rest: Any, **more: Any) -> int:
+        if path == pieces[1].path:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return real(path, *rest, **more)
+
+    monkeypatch.setattr(os, "open", failing)
+    made = job(pieces, footage("r", tools.shots(90)), ticks=85)
+    with pytest.raises(FootageAway, match=r"cannot be read \(Input/output error\): the disk may come back"):
+        render(made)
+    report = render(replace(made, accept_loss=True))
+    assert [loss.reason for loss in report.lost] == ["cannot be read (Input/output error)"]
+
+
+def test_a_link_to_itself_in_a_segments_place_cannot_be_read(job: Jobs, footage: Shoot, tools: Any) -> None:
+    pieces = footage("l", tools.shots(90))
+    path = Path(pieces[1].path)
+    path.unlink()
+    path.symlink_to(path)
+    with pytest.raises(FootageAway, match="Too many levels of symbolic links"):
+        render(job(pieces, footage("r", tools.shots(90)), ticks=85))
+
+
+@pytest.mark.parametrize("rung", [Rung.FULL, Rung.PLAIN])
+def test_a_time_that_no_file_gives_is_told_with_every_loss_from_the_chunk_on(
+    job: Jobs, footage: Shoot, tools: Any, rung: Rung
+) -> None:
+    left, right = footage("l", tools.shots(120)), footage("r", tools.shots(120))
+    for piece in (*left[1:3], right[1]):
+        Path(piece.path).write_bytes(bytes(5000))
+    made = job(left, right, first=45, ticks=30, rung=rung)
+    with pytest.raises(FootageGone) as caught:
+        render(made)
+    error = pickle.loads(pickle.dumps(caught.value))  # out of a worker
+    assert [(loss.camera, loss.path, loss.from_us, loss.to_us) for loss in error.losses] == [
+        ("left", left[1].path, 1_500_000, left[1].end_us),
+        ("left", left[2].path, left[2].start_us, left[2].end_us),
+        ("right", right[1].path, 1_500_000, right[1].end_us)]
+    assert str(error) == f"{left[1].path} is damaged (and 2 more)"
+    assert not list(Path(made.out).parent.glob("chunk*"))
+
+
+def test_what_was_noted_as_lost_is_not_told_again(job: Jobs, footage: Shoot, tools: Any) -> None:
+    left, right = footage("l", tools.shots(90)), footage("r", tools.shots(90))
+    Path(left[1].path).write_bytes(bytes(5000))
+    noted = replace(left[1], gaps=((left[1].start_us, left[1].end_us),))
+    report = render(job((left[0], noted, left[2]), right, ticks=85))
+    assert report.lost == ()
+    assert report.cameras["left"].filled == 30
+
+
+def test_a_loss_that_reaches_less_than_half_a_second_into_a_chunk_is_bridged(
+    job: Jobs, footage: Shoot, tools: Any
+) -> None:
+    left, right = footage("l", tools.shots(90)), footage("r", tools.shots(90))
+    for piece in (left[1], right[1]):
+        Path(piece.path).write_bytes(bytes(5000))
+    report = render(job(left[1:], right[1:], first=50, ticks=30))
+    assert report.lost == ()
+    assert report.cameras["left"].shown == 30
+
+
+@pytest.mark.parametrize("rung", [Rung.FULL, Rung.RIGHT])
+def test_a_view_of_which_nothing_can_be_read_is_filled(job: Jobs, footage: Shoot, tools: Any, rung: Rung) -> None:
+    (piece,) = footage("l", tools.shots(30), each=30)
+    Path(piece.path).write_bytes(b"rubbish" * 1000)
+    report = render(job((piece,), footage("r", tools.shots(30)), ticks=20, rung=rung))
+    assert (report.cameras["left"].filled, report.cameras["right"].shown) == (20, 20)
+    assert len(report.lost) == (rung is Rung.FULL)  # the other camera's files are not looked at on a lower rung
+
+
+def test_a_rung_whose_only_view_cannot_be_read_is_bad_media_and_leaves_nothing(
+    job: Jobs, footage: Shoot, tools: Any
+) -> None:
+    (piece,) = footage("l", tools.shots(30), each=30)
+    Path(piece.path).write_bytes(b"rubbish" * 1000)
+    made = job((piece,), footage("r", tools.shots(30)), ticks=20, rung=Rung.LEFT)
+    with pytest.raises(BadMedia, match="nothing that camera left recorded"):
+        render(made)
+    assert not list(Path(made.out).parent.glob("chunk*"))
 
 
 def test_an_encoder_that_refuses_its_options_is_bad_media_and_leaves_nothing(
@@ -328,6 +462,6 @@ def test_pictures_around_joins_are_as_good_as_elsewhere(
 
 def test_a_camera_with_one_frame_only_is_measured_by_the_films_rate(job: Jobs, footage: Shoot, tools: Any) -> None:
     (one,) = footage("r", tools.shots(1))
-    report = render(job(footage("l", tools.shots(40)), (replace(one, end_us=1_000_000),), ticks=30))
-    assert (report.cameras["right"].shown, report.cameras["right"].repeats) == (30, 29)
-    assert (report.both, report.apart) == (30, 29)  # only at its own tick is it within half a frame and 2 ms
+    report = render(job(footage("l", tools.shots(40)), (replace(one, end_us=500_000),), ticks=15))
+    assert (report.cameras["right"].shown, report.cameras["right"].repeats) == (15, 14)
+    assert (report.both, report.apart) == (15, 14)  # only at its own tick is it within half a frame and 2 ms

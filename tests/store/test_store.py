@@ -8,7 +8,7 @@ import pytest
 
 from ezrec.domain.certificate import Certificate
 from ezrec.domain.errors import IllegalStep
-from ezrec.domain.events import RecipeFrozen, Unknown
+from ezrec.domain.events import FootageLost, RecipeFrozen, Unknown
 from ezrec.domain.film import CameraShare, Canvas, ChunkReport, EncoderOptions, Film, Recipe, Rung, View
 from ezrec.domain.messages import StatusReport, UploadAbort
 from ezrec.domain.planning import Chunk
@@ -295,6 +295,24 @@ async def test_thousands_of_rows_come_back_like_a_few(store: Store) -> None:
         await store.add_segment(one)
     assert await store.segments(1, 0, 1 << 40) == made
     assert await store.unneeded_segments([]) == made
+
+
+async def test_what_is_lost_becomes_gaps_is_told_and_frees_the_plan_behind_it(store: Store) -> None:
+    await film_in(store, Stage.RECORDING, "b")
+    run = await store.begin_run("boot", 0, 0)
+    a, b = segment(0, 9_000_000, run=run, gaps=((5_000, 6_000),)), segment(9_000_000, 18_000_000, run=run)
+    for one in (a, b):
+        await store.add_segment(one)
+    for number in (1, 2, 3):
+        await store.plan_chunk("b", 1, Chunk(number, run, 60 * number, 60), 0, f"c{number}")
+    first = FootageLost("left", 1, 5, ("a.ts",), "is damaged")
+    await store.note_gaps("b", 1, {a.path: [(6_000, 8_000), (1_000, 2_000)], "gone.ts": [(1, 2)]}, [(first, None)], 2)
+    assert [one.gaps for one in await store.segments(run, 0, 18_000_000)] == [((1_000, 2_000), (5_000, 8_000)), ()]
+    assert [row.chunk.number for row in await store.chunks("b")] == [1]
+    longer = replace(first, ends_at=9, files=("a.ts", "b.ts"))
+    await store.note_gaps("b", 1, {}, [(longer, first)], None)
+    assert [row.chunk.number for row in await store.chunks("b")] == [1]
+    assert [one.event for one in await store.events("b") if one.kind == "footage lost"] == [longer]
 
 
 async def test_a_segment_is_unneeded_once_every_film_that_ever_touched_it_is_cleaned(store: Store) -> None:

@@ -31,7 +31,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
         wait_until(lambda: len(site.rows("SELECT 1 FROM segment")) > 3, LIMIT_S, "some segments")
         site.book("called-off", -3, -1, status="cancelled")
         site.wait_stage("called-off", "cancelled")
-        wait_until(lambda: (site.data / "ezrec.db-reserve").exists(), LIMIT_S, "the reserve")
+        wait_until((site.data / "ezrec.db-reserve").exists, LIMIT_S, "the reserve")
         site.kill()
         yield site
     finally:

@@ -120,7 +120,7 @@ class LocalStorage:
 
     async def sweep(self, known: set[str]) -> int:
         """At start, before any upload: remove what uploads other than `known` left behind; returns how many files."""
-        return await _in_thread("clean up unfinished uploads", lambda: self._sweep(known))
+        return await _in_thread("clean up unfinished uploads", lambda: _sweep(self._uploads, known))
 
     async def close(self) -> None:
         """Nothing is held open."""
@@ -262,13 +262,6 @@ class LocalStorage:
         fsync_folder(target.parent)
         return target.as_uri()
 
-    def _sweep(self, known: set[str]) -> int:
-        if not self._uploads.is_dir():
-            return 0
-        left = [file for file in self._uploads.iterdir() if file.name.partition(".")[0] not in known and file.is_file()]
-        remove(*left)
-        return len(left)
-
     def _by_link(self) -> bool:
         """Whether films get into the library by link; found out once, by doing it."""
         make_folders(self._uploads, self._below)
@@ -298,6 +291,15 @@ class LocalStorage:
         if _HEX32.fullmatch(upload_id) is None:
             raise ParkError(f"{upload_id[:80]!r} is not an upload of the local library")
         return self._uploads / upload_id, self._uploads / f"{upload_id}.parts"
+
+
+def _sweep(uploads: Path, known: set[str]) -> int:
+    """Remove what uploads other than `known` left behind; returns how many files."""
+    if not uploads.is_dir():
+        return 0
+    left = [file for file in uploads.iterdir() if file.name.partition(".")[0] not in known and file.is_file()]
+    remove(*left)
+    return len(left)
 
 
 async def _in_thread(doing: str, work: Callable[[], _R]) -> _R:

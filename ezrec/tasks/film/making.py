@@ -17,10 +17,10 @@ from ezrec import files, logs
 from ezrec.adapters.workers import RenderPool
 from ezrec.domain import planning
 from ezrec.domain.certify import Evidence, Rendered, certify
-from ezrec.domain.clock import SECOND
-from ezrec.domain.errors import BadMedia, IndexOutgrown, IntroLost, ParkError
+from ezrec.domain.clock import SECOND, Clock
+from ezrec.domain.errors import BadMedia, FootageGone, IndexOutgrown, IntroLost, ParkError
 from ezrec.domain.events import PreflightDone
-from ezrec.domain.film import Film, Rung, recipe_of
+from ezrec.domain.film import Film, recipe_of
 from ezrec.domain.stages import Stage
 from ezrec.domain.timeline import Segment
 from ezrec.folders import DataFolder
@@ -28,6 +28,8 @@ from ezrec.store import Store
 from ezrec.store.rows import ChunkRow
 from ezrec.tasks.film.footage import FilmFootage, KnownFootage, Recorder
 from ezrec.tasks.film.growing import GrowingFiles, Growth
+from ezrec.tasks.film.losses import Losses
+from ezrec.tasks.film.patience import Patience
 from ezrec.tasks.film.plan import Plan, Planner
 from ezrec.tasks.film.recipe import Recipes
 from ezrec.tasks.film.rendering import Rendering
@@ -35,24 +37,28 @@ from ezrec.tasks.film.rendering import Rendering
 log = logs.get("film")
 
 REMADE = 3  # how often a film is made again because its file was damaged, before a person must look at the disk
+MOST_SPOILT = 3  # times in a row that a chunk's file may come out damaged
 
 
 class FilmMaking:
     """The film task. `grown` is called whenever a film's file grew or closed."""
 
-    def __init__(self, store: Store, folder: DataFolder, pool: RenderPool, recipes: Recipes, recorder: Recorder,
-                 chunk_s: float, camera_rates: Mapping[str, Fraction], workers: int,
+    def __init__(self, store: Store, clock: Clock, folder: DataFolder, pool: RenderPool, recipes: Recipes,
+                 recorder: Recorder, chunk_s: float, camera_rates: Mapping[str, Fraction], workers: int,
                  grown: Callable[[], None]) -> None:
         self._store = store
         self._folder = folder
         self._rates = camera_rates
         self._workers = workers
         self._footage = KnownFootage(store, folder, recorder.known_to_us)
-        self._planner = Planner(store, folder, pool, recipes, recorder, chunk_s)
-        self._rendering = Rendering(store, folder, pool)
+        self._patience = Patience(clock)
+        self._losses = Losses(store, folder, self._footage)
+        self._planner = Planner(store, folder, pool, recipes, recorder, chunk_s, self._patience)
+        self._rendering = Rendering(store, folder, pool, self._losses, self._patience)
         self._files = GrowingFiles(folder, grown)
         self._grown = grown
         self._remade: Counter[str] = Counter()  # booking → how often its film's file was damaged
+        self._spoilt: dict[tuple[str, int], int] = {}  # booking and chunk → how often in a row it could not be joined
 
     def growth(self, film: Film) -> Growth | None:
         """How far the film's file is; None if there is none yet."""
@@ -66,6 +72,10 @@ class FilmMaking:
         """Keep nothing of a film, neither in memory nor a file that grows."""
         self._planner.forget(booking_id)
         self._footage.forget(booking_id)
+        self._patience.forget(booking_id)
+        self._losses.forget(booking_id)
+        for key in [key for key in self._spoilt if key[0] == booking_id]:
+            del self._spoilt[key]
         await self._files.drop(booking_id)
 
     async def make_again(self, film: Film, reason: str) -> None:
@@ -96,9 +106,11 @@ class FilmMaking:
     async def work(self, film: Film) -> bool:
         """Do for a film that is recording or recorded what can be done now.
 
-        Returns True if the film is to be worked on again at once: it is rendered, or was begun again.
+        Returns True if the film is to be worked on again at once: it is rendered, was begun again, or some of it must
+        be planned or rendered anew.
 
         Raises:
+            FootageAway: some of its footage is away; it is tried again for a minute.
             ParkError: a chunk cannot be rendered on any rung, or there is nothing to make a film of.
         """
         try:
@@ -109,16 +121,22 @@ class FilmMaking:
 
     async def _work(self, film: Film) -> bool:
         footage = await self._footage.of(film.booking_id)
-        film = await self._planner.with_recipe(film, footage)
-        if film.recipe is None:
-            return _nothing_yet(film)
-        film, plan = await self._planner.plan(film, footage)
         try:
-            await self._render_and_join(film, plan, footage)
+            film = await self._planner.with_recipe(film, footage)
+            if film.recipe is None:
+                return _nothing_yet(film, footage)
+            film, plan = await self._planner.plan(film, footage)
+        except FootageGone as lost:  # all that a camera recorded: the film is made as if it had been away
+            await self._losses.cut_out(film, footage, lost.losses)
+            return True
+        try:
+            if not await self._render_and_join(film, plan, footage):
+                self._planner.forget(film.booking_id)
+                return True
             if film.stage is not Stage.RECORDED or not planning.complete(footage.stretches):
                 return False
             if not plan.rows:
-                return _nothing_yet(film)
+                return _nothing_yet(film, footage)
             await self._close(film, plan, footage)
         except IndexOutgrown:
             await self._planner.enlarge_reserve(film)
@@ -126,30 +144,63 @@ class FilmMaking:
             await self._planner.leave_intro_out(film, lost)
         return True
 
-    async def _render_and_join(self, film: Film, plan: Plan, footage: FilmFootage) -> None:
-        """Render what is planned, as many at a time as there are workers, and join in order as they come."""
+    async def _render_and_join(self, film: Film, plan: Plan, footage: FilmFootage) -> bool:
+        """Render what is planned, as many at a time as there are workers, and join in order as they come.
+
+        Returns False if on the way the rows of footage or chunks have changed, so that they must be read again.
+        """
         await self._files.join_intro(film)
         waiting = deque(plan.rows[self._files.joined(film):])  # the others are in the film's file
+        whole = True
         while waiting:
             batch = list(islice((row for row in waiting if not row.rendered), self._workers))
             results = await asyncio.gather(*(self._rendering.render(film, row, footage) for row in batch),
                                            return_exceptions=True)
-            for result in results:
+            for row, result in zip(batch, results, strict=True):
+                if isinstance(result, FootageGone):
+                    await self._cut_out(film, plan, footage, row, result)
+                    return False
                 if isinstance(result, BaseException):
                     raise result
                 plan.replace(result)
+                whole = whole and not (result.report and result.report.lost)
             waiting = deque(plan.rows[row.chunk.number - 1] for row in waiting)
             while waiting and waiting[0].rendered:
-                await self._join(film, waiting.popleft())
+                if not await self._join(film, waiting.popleft()):
+                    return False
+        return whole
 
-    async def _join(self, film: Film, row: ChunkRow) -> None:
-        path = self._folder.path(row.path)
+    async def _cut_out(self, film: Film, plan: Plan, footage: FilmFootage, row: ChunkRow, lost: FootageGone) -> None:
+        """Go on without what no camera shows of a chunk.
+
+        Chunks behind it that were rendered in an earlier life keep their rows: the plan no longer holds, so the next
+        generation begins and takes them over.
+        """
+        number = row.chunk.number
+        again = any(later.rendered for later in plan.rows[number:])
+        await self._losses.cut_out(film, footage, lost.losses, None if again else number)
+
+    async def _join(self, film: Film, row: ChunkRow) -> bool:
+        """Join a chunk; False if its file is damaged, and it is to be rendered again.
+
+        Raises:
+            ParkError: it came out damaged three times in a row.
+        """
+        key = film.booking_id, row.chunk.number
         try:
-            await self._files.join(film, row.chunk.number, path, row.chunk.ticks,
+            await self._files.join(film, row.chunk.number, self._folder.path(row.path), row.chunk.ticks,
                                    lambda: row.report.sha256 if row.report else "")
-        except BadMedia:
-            await self._store.chunk_failed(film.booking_id, film.generation, row.chunk.number, Rung.FULL, 1)
-            raise
+        except BadMedia as error:
+            await self._store.chunk_failed(film.booking_id, film.generation, row.chunk.number, row.rung, 0)
+            self._spoilt[key] = self._spoilt.get(key, 0) + 1
+            log.warning("chunk cannot be joined, rendering it again", booking=key[0], chunk=key[1], error=str(error))
+            if self._spoilt[key] >= MOST_SPOILT:
+                del self._spoilt[key]
+                raise ParkError(f"chunk {row.chunk.number} cannot be joined, though it was rendered again: {error}; "
+                                "the camera files are kept") from error
+            return False
+        self._spoilt.pop(key, None)
+        return True
 
     async def _close(self, film: Film, plan: Plan, footage: FilmFootage) -> None:
         """Close and validate the film's file, certify it, take the step to `rendered`."""
@@ -182,7 +233,10 @@ class FilmMaking:
         return await asyncio.to_thread(write)
 
 
-def _nothing_yet(film: Film) -> bool:
-    if film.stage is Stage.RECORDED:
-        raise ParkError("there is no footage in the window; the camera files are kept")
-    return False
+def _nothing_yet(film: Film, footage: FilmFootage) -> bool:
+    if film.stage is not Stage.RECORDED or not planning.complete(footage.stretches):
+        return False
+    if any(piece.start_us < stretch.end_us and piece.end_us > stretch.start_us for stretch in footage.stretches
+           for pieces in footage.files[stretch.run].values() for piece in pieces):
+        raise ParkError("nothing that was recorded in the window can be read; the camera files are kept")
+    raise ParkError("there is no footage in the window; the camera files are kept")

@@ -15,20 +15,23 @@ from fractions import Fraction
 from ezrec import logs
 from ezrec.adapters.workers import RenderPool
 from ezrec.domain import planning
-from ezrec.domain.errors import IntroLost
+from ezrec.domain.errors import FootageAway, IntroLost
 from ezrec.domain.events import RecipeFrozen
 from ezrec.domain.film import Film, Recipe, Rung, recipe_of, tick_us
 from ezrec.domain.planning import Chunk
 from ezrec.domain.stages import Stage
 from ezrec.domain.timeline import Span, clip, length
 from ezrec.folders import DataFolder
-from ezrec.media.probe import probe
+from ezrec.media.decode import SizeJob, picture_size
 from ezrec.store import Store
 from ezrec.store.rows import ChunkRow
 from ezrec.tasks.film.footage import FilmFootage, Recorder
+from ezrec.tasks.film.patience import Patience
 from ezrec.tasks.film.recipe import Recipes
 
 log = logs.get("film")
+
+NO_CHUNK = 0  # what waits for footage before there is a chunk
 
 Sizes = dict[str, tuple[int, int]]
 """Camera → width and height of its picture, pixels."""
@@ -52,13 +55,14 @@ class Planner:
     """Plans films. `chunk_s` is a chunk's length in seconds."""
 
     def __init__(self, store: Store, folder: DataFolder, pool: RenderPool, recipes: Recipes, recorder: Recorder,
-                 chunk_s: float) -> None:
+                 chunk_s: float, patience: Patience) -> None:
         self._store = store
         self._folder = folder
         self._pool = pool
         self._recipes = recipes
         self._recorder = recorder
         self._chunk_s = chunk_s
+        self._patience = patience
         self._plans: dict[str, Plan] = {}
 
     def forget(self, booking_id: str) -> None:
@@ -66,7 +70,12 @@ class Planner:
         self._plans.pop(booking_id, None)
 
     async def with_recipe(self, film: Film, footage: FilmFootage) -> Film:
-        """The film with its recipe, which is frozen once a first chunk can be planned; without one before."""
+        """The film with its recipe, which is frozen once a first chunk can be planned; without one before.
+
+        Raises:
+            FootageAway: a camera's footage may come back, and its picture's size with it.
+            FootageGone: none of a camera's footage can be read.
+        """
         if film.recipe:
             return film
         rate = self._recipes.rate
@@ -80,7 +89,11 @@ class Planner:
         return replace(film, recipe=recipe)
 
     async def plan(self, film: Film, footage: FilmFootage) -> tuple[Film, Plan]:
-        """The film, in its next generation if its plan no longer holds, and the rows of all that can be rendered."""
+        """The film, in its next generation if its plan no longer holds, and the rows of all that can be rendered.
+
+        Raises:
+            FootageAway, FootageGone: see `with_recipe`.
+        """
         film = await self._valid(film, footage)
         recipe, plan = recipe_of(film), await self._plan_of(film)
         anchors = {span.run: span.anchor_us for span in footage.spans}
@@ -133,13 +146,18 @@ class Planner:
         return max(1, round(self._chunk_s * rate))
 
     async def _sizes(self, film: Film, footage: FilmFootage) -> Sizes:
-        """The picture sizes of all cameras that have footage in the film or deliver now."""
+        """The picture sizes of all cameras that have footage in the film or deliver now. What is away is waited for."""
         sizes = self._recorder.delivering() if film.stage is Stage.RECORDING else {}
-        for stretch in footage.stretches:
-            for camera, ours in footage.files[stretch.run].items():
-                if camera not in sizes and clip(stretch.seen[camera], stretch.start_us, stretch.end_us):
-                    facts = await self._pool.run(probe, ours[0].path)
-                    sizes[camera] = (facts.width, facts.height)
+        accept = self._patience.is_over(film.booking_id, NO_CHUNK)
+        try:
+            for stretch in footage.stretches:
+                for camera, ours in footage.files[stretch.run].items():
+                    if camera not in sizes and clip(stretch.seen[camera], stretch.start_us, stretch.end_us):
+                        sizes[camera] = await self._pool.run(picture_size, SizeJob(camera, ours, accept))
+        except FootageAway:
+            self._patience.begin(film.booking_id, NO_CHUNK)
+            raise
+        self._patience.end(film.booking_id, NO_CHUNK, given_up=False)
         return dict(sorted(sizes.items()))
 
     # ---- generations
@@ -153,8 +171,8 @@ class Planner:
                 film, "the second camera returned for more than half of the window", recipe)
         if plan.validated_spans != footage.spans:
             chunks = [row.chunk for row in plan.rows]
-            if not await asyncio.to_thread(planning.holds, footage.stretches, recipe.rate, chunks):
-                return await self._begin_again(film, "the window was moved or cut back")
+            if reason := await asyncio.to_thread(planning.broken, footage.stretches, recipe.rate, chunks):
+                return await self._begin_again(film, reason)
             plan.validated_spans = footage.spans
         return film
 

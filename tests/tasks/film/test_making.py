@@ -16,11 +16,24 @@ from typing import Any
 import pytest
 
 from ezrec.domain.clock import SECOND
-from ezrec.domain.errors import BadMedia, ChunkDamaged, IndexOutgrown, ParkError, RetryError, WorkerDied
-from ezrec.domain.film import CameraShare, Canvas, ChunkJob, ChunkReport, Film, Intro, Recipe, Rung, View
+from ezrec.domain.errors import (
+    BadMedia,
+    ChunkDamaged,
+    FootageAway,
+    FootageGone,
+    IndexOutgrown,
+    ParkError,
+    RetryError,
+    WorkerDied,
+)
+from ezrec.domain.events import FootageLost, GenerationBegun, Parked
+from ezrec.domain.film import CameraShare, Canvas, ChunkJob, ChunkReport, Film, Intro, Recipe, Rung, View, tick_us
+from ezrec.domain.loss import Loss
 from ezrec.domain.messages import UploadAbort
 from ezrec.domain.planning import Chunk, Stretch
 from ezrec.domain.stages import Stage
+from ezrec.domain.timeline import clip, without
+from ezrec.media.decode import SizeJob
 from ezrec.store.rows import ChunkRow
 from ezrec.tasks.film import growing
 from ezrec.tasks.film.footage import FilmFootage
@@ -47,10 +60,16 @@ class Pool:
     def __init__(self) -> None:
         self.jobs: list[ChunkJob] = []
         self.fails: Callable[[ChunkJob], Exception | None] = lambda _: None
+        self.sizes: list[SizeJob] = []
+        self.sizes_fail: Callable[[SizeJob], Exception | None] = lambda _: None
+        self.loses: Callable[[ChunkJob], tuple[Loss, ...]] = lambda _: ()
 
     async def run(self, fn: Callable[..., Any], arg: Any) -> Any:
-        if not isinstance(arg, ChunkJob):
-            return SimpleNamespace(width=320, height=180)
+        if isinstance(arg, SizeJob):
+            self.sizes.append(arg)
+            if error := self.sizes_fail(arg):
+                raise error
+            return 320, 180
         self.jobs.append(arg)
         for _ in range(3):
             await asyncio.sleep(0)  # no worker answers at once
@@ -60,7 +79,8 @@ class Pool:
         text = f"[{arg.first_tick}+{arg.ticks} {arg.rung} {with_footage}]"
         Path(arg.out).write_text(text)
         cameras = {view.camera: CameraShare(shown=arg.ticks) for view in arg.recipe.canvas.views}
-        return ChunkReport(len(text), cameras, both=arg.ticks, sha256=hashlib.sha256(text.encode()).hexdigest())
+        return ChunkReport(len(text), cameras, both=arg.ticks, lost=self.loses(arg),
+                           sha256=hashlib.sha256(text.encode()).hexdigest())
 
     def rendered(self) -> list[int]:
         return [job.first_tick for job in self.jobs]
@@ -129,7 +149,7 @@ class Studio:
         self.restart()
 
     def restart(self, chunk_s: float = 2.0) -> None:
-        self.films = FilmMaking(self.desk.store, self.desk.folder, self.pool, self.recipes, self,  # type: ignore[arg-type]
+        self.films = FilmMaking(self.desk.store, self.desk.clock, self.desk.folder, self.pool, self.recipes, self,  # type: ignore[arg-type]
                                 chunk_s, {"left": Fraction(30), "right": Fraction(30)}, 1, lambda: None)
 
     def known_to_us(self, _: int) -> int:
@@ -274,8 +294,11 @@ async def test_a_chunk_that_is_half_joined_spoils_nothing(
         studio: Studio, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     monkeypatch.setattr(Joiner, "fails", staticmethod(lambda text: error if text.startswith("[60+") else None))
     await studio.record(7)
-    with pytest.raises(type(error)):
-        await studio.work()
+    if isinstance(error, BadMedia):
+        assert await studio.work()  # it is rendered again at once
+    else:
+        with pytest.raises(type(error)):
+            await studio.work()
     monkeypatch.setattr(Joiner, "fails", staticmethod(lambda _: None))
     await studio.work()
     assert await studio.text() == film_text(*WHOLE[:3])
@@ -602,9 +625,193 @@ async def test_an_intro_that_cannot_be_joined_any_more_is_left_out_of_a_film_beg
 
 
 async def test_an_old_chunk_of_another_run_does_not_end_a_new_one(studio: Studio) -> None:
-    planner = Planner(None, None, None, studio.recipes, studio, 2.0)  # type: ignore[arg-type]  # none is asked
+    planner = Planner(None, None, None, studio.recipes, studio, 2.0, None)  # type: ignore[arg-type]  # none is asked
     stretch = Stretch(1, 0, 0, 10 * S, {"left": ((0, 10 * S),)}, FOR_EVER)
     old = ChunkRow(1, Chunk(1, 9, 30, 60), 0, rendered=True, path="x", rung=Rung.FULL, attempts=0)
     for run, ticks in ((9, 60), (1, 30)):
         plan = Plan(2, [], {(run, 30): old})
         assert planner._next_chunk(FilmFootage((), [stretch], {}), RECIPE, plan) == Chunk(1, 1, 0, ticks)
+
+
+# ---- footage that cannot be read
+
+
+def at(second: float) -> int:
+    """The run-monotonic µs of a second of the film."""
+    return MONO_S * S + round(second * S)
+
+
+def lost_of(job: ChunkJob, cameras: tuple[str, ...], from_s: float, to_s: float) -> tuple[Loss, ...]:
+    """What a worker would tell if these cameras' files gave nothing of a time: what the rows promise and it wants."""
+    start = tick_us(job.anchor_us, job.first_tick, job.recipe.rate)
+    return tuple(Loss(camera, piece.path, *hole, "is damaged") for camera in cameras for piece in job.footage[camera]
+                 for hole in without(clip([(piece.start_us, piece.end_us)], max(start, at(from_s)), at(to_s)),
+                                     piece.gaps))
+
+
+def nobody_has(from_s: float, to_s: float) -> Callable[[ChunkJob], Exception | None]:
+    def fails(job: ChunkJob) -> Exception | None:
+        losses = lost_of(job, ("left", "right"), from_s, to_s)
+        first, last = (tick_us(job.anchor_us, tick, job.recipe.rate) for tick in (
+            job.first_tick, job.first_tick + job.ticks))
+        return FootageGone(losses) if any(one.from_us < last and one.to_us > first for one in losses) else None
+
+    return fails
+
+
+async def finish(studio: Studio, from_s: int = -1) -> Film:
+    await studio.record(13, from_s=from_s)
+    await studio.desk.store.step("match", Stage.RECORDED)
+    for _ in range(9):
+        if (await studio.desk.now()).stage is Stage.RENDERED:
+            break
+        assert await studio.work()  # whatever was lost, there is more to do at once
+    return await studio.desk.now()
+
+
+async def story(studio: Studio) -> list[Any]:
+    return [entry.event for entry in await studio.desk.store.events("match")
+            if isinstance(entry.event, (FootageLost, Parked, GenerationBegun))]
+
+
+def stated(film: Film) -> list[tuple[str, float, float]]:
+    assert film.certificate
+    return [(gap.camera, gap.seconds, gap.at_s) for gap in film.certificate.gaps]
+
+
+async def test_what_no_camera_can_show_is_cut_out_and_stated(studio: Studio) -> None:
+    studio.pool.fails = nobody_has(3, 7)
+    film = await finish(studio)
+    assert film.generation == 1
+    assert film.certificate
+    assert (film.certificate.film_seconds, stated(film)) == (8, [("both", 4, 3)])
+    assert await studio.text() == film_text((0, 60), (60, 30), (210, 60), (270, 60), (330, 30))
+    base = film.starts_at
+    assert [(one.camera, (one.starts_at - base) / S, (one.ends_at - base) / S, one.reason)
+            for one in await story(studio)] == [("left", 3, 7, "is damaged"), ("right", 3, 7, "is damaged")]
+    (left, _) = await story(studio)
+    assert left.files == tuple(f"segments/1/left/{at(second)}.ts" for second in (3, 4, 5, 6))
+    assert {f"segments/1/left/{at(second)}.ts" for second in range(-1, 13)} <= studio.desk.files()  # all are kept
+
+
+async def test_what_one_camera_can_show_is_made_with_the_other_half_filled(studio: Studio) -> None:
+    studio.pool.loses = lambda job: lost_of(job, ("left",), 3, 7)
+    film = await finish(studio)
+    assert await studio.text() == film_text(*WHOLE)
+    assert studio.pool.rendered() == [first for first, _ in WHOLE]  # each once
+    assert stated(film) == [("left", 4, 3)]
+    (told,) = await story(studio)  # once, though three chunks met it
+    assert (told.camera, (told.starts_at - film.starts_at) / S, (told.ends_at - film.starts_at) / S) == ("left", 3, 7)
+
+
+async def test_a_chunk_that_was_made_before_its_footage_was_lost_stays_in_the_film(studio: Studio) -> None:
+    await studio.record(7)
+    await studio.work()
+    studio.pool.fails = nobody_has(0, 8)  # of which 0 to 6 s are made
+    film = await finish(studio, from_s=7)
+    assert (film.generation, stated(film)) == (1, [("both", 2, 6)])
+    assert await studio.text() == film_text(*WHOLE[:3], (240, 60), (300, 60))
+
+
+async def test_chunks_that_were_made_behind_what_is_lost_are_used_again_in_the_next_generation(studio: Studio) -> None:
+    await studio.record(13)
+    await studio.work()
+    await studio.desk.store.chunk_failed("match", 1, 2, Rung.FULL, 0)  # its file was damaged, as its footage is
+    studio.restart()
+    studio.pool.fails = nobody_has(2, 4)
+    film = await finish(studio)
+    assert (film.generation, stated(film)) == (2, [("both", 2, 2)])
+    assert studio.pool.rendered() == [*(first for first, _ in WHOLE), 60]
+    assert GenerationBegun(2, "footage that was planned is no longer there") in await story(studio)
+
+
+async def test_footage_that_is_away_is_waited_for_a_minute_and_counts_as_no_attempt(studio: Studio) -> None:
+    def fails(job: ChunkJob) -> Exception | None:
+        if job.first_tick != 60:
+            return None
+        return nobody_has(2, 4)(job) if job.accept_loss else FootageAway("x is missing: the disk may come back")
+
+    studio.pool.fails = fails
+    await studio.record(13)
+    for _ in range(12):
+        with pytest.raises(FootageAway, match="x is missing"):
+            await studio.work()
+        studio.desk.clock.forward(5 * S)
+    rows = await studio.desk.store.chunks("match", 1)
+    assert [(row.rung, row.attempts) for row in rows[:2]] == [(Rung.FULL, 0)] * 2
+    assert await story(studio) == []
+    film = await finish(studio)
+    assert stated(film) == [("both", 2, 2)]
+
+
+async def test_footage_that_comes_back_in_time_costs_nothing(studio: Studio) -> None:
+    studio.pool.fails = lambda job: FootageAway("x is missing")
+    await studio.record(13)
+    await studio.desk.store.step("match", Stage.RECORDED)
+    for _ in range(3):
+        with pytest.raises(FootageAway):
+            await studio.work()
+        studio.desk.clock.forward(15 * S)
+    studio.pool.fails = lambda _: None
+    assert await studio.work()
+    film = await studio.desk.now()
+    assert await studio.text() == film_text(*WHOLE)
+    assert (stated(film), await story(studio)) == ([], [])
+    assert not any(job.accept_loss for job in studio.pool.jobs)
+
+
+async def test_a_loss_that_is_told_again_and_again_parks_the_film_with_its_cause(studio: Studio) -> None:
+    losses = (Loss("left", str(studio.desk.data / "segments" / "1" / "left" / f"{at(3)}.ts"), at(3), at(4), "is odd"),)
+    studio.pool.fails = lambda job: FootageGone(losses) if job.first_tick == 60 else None
+    await studio.record(7)
+    assert await studio.work()
+    with pytest.raises(ParkError, match=r"3.*\.ts is odd"):
+        await studio.work()
+
+
+async def test_a_film_of_which_nothing_can_be_read_is_parked_with_that_reason(studio: Studio) -> None:
+    studio.pool.fails = nobody_has(-1, 13)
+    await studio.record(13)
+    await studio.desk.store.step("match", Stage.RECORDED)
+    for _ in range(4):
+        assert await studio.work()  # they find it out piece by piece
+    with pytest.raises(ParkError, match="nothing that was recorded in the window can be read"):
+        await studio.work()
+
+
+async def test_a_camera_of_which_nothing_can_be_read_is_left_out_of_the_film(studio: Studio) -> None:
+    def sizes_fail(job: SizeJob) -> Exception | None:
+        return None if job.camera == "left" else FootageGone(
+            [Loss("right", one.path, one.start_us, one.end_us, "is damaged") for one in job.footage])
+
+    studio.pool.sizes_fail = sizes_fail
+    film = await finish(studio)
+    assert film.certificate
+    assert film.certificate.layout == "single"
+    (told,) = await story(studio)
+    assert (told.camera, len(told.files)) == ("right", 14)
+    assert [job.camera for job in studio.pool.sizes] == ["left", "right", "left"]
+
+
+async def test_a_size_that_is_away_is_waited_for(studio: Studio) -> None:
+    studio.pool.sizes_fail = lambda job: None if job.accept_loss else FootageAway("x.ts is missing")
+    await studio.record(3)
+    with pytest.raises(FootageAway):
+        await studio.work()
+    studio.desk.clock.forward(60 * S)
+    assert not await studio.work()
+    assert await studio.text() == film_text(WHOLE[0])
+
+
+async def test_a_chunk_that_comes_out_damaged_three_times_in_a_row_parks_the_film(
+        studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    torn = BadMedia("torn")
+    monkeypatch.setattr(Joiner, "fails", staticmethod(lambda text: torn if text.startswith("[60+") else None))
+    await studio.record(5)
+    assert [await studio.work() for _ in range(2)] == [True, True]
+    with pytest.raises(ParkError, match="chunk 2 cannot be joined, though it was rendered again: torn"):
+        await studio.work()
+    assert studio.pool.rendered() == [0, 60, 60, 60]
+    monkeypatch.setattr(Joiner, "fails", staticmethod(lambda _: None))
+    assert not await studio.work()  # a person sent it on its way again
+    assert await studio.text() == film_text(*WHOLE[:2])

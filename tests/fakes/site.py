@@ -6,6 +6,7 @@ library, the commands. `tests.fakes.cloud_site` has one whose bookings, films an
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -253,7 +254,8 @@ class Site:
         film = self.film(booking_id)
         assert film is not None, f"no film of {booking_id}"
         assert (film["stage"], film["parked_reason"]) == ("cleaned", None), film
-        mine = [path for path in self.films_in_library() if path.name.split(".")[0] == booking_id]
+        mine = [path for path in self.films_in_library()
+                if re.fullmatch(rf"{re.escape(booking_id)}(@\d+)?\.mp4", path.name)]
         assert mine == [self.library / film["object_key"]]
         assert len(self.rows("SELECT 1 FROM video WHERE booking_id = ?", booking_id)) == 1
         assert not (self.data / "films" / film["recording_id"]).exists()

@@ -133,11 +133,12 @@ async def test_a_row_that_has_become_malformed_is_not_one_that_disappeared(desk:
     assert len(said.events("booking skipped")) == 2
 
 
-async def test_all_rows_gone_at_once_is_an_alert(desk: Desk, said: Said) -> None:
+@pytest.mark.parametrize("answer", [[], ["no row"]])
+async def test_all_rows_gone_at_once_is_an_alert(desk: Desk, said: Said, answer: list[Any]) -> None:
     source = Source(row("a", 60, 120), row("b", -5, 120))
     office = Office(desk, source)
     await office.stages()
-    source.answer = []
+    source.answer = answer
     assert await office.stages() == {"b": "booked"}
     assert said.events("all bookings gone at once")[0]["count"] == 2
 

@@ -171,6 +171,23 @@ async def test_a_plain_id_cancels_the_one_booking_that_still_can_be(desk: Desk) 
     assert (await cancel(desk)).id == later(desk, 60)  # again: it stays so
 
 
+async def test_a_booking_that_is_over_does_not_stand_in_the_way_of_cancelling_another(desk: Desk) -> None:
+    """No film was made of it: the recorder was away."""
+    over = Booking("match", "cli", desk.clock.wall_us() - 60 * SECOND, desk.clock.wall_us(), "scheduled")
+    await desk.store.put_booking(over)
+    await book(desk, wanted(desk))
+    assert (await cancel(desk)).id == later(desk, 60)
+
+
+async def test_a_row_of_a_list_that_cannot_be_read_has_no_other_one_of_its_id_moved(desk: Desk) -> None:
+    await book(desk, wanted(desk))
+    rows: list[object] = [{"id": "match", "start_time": "soon"},
+                          {"id": "match", "start_time": "2027-02-01T10:00Z", "end_time": "2027-02-01T11:00Z"}]
+    done = await take_all(desk, rows)
+    assert ([one.id for one in done.taken], len(done.refused)) == (["match@20270201T100000Z"], 1)
+    assert (await desk.store.bookings())[0] == wanted(desk)
+
+
 async def test_an_id_that_may_mean_two_bookings_is_refused_with_the_times_and_the_full_ids(desk: Desk) -> None:
     rows: list[object] = [{"id": "match", "start_time": utc_text(one.starts_at), "end_time": utc_text(one.ends_at)}
                           for one in (wanted(desk), wanted(desk, 600, 660))]
@@ -214,6 +231,15 @@ async def test_a_plain_id_retries_the_film_that_waits(desk: Desk) -> None:
         await films.retry(desk.store, "match", UTC)
     assert (await films.retry(desk.store, later(desk, 60), UTC)).booking_id == later(desk, 60)
     assert [film.parked_step for film in await desk.store.films()] == ["film", None]
+
+
+async def test_a_plain_id_retries_the_cancelled_film_that_has_footage(desk: Desk) -> None:
+    run, film = await desk.run(), await desk.film(Stage.CANCELLED)
+    await desk.lay(film, run)
+    await desk.segment(run, -30)
+    await desk.film(Stage.BOOKED, later(desk, 60), 60, 120)
+    assert (await films.retry(desk.store, "match", UTC)).booking_id == "match"
+    assert (await desk.now()).stage is Stage.RECORDED
 
 
 # ---- one transaction each

@@ -68,7 +68,8 @@ def test_a_film_whose_window_is_over_leaves_its_id_to_another_booking(stage: Sta
 @pytest.mark.parametrize("stage", [stage for stage in Stage if stage is not Stage.BOOKED])
 def test_a_booking_that_is_being_recorded_is_not_moved_to_another_time(stage: Stage) -> None:
     """Next week's row while this week's match is played: who would lose the match?"""
-    assert name([booking(NEXT_WEEK)], [booking(NOW_ON)], [film(stage, NOW_ON)]) == [at(NEXT_WEEK)]
+    for other in (NEXT_WEEK, LAST_WEEK):
+        assert name([booking(other)], [booking(NOW_ON)], [film(stage, NOW_ON)]) == [at(other)]
 
 
 @pytest.mark.parametrize("stage", Stage)
@@ -77,6 +78,12 @@ def test_a_row_that_overlaps_a_booking_is_that_booking_moved_or_refused(stage: S
     assert name([booking(times)], [booking(NOW_ON)], [film(stage, NOW_ON)]) == ["b"]
     stored = at(NOW_ON)
     assert name([booking(times)], [booking(NOW_ON, stored)], [film(stage, NOW_ON, stored)]) == [stored]
+
+
+def test_a_row_is_the_booking_that_it_overlaps_most() -> None:
+    known = [booking(NOW_ON), booking(SOON, at(SOON))]
+    for times, stored in (((NOW_ON[1] - 1, SOON[0] + 2), at(SOON)), ((NOW_ON[1] - 2, SOON[0] + 1), "b")):
+        assert name([booking(times)], known) == [stored]
 
 
 @pytest.mark.parametrize("stage", [Stage.BOOKED, Stage.CANCELLED, Stage.MISSED])
@@ -121,6 +128,12 @@ def test_each_row_of_a_season_means_its_own_booking_when_one_is_moved() -> None:
     assert name(rows[1:], known, made) == ids[1:]  # a row that goes moves no other one
 
 
+def test_all_bookings_of_an_id_may_be_moved_at_once_and_keep_their_order() -> None:
+    known = [booking(NEXT_WEEK), booking(SOON, at(SOON))]
+    moved = [booking((start + 3 * HOUR, end + 3 * HOUR)) for start, end in (SOON, NEXT_WEEK)]
+    assert name(moved, known) == [at(SOON), "b"]
+
+
 def test_where_nobody_knows_which_was_moved_none_is() -> None:
     later = (2 * WEEK, 2 * WEEK + HOUR)
     known = [booking(SOON), booking(NEXT_WEEK, at(NEXT_WEEK))]
@@ -151,6 +164,7 @@ def test_a_film_that_lost_its_booking_is_still_known() -> None:
 def test_an_id_of_another_source_is_left_to_it() -> None:
     foreign = booking(LAST_WEEK, source="cli")
     assert name([booking(NEXT_WEEK), booking(SOON)], [foreign], [film(Stage.CLEANED, LAST_WEEK)]) == ["b", "b"]
+    assert name([booking(SOON)], [booking(SOON, at(SOON), source="cli")]) == ["b"]
 
 
 def test_two_bookings_never_get_one_store_id() -> None:

@@ -372,6 +372,8 @@ async def test_a_row_that_has_become_malformed_keeps_every_booking_of_its_id(des
     both = await office.stages()
     source.answer = [row("b", 600, 1200), row("b", DAY_S, DAY_S + 60) | {"end_time": "soon"}]
     assert await office.stages() == both == {"b": "booked", at(DAY_S): "booked"}
+    source.answer = [row("b", 600, 1200) | {"end_time": "soon"}, row("b", DAY_S, DAY_S + 60), row("b", 5000, 6000)]
+    assert await office.stages() == both | {at(5000): "booked"}  # not moved from 600
 
 
 async def test_a_week_that_an_older_version_refused_is_recorded_after_all(desk: Desk) -> None:

@@ -15,6 +15,7 @@ from ezrec.store import Store
 
 SOURCE = "cli"  # of bookings that were made on this device
 
+
 @dataclass(frozen=True)
 class Listed:
     """A booking, and how far its film is; None if it has none yet."""

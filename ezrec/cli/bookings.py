@@ -94,7 +94,6 @@ def cancel(context: typer.Context, booking_id: Annotated[str, typer.Argument(
     Recording stops at once. What was recorded is kept for a while, unpublished: `ezrec films retry` publishes it.
     """
     command: CommandContext = context.obj
-
     settings = command.load()
 
     one = with_store(settings, lambda store: actions.cancel(store, settings, booking_id, _us(datetime.now(UTC))))

@@ -88,7 +88,6 @@ def explain(context: typer.Context, booking_id: BookingId, as_json: JsonOption =
 def retry(context: typer.Context, booking_id: BookingId) -> None:
     """Send a parked film on its way again, or publish what was recorded of a cancelled booking."""
     command: CommandContext = context.obj
-
     settings = command.load()
 
     film = with_store(settings, lambda store: actions.retry(store, booking_id, zone_of(settings)))

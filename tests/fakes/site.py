@@ -273,8 +273,8 @@ class Site:
 
 
 def is_of(booking_id: str, name: str) -> bool:
-    """Whether a film or a poster of this name is the booking's, of whatever generation."""
-    return re.fullmatch(rf"{re.escape(booking_id)}(@\d+)?\.(mp4|jpg)", name) is not None
+    """Whether a film or a poster of this name is the booking's, of whatever generation (".2": as 0.1.0 wrote it)."""
+    return re.fullmatch(rf"{re.escape(booking_id)}([@.]\d+)?\.(mp4|jpg)", name) is not None
 
 
 def files_below(folder: Path) -> list[Path]:

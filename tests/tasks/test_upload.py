@@ -18,7 +18,7 @@ from ezrec.adapters.publishing.local import LocalPublisher
 from ezrec.adapters.storage import Part, Stored, check_key, composite_etag
 from ezrec.adapters.storage.local import LocalStorage
 from ezrec.config.sections import StorageSettings
-from ezrec.config.values import KEY_CHARACTERS, KEY_FIELDS
+from ezrec.config.values import KEY_CHARACTERS, KEY_FIELDS, KEY_IDS
 from ezrec.domain.booking import LONGEST_ID
 from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import ParkError, RetryError, UploadGone
@@ -742,9 +742,12 @@ def test_a_generation_and_a_booking_that_is_named_like_one_have_two_keys() -> No
     assert len(set(keys)) == len(keys) == 24
 
 
-literals = st.text(sorted(KEY_CHARACTERS), max_size=3) | st.sampled_from(["1", "T", "Z", "=2", ".2", "-"])
-fields = st.sampled_from(sorted(KEY_FIELDS)).map(lambda name: f"{{{name}}}")
-templates = st.lists(literals | fields, min_size=1, max_size=5).map("".join)
+PLAIN = sorted(KEY_CHARACTERS - {"/", "."})
+ids = st.sampled_from(sorted(KEY_IDS)).map(lambda name: f"{{{name}}}")
+pieces = (st.text(PLAIN, min_size=1, max_size=3) | st.sampled_from(["1", "T", "Z", "=2", "x.2", "-"])
+          | st.sampled_from(sorted(KEY_FIELDS)).map(lambda name: f"{{{name}}}"))
+between = st.lists(pieces | st.sampled_from(["/"]), max_size=3).map("".join)
+templates = st.tuples(between, ids, between).map("".join)
 plain_ids = st.from_regex(r"[A1T][A12TZ._-]{0,5}", fullmatch=True).filter(lambda text: ".." not in text)
 some_ids = plain_ids | st.tuples(plain_ids, st.integers(0, 90)).map(lambda one: store_id(one[0], one[1] * SECOND))
 

@@ -287,7 +287,8 @@ def test_a_refused_key_is_not_blamed_for_a_combination_as_well() -> None:
     "key",
     ["/x/{booking_id}", "../{booking_id}", "a..b/{booking_id}", "{booking_id}/..", "a//{booking_id}", "{booking_id}/",
      "{booking}", "{date}", "{booking_id!r}", "{booking_id:>9}", "{booking_id", "a b/{booking_id}", "{}", "",
-     "{booking_id.__class__}", "./{booking_id}", "a\\{booking_id}", "x" * 600 + "{booking_id}", "{{{booking_id}}}"],
+     "{booking_id.__class__}", "./{booking_id}", ".a/{booking_id}", "{booking_id}@2",
+     "a\\{booking_id}", "x" * 600 + "{booking_id}", "{{{booking_id}}}"],
 )
 def test_a_key_template_that_could_leave_its_folder_or_hit_another_film_is_refused(key: str) -> None:
     assert problem(overrides={"storage": {"key": key}}).startswith("storage.key (given by the command): ")

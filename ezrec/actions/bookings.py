@@ -1,20 +1,19 @@
 """What a person may do with bookings: see them, make, change and cancel this device's own, import a list."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
 from ezrec.config import Settings
 from ezrec.domain import booking as bookings
+from ezrec.domain import naming
 from ezrec.domain.booking import Booking, show_local
 from ezrec.domain.errors import BadBooking, EzrecError
-from ezrec.domain.stages import CHANGEABLE, Stage
+from ezrec.domain.naming import Named
+from ezrec.domain.stages import CHANGEABLE, OPEN, Stage
 from ezrec.store import Store
 
 SOURCE = "cli"  # of bookings that were made on this device
-
-OPEN = CHANGEABLE | {Stage.CANCELLED, Stage.MISSED}
-"""While its film is here, a booking may be changed."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,8 @@ def parse(row: object, settings: Settings) -> Booking:
                           longest_s=settings.bookings.longest_h * 3600)
 
 
-async def book(store: Store, settings: Settings, booking: Booking, now_us: int) -> None:
-    """Make a booking, or change the one of its id.
+async def book(store: Store, settings: Settings, booking: Booking, now_us: int) -> Booking:
+    """Make a booking, or change the one of its id that it means (`domain/naming.py`); returns it under its store id.
 
     Raises:
         BadBooking: it is over (`now_us`, UTC µs), its film is too far, or its id belongs to another source.
@@ -58,45 +57,82 @@ async def book(store: Store, settings: Settings, booking: Booking, now_us: int) 
         ended = show_local(booking.ends_at, ZoneInfo(settings.site.timezone))
         raise BadBooking(f"booking {booking.id!r} ends at {ended}, which is over; say a later time", booking.id)
     async with store.together() as tx:
-        stage = await _too_far(tx, booking.id)
+        (one,) = await _named(tx, settings, [booking], now_us)
+        stage = await _too_far(tx, one.id)
         if stage is not None:
-            raise BadBooking(f"the film of {booking.id!r} is {stage}: it is too late to change that booking; give the "
-                             "new one an --id of its own", booking.id)
-        if not await tx.put_booking(booking):
+            raise BadBooking(f"the film of {booking.id!r} is {stage}: it is too late to change that booking; for a new "
+                             "one say a time that does not overlap it, or another id", booking.id)
+        if not await tx.put_booking(one):
             raise BadBooking(f"the id {booking.id!r} belongs to another source of bookings; choose another one",
                              booking.id)
+    return one
 
 
-async def cancel(store: Store, booking_id: str) -> None:
+async def cancel(store: Store, settings: Settings, words: str, now_us: int) -> Booking:
     """Cancel a booking that was made on this device. Recording stops at once; what was recorded is kept for a while.
 
+    `words` are a full id, or a plain one: that means the only booking of it that can still be cancelled.
+
     Raises:
-        EzrecError: there is none of this id, it comes from elsewhere, or its film is too far.
+        EzrecError: there is none of this id, or more than one; it comes from elsewhere, or its film is too far.
     """
     async with store.together() as tx:
-        booking = await tx.booking(booking_id)
-        if booking is None:
-            raise EzrecError(f"there is no booking {booking_id!r}; `ezrec bookings list` shows what there is")
+        listed = {one.id: (one, stage) for one, stage in await tx.bookings_with_stages(0)}
+        found = naming.asked_for(words, (Named(one.id, *_window(one, settings)) for one, _ in listed.values()))
+        if not found:
+            raise EzrecError(f"there is no booking {words!r}; `ezrec bookings list` shows what there is")
+        can = [one for one in found if _may_cancel(*listed[one.id], settings, now_us)]
+        if len(can) > 1:
+            raise EzrecError(several(words, can, ZoneInfo(settings.site.timezone)))
+        booking, _ = listed[(can or found)[0].id]
         if booking.source != SOURCE:
-            raise EzrecError(f"booking {booking_id!r} comes from {booking.source!r}: cancel it there")
-        stage = await _too_far(tx, booking_id)
+            raise EzrecError(f"booking {words!r} comes from {booking.source!r}: cancel it there")
+        stage = await _too_far(tx, booking.id)
         if stage is not None:
-            raise EzrecError(f"the film of {booking_id!r} is {stage}: it is too late to cancel")
-        await tx.put_booking(replace(booking, status="cancelled"))
+            raise EzrecError(f"the film of {words!r} is {stage}: it is too late to cancel")
+        cancelled = replace(booking, status="cancelled")
+        await tx.put_booking(cancelled)
+    return cancelled
 
 
-async def take_all(store: Store, settings: Settings, rows: Iterable[object]) -> Imported:
-    """Make or change all bookings of a list; what is wrong with a row keeps no other one from it."""
+async def take_all(store: Store, settings: Settings, rows: Iterable[object], now_us: int) -> Imported:
+    """Make or change all bookings of a list; what is wrong with a row keeps no other one from it. `now_us`: UTC µs."""
     good, bad = bookings.parse_many(rows, source=SOURCE, zone=ZoneInfo(settings.site.timezone),
-                                    longest_s=settings.bookings.longest_h * 3600)
+                                    longest_s=settings.bookings.longest_h * 3600, reuses_ids=True)
     taken, refused = [], [str(error) for error in bad]
+    malformed = {error.booking_id for error in bad if error.booking_id}
     async with store.together() as tx:
-        for one in good:
+        for one in await _named(tx, settings, good, now_us, malformed):
             if await tx.put_booking(one):
                 taken.append(one)
             else:
                 refused.append(f"booking {one.id!r}: another source has this id")
     return Imported(taken, refused)
+
+
+def several(words: str, meant: Sequence[Named], zone: ZoneInfo) -> str:
+    """That an id means more than one booking, in words, with the full id and the court time of each."""
+    each = ", ".join(f"{one.full_id} ({show_local(one.starts_at, zone)} to {show_local(one.ends_at, zone)[11:]})"
+                     for one in reversed(meant))
+    return f"{words!r} may mean {len(meant)} bookings; say which one by its full id: {each}"
+
+
+async def _named(tx: Store, settings: Settings, rows: Sequence[Booking], now_us: int,
+                 malformed: Collection[str] = ()) -> list[Booking]:
+    """Bookings of this device under their store ids."""
+    return naming.named(rows, await tx.bookings(), await tx.films(), now_us, malformed=malformed,
+                        window=lambda one: _window(one, settings))
+
+
+def _window(booking: Booking, settings: Settings) -> tuple[int, int]:
+    return bookings.window(booking, settings.bookings.pre_roll_s, settings.bookings.post_roll_s)
+
+
+def _may_cancel(booking: Booking, stage: Stage | None, settings: Settings, now_us: int) -> bool:
+    """Whether it makes a difference to cancel it."""
+    if booking.source != SOURCE or booking.status in settings.bookings.ignore_statuses:
+        return False
+    return booking.ends_at > now_us if stage is None else stage in CHANGEABLE
 
 
 async def _too_far(store: Store, booking_id: str) -> Stage | None:

@@ -1,9 +1,13 @@
 """What a person may ask of films, and do: list them, look at one, read its story, send one on its way again."""
 
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo
 
+from ezrec.actions.bookings import several
+from ezrec.domain import naming
 from ezrec.domain.errors import EzrecError
 from ezrec.domain.film import Film
+from ezrec.domain.naming import Named
 from ezrec.domain.stages import Stage
 from ezrec.store import Store
 from ezrec.store.rows import Message, PartRow, Progress, StoryEntry
@@ -17,6 +21,7 @@ class FilmDetails:
     progress: Progress
     parts: list[PartRow]
     messages: list[Message]
+    others: int  # films of the same plain id
 
 
 @dataclass(frozen=True)
@@ -33,46 +38,76 @@ async def listing(store: Store) -> list[tuple[Film, Progress]]:
     return await store.films_with_progress()
 
 
-async def describe(store: Store, booking_id: str) -> FilmDetails:
-    """One film. Raises EzrecError if there is none."""
+async def describe(store: Store, words: str) -> FilmDetails:
+    """One film. `words` are a full id, or a plain one: that means its newest film.
+
+    Raises:
+        EzrecError: there is none.
+    """
     async with store.snapshot() as now:
-        for film, progress in await now.films_with_progress(booking_id):
-            return FilmDetails(film, progress, await now.parts(booking_id, film.generation),
-                               await now.outbox(booking_id))
-    raise _missing(booking_id)
+        found, same = await _asked_for(now, words), await _asked_for(now, naming.shown_id(words))
+        if not found:
+            raise _missing(words)
+        booking_id = found[0].booking_id
+        ((film, progress),) = await now.films_with_progress(booking_id)
+        return FilmDetails(film, progress, await now.parts(booking_id, film.generation), await now.outbox(booking_id),
+                           len(same) - 1)
 
 
-async def story(store: Store, booking_id: str) -> Story:
-    """A film's story, also of one that is gone. Raises EzrecError if there never was one."""
+async def story(store: Store, words: str) -> Story:
+    """A film's story, also of one that is gone; `words` as in `describe`. Raises EzrecError if there never was one."""
     async with store.snapshot() as now:
+        booking_id = next((film.booking_id for film in await _asked_for(now, words)), words)
         found = Story(await now.film(booking_id), await now.events(booking_id), await now.outbox(booking_id))
     if not found.film and not found.events:
-        raise _missing(booking_id)
+        raise _missing(words)
     return found
 
 
-async def retry(store: Store, booking_id: str) -> None:
+async def retry(store: Store, words: str, zone: ZoneInfo) -> Film:
     """Send a parked or waiting film on its way again, or publish what was recorded of a cancelled booking.
 
+    `words` are a full id, or a plain one: that means its only film that can be sent on its way. `zone` is the court's.
+
     Raises:
-        EzrecError: there is no film, or nothing that could be tried again.
+        EzrecError: there is no film, nothing that could be tried again, or more than one film that could.
     """
     async with store.together() as tx:
-        film = await tx.film(booking_id)
+        found = await _asked_for(tx, words)
+        can = [film for film in found if await _retriable(tx, film)]
+        if len(can) > 1:
+            raise EzrecError(several(words, [_named(film) for film in can], zone))
+        film = await tx.film((can or found)[0].booking_id) if found else None
         if film is None:
-            raise _missing(booking_id)
+            raise _missing(words)
         if film.stage is Stage.CANCELLED:
-            if not await tx.has_footage(booking_id):
-                raise EzrecError(f"nothing was recorded for {booking_id!r} before it was cancelled")
-            await tx.retry(booking_id, to=Stage.RECORDED)
-            return
-        waits = film.parked_step is not None or film.retry_at is not None or any(
-            message.parked_reason or message.retry_at for message in await tx.outbox(booking_id))
-        if not waits:
-            raise EzrecError(f"the film of {booking_id!r} is {film.stage} and neither parked nor waiting: "
+            if not await tx.has_footage(film.booking_id):
+                raise EzrecError(f"nothing was recorded for {words!r} before it was cancelled")
+            await tx.retry(film.booking_id, to=Stage.RECORDED)
+        elif not can:
+            raise EzrecError(f"the film of {words!r} is {film.stage} and neither parked nor waiting: "
                              "there is nothing to retry")
-        await tx.retry(booking_id)
+        else:
+            await tx.retry(film.booking_id)
+    return film
 
 
-def _missing(booking_id: str) -> EzrecError:
-    return EzrecError(f"there is no film of booking {booking_id!r}; `ezrec films list` shows what there is")
+async def _asked_for(store: Store, words: str) -> list[Film]:
+    """The films that are meant, the newest first."""
+    films = {film.booking_id: film for film in await store.films()}
+    return [films[one.id] for one in naming.asked_for(words, map(_named, films.values()))]
+
+
+def _named(film: Film) -> Named:
+    return Named(film.booking_id, film.starts_at, film.ends_at)
+
+
+async def _retriable(store: Store, film: Film) -> bool:
+    if film.stage is Stage.CANCELLED:
+        return await store.has_footage(film.booking_id)
+    return film.parked_step is not None or film.retry_at is not None or any(
+        message.parked_reason or message.retry_at for message in await store.outbox(film.booking_id))
+
+
+def _missing(words: str) -> EzrecError:
+    return EzrecError(f"there is no film of booking {words!r}; `ezrec films list` shows what there is")

@@ -14,6 +14,7 @@ from ezrec.cli.settings import CommandContext, show_json, with_store, zone_of
 from ezrec.domain.booking import Booking
 from ezrec.domain.clock import SECOND, utc_text
 from ezrec.domain.errors import EzrecError
+from ezrec.domain.naming import Named, shown_id
 
 app = typer.Typer(no_args_is_help=True,
                   help="List, add, change, cancel and import bookings. Works while `ezrec run` runs.")
@@ -41,7 +42,7 @@ def list_(context: typer.Context, as_json: JsonOption = False,
     table = words.table("booking", f"window ({settings.site.timezone})", "status", "film", "source")
     for one in rows:
         booking = one.booking
-        table.add_row(booking.id, words.window(booking.starts_at, booking.ends_at, zone), booking.status,
+        table.add_row(shown_id(booking.id), words.window(booking.starts_at, booking.ends_at, zone), booking.status,
                       one.stage or "-", booking.source)
     words.console().print(table)
 
@@ -57,7 +58,8 @@ def add(
     lasts: Annotated[str | None, typer.Option(
         "--for", help="Instead of --end: how long, e.g. 90s, 60m, 1h.")] = None,
     booking_id: Annotated[str | None, typer.Option(
-        "--id", help="Its id; the same id again changes the booking.")] = None,
+        "--id", help="Its id. The same id again changes the booking; once that has begun, a time that does not overlap "
+                     "it makes another one.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Add a booking, or change one that was added here.
@@ -74,25 +76,28 @@ def add(
     ends = begins + _span(lasts) if lasts is not None else _instant(str(end), begins.astimezone(zone))
     row = {"id": booking_id or f"cli-{begins.astimezone(zone):%Y%m%d-%H%M%S}", "start_time": begins.isoformat(),
            "end_time": ends.isoformat(), "status": "scheduled"}
-    one = actions.parse(row, settings)
-    with_store(settings, lambda store: actions.book(store, settings, one, round(now.timestamp() * SECOND)), create=True)
+    asked = actions.parse(row, settings)
+    one = with_store(settings, lambda store: actions.book(store, settings, asked, _us(now)), create=True)
     if as_json:
         show_json(plain(one))
     else:
-        print(f"booked: {one.id}, {words.window(one.starts_at, one.ends_at, zone)}, "
+        print(f"booked: {shown_id(one.id)}, {words.window(one.starts_at, one.ends_at, zone)}, "
               f"{words.length((one.ends_at - one.starts_at) / SECOND)}")
 
 
 @app.command()
-def cancel(context: typer.Context, booking_id: Annotated[str, typer.Argument(help="The booking's id.")]) -> None:
+def cancel(context: typer.Context, booking_id: Annotated[str, typer.Argument(
+        help="The booking's id; if it was used again, the one that can still be cancelled. `ID@20261123T170000Z` means "
+             "the one whose window holds that time (UTC).")]) -> None:
     """Cancel a booking that was added here.
 
     Recording stops at once. What was recorded is kept for a while, unpublished: `ezrec films retry` publishes it.
     """
     command: CommandContext = context.obj
+    settings = command.load()
 
-    with_store(command.load(), lambda store: actions.cancel(store, booking_id))
-    print(f"cancelled: {booking_id}")
+    one = with_store(settings, lambda store: actions.cancel(store, settings, booking_id, _us(datetime.now(UTC))))
+    print(f"cancelled: {shown_id(one.id)}, {words.window(one.starts_at, one.ends_at, zone_of(settings))}")
 
 
 @app.command("import")
@@ -114,7 +119,8 @@ def import_(context: typer.Context, file: Annotated[Path, typer.Argument(help="J
     rows = rows.get("bookings") if isinstance(rows, dict) else rows
     if not isinstance(rows, list):
         raise EzrecError(f'{file}: a list of bookings is wanted, or an object with the list as "bookings"')
-    done = with_store(settings, lambda store: actions.take_all(store, settings, rows), create=True)
+    done = with_store(settings, lambda store: actions.take_all(store, settings, rows, _us(datetime.now(UTC))),
+                      create=True)
     if as_json:
         show_json({"imported": [plain(one) for one in done.taken], "refused": done.refused})
     else:
@@ -127,8 +133,14 @@ def import_(context: typer.Context, file: Annotated[Path, typer.Argument(help="J
 
 def plain(one: Booking) -> dict[str, Any]:
     """A booking for machines; instants ISO 8601 UTC."""
-    return {"id": one.id, "source": one.source, "starts_at": utc_text(one.starts_at), "ends_at": utc_text(one.ends_at),
+    return {"id": one.id, "shown_id": shown_id(one.id), "full_id": Named(one.id, one.starts_at, one.ends_at).full_id,
+            "source": one.source, "starts_at": utc_text(one.starts_at), "ends_at": utc_text(one.ends_at),
             "status": one.status}
+
+
+def _us(moment: datetime) -> int:
+    """An instant in UTC µs."""
+    return round(moment.timestamp() * SECOND)
 
 
 def _span(text: str) -> timedelta:

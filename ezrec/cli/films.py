@@ -10,12 +10,15 @@ from ezrec.cli.settings import CommandContext, show_json, with_store, zone_of
 from ezrec.domain import messages
 from ezrec.domain.clock import SECOND, utc_text
 from ezrec.domain.film import Film
+from ezrec.domain.naming import Named, shown_id
 from ezrec.store.rows import Message, Progress
 
 app = typer.Typer(no_args_is_help=True, help="List films, show one, tell its story, send a parked one on its way "
                                              "again. Works while `ezrec run` runs.")
 
-BookingId = Annotated[str, typer.Argument(help="The booking's id.")]
+BookingId = Annotated[str, typer.Argument(
+    help="The booking's id; if it was used again, that of its newest film. `ID@20261123T170000Z` means the film "
+         "whose window holds that time (UTC).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 
@@ -35,7 +38,7 @@ def list_(context: typer.Context, as_json: JsonOption = False) -> None:
     zone = zone_of(settings)
     table = words.table("booking", f"window ({settings.site.timezone})", "stage", "film", "remark")
     for film, progress in films:
-        table.add_row(film.booking_id, words.window(film.starts_at, film.ends_at, zone), str(film.stage),
+        table.add_row(shown_id(film.booking_id), words.window(film.starts_at, film.ends_at, zone), str(film.stage),
                       _extent(film, progress), _remark(film))
     words.console().print(table)
 
@@ -55,7 +58,9 @@ def show(context: typer.Context, booking_id: BookingId, as_json: JsonOption = Fa
     zone, out = zone_of(settings), words.console()
     generation = f", generation {film.generation}" if film.generation > 1 else ""
     words.sentences(out, [
-        ("booking", film.booking_id),
+        ("booking", shown_id(film.booking_id)),
+        *([("full id", f"{_full_id(film)}; {words.many(found.others, 'other film')} of this id")]
+          if found.others else []),
         ("window ", f"{words.window(film.starts_at, film.ends_at, zone)} ({settings.site.timezone})"),
         ("stage  ", f"{film.stage}{generation}"),
         ("film   ", f"{film.url} ({_extent(film, progress)})" if film.url else
@@ -83,21 +88,28 @@ def explain(context: typer.Context, booking_id: BookingId, as_json: JsonOption =
 def retry(context: typer.Context, booking_id: BookingId) -> None:
     """Send a parked film on its way again, or publish what was recorded of a cancelled booking."""
     command: CommandContext = context.obj
+    settings = command.load()
 
-    with_store(command.load(), lambda store: actions.retry(store, booking_id))
-    print(f"on its way again: {booking_id}")
+    film = with_store(settings, lambda store: actions.retry(store, booking_id, zone_of(settings)))
+    print(f"on its way again: {shown_id(film.booking_id)}, "
+          f"{words.window(film.starts_at, film.ends_at, zone_of(settings))}")
 
 
 def plain(film: Film, progress: Progress) -> dict[str, Any]:
     """A film for machines; instants ISO 8601 UTC."""
     return {
-        "booking_id": film.booking_id, "recording_id": film.recording_id, "stage": film.stage,
+        "booking_id": film.booking_id, "shown_id": shown_id(film.booking_id), "full_id": _full_id(film),
+        "recording_id": film.recording_id, "stage": film.stage,
         "starts_at": utc_text(film.starts_at), "ends_at": utc_text(film.ends_at), "generation": film.generation,
         "object_key": film.object_key, "url": film.url, "bytes": film.bytes, "sha256": film.sha256,
         "chunks_planned": progress.planned, "chunks_rendered": progress.rendered,
         "attempts": film.attempts, "retry_at": utc_text(film.retry_at) if film.retry_at else None,
         "parked_step": film.parked_step, "parked_reason": film.parked_reason,
     }
+
+
+def _full_id(film: Film) -> str:
+    return Named(film.booking_id, film.starts_at, film.ends_at).full_id
 
 
 def _plain(message: Message) -> dict[str, Any]:

@@ -14,10 +14,17 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator, SecretStr
 
+from ezrec.domain.naming import LONGEST_STORE_ID
+
 SLOWEST, FASTEST = 1, 120  # frames per second that a rate may lie between
 NTSC_NEARNESS = Fraction(1, 200)  # 29.97 and 23.98 stand for 30000/1001 and 24000/1001, at most this far off
+LONGEST_CAMERA_ID = 64  # characters
 KEY_FIELDS = frozenset({"date", "year", "month", "day", "time", "booking_id", "camera_id", "recording_id"})
 KEY_IDS = frozenset({"booking_id", "recording_id"})
+KEY_LENGTHS = {"date": 10, "year": 4, "month": 2, "day": 2, "time": 4, "booking_id": LONGEST_STORE_ID,
+               "camera_id": LONGEST_CAMERA_ID, "recording_id": 22}  # characters of a field at most
+KEY_ENDING = len("@999999.mp4")  # a generation and the kind of file
+LONGEST_NAME, LONGEST_KEY = 255, 1024  # bytes: of a name between slashes on a disk; of a key in S3
 KEY_CHARACTERS = frozenset(string.ascii_letters + string.digits + "/._-=")
 
 
@@ -104,9 +111,21 @@ def _key_template(template: str) -> str:
         raise ValueError("must hold {booking_id} or {recording_id}, or two films would share one key")
     if not KEY_CHARACTERS.issuperset("".join(literal for literal, _, _, _ in pieces)):
         raise ValueError("may only hold letters, digits, the characters / . _ - = and fields in braces")
-    if any(not part or set(part) == {"."} or ".." in part for part in template.split("/")):
-        raise ValueError('may not begin or end with "/" or hold "..", "//" or "/./"')
+    if any(not part or part[0] == "." or ".." in part for part in template.split("/")):
+        raise ValueError('may not begin or end with "/", hold ".." or "//", or a "." at the beginning of a name')
+    lengths = [_longest(part) for part in template.split("/")]
+    lengths[-1] += KEY_ENDING
+    if max(lengths) > LONGEST_NAME or sum(lengths) + len(lengths) - 1 > LONGEST_KEY:
+        raise ValueError(f"is too long: with the longest ids a name between slashes would have {max(lengths)} bytes "
+                         f"(at most {LONGEST_NAME}) and the key {sum(lengths) + len(lengths) - 1} (at most "
+                         f"{LONGEST_KEY})")
     return template
+
+
+def _longest(part: str) -> int:
+    """How many bytes a piece of a key template may become."""
+    return sum(len(literal) + KEY_LENGTHS.get(field or "", 0)
+               for literal, field, _, _ in string.Formatter().parse(part))
 
 
 def _none_if_empty(value: object) -> object:
@@ -156,7 +175,7 @@ TimeZone = Annotated[str, AfterValidator(_time_zone)]
 KeyTemplate = Annotated[str, AfterValidator(_key_template), Field(max_length=500)]
 Words = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=64)], ...], BeforeValidator(_choice_words)]
 Secret = SecretStr
-Id = Annotated[str, Field(max_length=64, pattern=r"^([A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*)?$")]
+Id = Annotated[str, Field(max_length=LONGEST_CAMERA_ID, pattern=r"^([A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*)?$")]
 """An id may become a piece of an object key: letters, digits, `_`, `-` and single dots inside, or nothing."""
 
 RequiredId = Annotated[Id, Field(min_length=1)]

@@ -12,6 +12,7 @@ means the earlier instant as a start and the later one as an end: rather a longe
 import json
 import math
 import re
+from bisect import bisect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -78,23 +79,33 @@ def parse(row: object, *, source: str, zone: ZoneInfo, longest_s: float) -> Book
 
 
 def parse_many(
-    rows: Iterable[object], *, source: str, zone: ZoneInfo, longest_s: float
+    rows: Iterable[object], *, source: str, zone: ZoneInfo, longest_s: float, reuses_ids: bool = False
 ) -> tuple[list[Booking], list[BadBooking]]:
-    """The bookings that `rows` ask for, and what is wrong with the others. Of two with one id the first counts."""
-    good: dict[str, Booking] = {}
+    """The bookings that `rows` ask for, and what is wrong with the others. Of two with one id the first counts.
+
+    With `reuses_ids` both count if their times do not overlap: they are two bookings (`domain/naming.py`).
+    """
+    good: list[Booking] = []
     bad: list[BadBooking] = []
+    times: dict[str, list[tuple[int, int]]] = {}  # by id, in order; no two of an id overlap
     for row in rows:
         try:
             booking = parse(row, source=source, zone=zone, longest_s=longest_s)
         except BadBooking as error:
             bad.append(error)
             continue
-        if booking.id in good:
-            bad.append(BadBooking(f"booking {_show(booking.id)}: id is there twice: the first one counts; give each "
-                                  "booking an id of its own", booking.id))
+        same = times.setdefault(booking.id, [])
+        at = bisect(same, (booking.starts_at, booking.ends_at))
+        beside = same[max(0, at - 1):at + 1]
+        if not same or (reuses_ids and not any(
+                start < booking.ends_at and booking.starts_at < end for start, end in beside)):
+            same.insert(at, (booking.starts_at, booking.ends_at))
+            good.append(booking)
         else:
-            good[booking.id] = booking
-    return list(good.values()), bad
+            more = ", or times that do not overlap" if reuses_ids else ""
+            bad.append(BadBooking(f"booking {_show(booking.id)}: id is there twice: the first one counts; give each "
+                                  f"booking an id of its own{more}", booking.id))
+    return good, bad
 
 
 def validate_id(text: object) -> str:

@@ -37,6 +37,9 @@ STEPS: dict[Stage, frozenset[Stage]] = {
 CHANGEABLE = frozenset({Stage.BOOKED, Stage.RECORDING})
 """While a film is here its booking may still be moved, extended, shortened or cancelled."""
 
+OPEN = CHANGEABLE | {Stage.CANCELLED, Stage.MISSED}
+"""While its film is here, a booking may be changed: it may also stand again."""
+
 UPLOADING = frozenset({Stage.RECORDING, Stage.RECORDED, Stage.RENDERED})
 """While a film is here its parts go up."""
 

@@ -15,7 +15,7 @@ from ezrec.adapters.bookings import BookingSource
 from ezrec.adapters.publishing import Publisher
 from ezrec.config.sections import BookingsSettings
 from ezrec.domain import booking as bookings
-from ezrec.domain import schedule
+from ezrec.domain import naming, schedule
 from ezrec.domain.clock import SECOND, Clock
 from ezrec.domain.errors import IllegalStep, ParkError, RetryError
 from ezrec.domain.events import AnnouncedLate, ChangeRefused, FootageFound
@@ -105,18 +105,23 @@ class Bookings:
     async def _take(self, source: BookingSource, rows: list[object]) -> None:
         """Make a source's complete answer ours; malformed rows are said once and skipped."""
         good, bad = bookings.parse_many(rows, source=source.name, zone=self._zone,
-                                        longest_s=self._settings.longest_h * 3600)
+                                        longest_s=self._settings.longest_h * 3600, reuses_ids=source.reuses_ids)
         for error in bad:
             self._say_once((source.name, str(error)), "booking skipped", source=source.name, error=str(error))
+        malformed = {error.booking_id for error in bad if error.booking_id}
+        now = self._clock.wall_us()
+        if source.reuses_ids:
+            good = naming.named(good, await self._store.bookings(), await self._store.films(), now,
+                                window=self._window, malformed=malformed)
         for one in good:
             if not await self._store.put_booking(replace(one, reported=source.reported)):
                 self._say_once((source.name, one.id), "booking skipped", source=source.name, booking=one.id,
                                error="another source has a booking of this id")
-        kept = {one.id for one in good} | {error.booking_id for error in bad if error.booking_id}
-        gone = [one for one in await self._store.bookings(source.name) if one.id not in kept]
-        now = self._clock.wall_us()
+        kept = {one.id for one in good}
+        gone = [one for one in await self._store.bookings(source.name)
+                if one.id not in kept and naming.shown_id(one.id) not in malformed]
         lost = sum(self._window(one)[1] > now for one in gone)  # those that are over may go
-        if lost > 1 and not kept:
+        if lost > 1 and not kept and not malformed:
             log.error("all bookings gone at once", source=source.name, count=lost,
                       hint="an empty answer may mean that a credential ran out")
         for one in gone:

@@ -289,7 +289,7 @@ class Upload:
         poster = path.with_name("poster.jpg")
         poster_url = None
         if await asyncio.to_thread(_can_be_read, poster):  # a film is published without one as well
-            poster_url = await self._storage.put_file(f"{stored.key.removesuffix('.mp4')}.jpg", poster)
+            poster_url = await self._storage.put_file(poster_key(stored.key), poster)
         joined = b"".join(bytes.fromhex(row.sha256) for row in rows)
         sha256 = f"{hashlib.sha256(joined).hexdigest()}-{len(rows)}"
         certificate = replace(film.certificate or Certificate(), object=StoredObject(
@@ -317,9 +317,20 @@ def _parts(rows: Sequence[PartRow]) -> list[Part]:
 
 
 def object_key(template: str, film: Film, camera_id: str, zone: ZoneInfo) -> str:
-    """The object's key, from validated ids and the booking's own local date; each generation has its own."""
+    """The object's key, from validated ids and the booking's own local date; each generation has its own.
+
+    No two films of a device have one key, as long as its template and its camera's id stay (`test_upload.py` tries).
+    All fields but the booking's id have a fixed length there, so where that id begins and ends follows from the key's
+    length. '@' stands in no id, no other field and no template. Behind the last '@' there are digits alone if it is a
+    generation's, and a 'T' among them if it is a store id's (`domain/naming.py`).
+    """
     local = local_datetime(film.starts_at, zone)
     base = template.format(date=f"{local:%Y-%m-%d}", year=f"{local:%Y}", month=f"{local:%m}", day=f"{local:%d}",
                            time=f"{local:%H%M}", booking_id=film.booking_id, camera_id=camera_id,
                            recording_id=film.recording_id)
-    return f"{base}.mp4" if film.generation == 1 else f"{base}.{film.generation}.mp4"
+    return f"{base}.mp4" if film.generation == 1 else f"{base}@{film.generation}.mp4"
+
+
+def poster_key(key: str) -> str:
+    """The key of the poster that belongs to the film at `key`."""
+    return f"{key.removesuffix('.mp4')}.jpg"

@@ -3,8 +3,10 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -16,11 +18,14 @@ from ezrec.domain.clock import SECOND, utc_text
 from ezrec.domain.errors import BadBooking, EzrecError, RetryError
 from ezrec.domain.events import Retried
 from ezrec.domain.film import ChunkReport, Film, Rung
+from ezrec.domain.naming import store_id
 from ezrec.domain.planning import Chunk
 from ezrec.domain.stages import Stage
 from ezrec.store import Store
 from ezrec.store.rows import PartRow, Progress
 from tests.fakes.desk import Desk, a_desk
+
+UTC = ZoneInfo("UTC")
 
 
 @pytest.fixture
@@ -37,6 +42,14 @@ def wanted(desk: Desk, start_s: float = 60, end_s: float = 120, booking_id: str 
 
 async def book(desk: Desk, one: Booking) -> None:
     await bookings.book(desk.store, desk.settings(), one, desk.clock.wall_us())
+
+
+async def cancel(desk: Desk, words: str = "match") -> Booking:
+    return await bookings.cancel(desk.store, desk.settings(), words, desk.clock.wall_us())
+
+
+async def take_all(desk: Desk, rows: list[object]) -> bookings.Imported:
+    return await bookings.take_all(desk.store, desk.settings(), rows, desk.clock.wall_us())
 
 
 async def test_a_booking_is_made_and_the_same_id_changes_it(desk: Desk) -> None:
@@ -56,11 +69,11 @@ async def test_a_booking_that_is_over_is_refused(desk: Desk) -> None:
 @pytest.mark.parametrize("stage", [stage for stage in Stage if stage not in bookings.OPEN])
 async def test_a_booking_whose_film_is_too_far_is_neither_changed_nor_cancelled(desk: Desk, stage: Stage) -> None:
     await book(desk, wanted(desk))
-    await desk.film(stage)
+    await desk.film(stage, start_s=60, end_s=120)
     with pytest.raises(BadBooking, match=f"is {stage}: it is too late"):
         await book(desk, wanted(desk, end_s=180))
     with pytest.raises(EzrecError, match=f"is {stage}: it is too late to cancel"):
-        await bookings.cancel(desk.store, "match")
+        await cancel(desk)
     assert await desk.store.bookings() == [wanted(desk)]
 
 
@@ -70,7 +83,7 @@ async def test_a_booking_of_another_source_is_left_alone(desk: Desk) -> None:
     with pytest.raises(BadBooking, match="belongs to another source"):
         await book(desk, wanted(desk))
     with pytest.raises(EzrecError, match="comes from 'file': cancel it there"):
-        await bookings.cancel(desk.store, "match")
+        await cancel(desk)
     assert await desk.store.bookings() == [foreign]
 
 
@@ -78,7 +91,7 @@ async def test_a_list_is_taken_as_far_as_it_is_right(desk: Desk) -> None:
     await desk.store.put_booking(Booking("b", "file", 10, 20, "scheduled"))
     rows = [{"id": name, "start_time": "2027-02-01T10:00Z", "end_time": end}
             for name, end in (("a", "2027-02-01T11:00Z"), ("b", "2027-02-01T11:00Z"), ("c", "noon"))]
-    done = await bookings.take_all(desk.store, desk.settings(), rows)
+    done = await take_all(desk, rows)
     assert [one.id for one in done.taken] == ["a"]
     assert len(done.refused) == 2
     assert {one.id for one in await desk.store.bookings("cli")} == {"a"}
@@ -87,21 +100,21 @@ async def test_a_list_is_taken_as_far_as_it_is_right(desk: Desk) -> None:
 async def test_a_cancelled_film_is_published_only_if_anything_was_recorded(desk: Desk) -> None:
     film = await desk.film(Stage.CANCELLED)
     with pytest.raises(EzrecError, match="nothing was recorded"):
-        await films.retry(desk.store, "match")
+        await films.retry(desk.store, "match", UTC)
     assert (await desk.now()).stage is Stage.CANCELLED
     run = await desk.run()
     await desk.lay(film, run)
     await desk.segment(run, -30)
-    await films.retry(desk.store, "match")
+    await films.retry(desk.store, "match", UTC)
     assert (await desk.now()).stage is Stage.RECORDED
 
 
 async def test_a_film_that_waits_for_nothing_is_not_retried(desk: Desk) -> None:
     await desk.film(Stage.RECORDED)
     with pytest.raises(EzrecError, match="neither parked nor waiting"):
-        await films.retry(desk.store, "match")
+        await films.retry(desk.store, "match", UTC)
     await desk.store.park("match", "film", "broken")
-    await films.retry(desk.store, "match")
+    await films.retry(desk.store, "match", UTC)
     assert (await desk.now()).parked_step is None
 
 
@@ -128,6 +141,105 @@ async def test_progress_counts_the_chunks_of_the_films_own_generation(desk: Desk
     listed = [(film.booking_id, progress) for film, progress in await films.listing(desk.store)]
     assert listed == [("match", Progress(3, 2, 123)), ("later", Progress(0, 0, 0))]
     assert (await films.describe(desk.store, "match")).progress == Progress(3, 2, 123)
+
+
+# ---- an id that is used again
+
+
+def later(desk: Desk, start_s: float) -> str:
+    return store_id("match", desk.clock.wall_us() + round(start_s * SECOND))
+
+
+@pytest.mark.parametrize("stage", Stage)
+async def test_an_id_whose_film_is_over_makes_another_booking(desk: Desk, stage: Stage) -> None:
+    await book(desk, wanted(desk, -60, 1))
+    await desk.film(stage)
+    made = await bookings.book(desk.store, desk.settings(), wanted(desk), desk.clock.wall_us())
+    assert made == replace(wanted(desk), id=later(desk, 60))
+    moved = await bookings.book(desk.store, desk.settings(), wanted(desk, 600, 700), desk.clock.wall_us())
+    assert moved == replace(wanted(desk, 600, 700), id=made.id)  # it has not begun
+    assert await desk.store.bookings() == [wanted(desk, -60, 1), moved]
+
+
+async def test_a_plain_id_cancels_the_one_booking_that_still_can_be(desk: Desk) -> None:
+    await book(desk, wanted(desk, -60, 1))
+    await desk.film(Stage.CLEANED)
+    await book(desk, wanted(desk))
+    assert (await cancel(desk)).id == later(desk, 60)
+    assert {one.id: one.status for one in await desk.store.bookings()} == {
+        "match": "scheduled", later(desk, 60): "cancelled"}
+    assert (await cancel(desk)).id == later(desk, 60)  # again: it stays so
+
+
+async def test_a_booking_that_is_over_does_not_stand_in_the_way_of_cancelling_another(desk: Desk) -> None:
+    """No film was made of it: the recorder was away."""
+    over = Booking("match", "cli", desk.clock.wall_us() - 60 * SECOND, desk.clock.wall_us(), "scheduled")
+    await desk.store.put_booking(over)
+    await book(desk, wanted(desk))
+    assert (await cancel(desk)).id == later(desk, 60)
+
+
+async def test_a_row_of_a_list_that_cannot_be_read_has_no_other_one_of_its_id_moved(desk: Desk) -> None:
+    await book(desk, wanted(desk))
+    rows: list[object] = [{"id": "match", "start_time": "soon"},
+                          {"id": "match", "start_time": "2027-02-01T10:00Z", "end_time": "2027-02-01T11:00Z"}]
+    done = await take_all(desk, rows)
+    assert ([one.id for one in done.taken], len(done.refused)) == (["match@20270201T100000Z"], 1)
+    assert (await desk.store.bookings())[0] == wanted(desk)
+
+
+async def test_an_id_that_may_mean_two_bookings_is_refused_with_the_times_and_the_full_ids(desk: Desk) -> None:
+    rows: list[object] = [{"id": "match", "start_time": utc_text(one.starts_at), "end_time": utc_text(one.ends_at)}
+                          for one in (wanted(desk), wanted(desk, 600, 660))]
+    ids = ["match", later(desk, 600)]
+    for _ in range(2):
+        assert [one.id for one in (await take_all(desk, rows)).taken] == ids
+    before = await desk.store.bookings()
+    with pytest.raises(EzrecError, match="'match' may mean 2 bookings") as refused:
+        await cancel(desk)
+    assert f"{later(desk, 60)} (2027-01-15 08:01 to 08:02), {later(desk, 600)} (2027-01-15 08:10" in str(refused.value)
+    assert await desk.store.bookings() == before
+    assert (await cancel(desk, later(desk, 60))).id == "match"
+    assert (await cancel(desk)).id == later(desk, 600)
+
+
+async def test_a_plain_id_shows_its_newest_film_and_a_full_one_any(desk: Desk) -> None:
+    now = desk.clock.wall_us()
+    await desk.film(Stage.CLEANED)
+    await desk.film(Stage.BOOKED, later(desk, 60), 60, 120)
+    first, newest = store_id("match", now - 60 * SECOND), later(desk, 60)
+    for words, booking_id in (("match", newest), (newest, newest), (first, "match")):
+        found = await films.describe(desk.store, words)
+        assert (found.film.booking_id, found.others) == (booking_id, 1)
+        story = await films.story(desk.store, words)
+        assert story.film == found.film
+    await desk.store.drop_film(newest)
+    assert [event.kind for event in (await films.story(desk.store, newest)).events] == ["booked", "withdrawn"]
+    assert (await films.describe(desk.store, "match")).others == 0
+
+
+async def test_a_plain_id_retries_the_film_that_waits(desk: Desk) -> None:
+    await desk.film(Stage.RECORDED)
+    await desk.film(Stage.RECORDED, later(desk, 60), 60, 120)
+    with pytest.raises(EzrecError, match="neither parked nor waiting"):
+        await films.retry(desk.store, "match", UTC)
+    await desk.store.park("match", "film", "broken")
+    assert (await films.retry(desk.store, "match", UTC)).booking_id == "match"
+    for booking_id in ("match", later(desk, 60)):
+        await desk.store.park(booking_id, "film", "broken")
+    with pytest.raises(EzrecError, match="may mean 2 bookings"):
+        await films.retry(desk.store, "match", UTC)
+    assert (await films.retry(desk.store, later(desk, 60), UTC)).booking_id == later(desk, 60)
+    assert [film.parked_step for film in await desk.store.films()] == ["film", None]
+
+
+async def test_a_plain_id_retries_the_cancelled_film_that_has_footage(desk: Desk) -> None:
+    run, film = await desk.run(), await desk.film(Stage.CANCELLED)
+    await desk.lay(film, run)
+    await desk.segment(run, -30)
+    await desk.film(Stage.BOOKED, later(desk, 60), 60, 120)
+    assert (await films.retry(desk.store, "match", UTC)).booking_id == "match"
+    assert (await desk.now()).stage is Stage.RECORDED
 
 
 # ---- one transaction each
@@ -157,8 +269,8 @@ async def test_nobody_writes_between_what_an_action_reads_and_what_it_writes(
 
     monkeypatch.setattr(Store, "film", film)
     await book(desk, wanted(desk, end_s=180))
-    await bookings.cancel(desk.store, "match")
-    await films.retry(desk.store, "match")
+    await cancel(desk)
+    await films.retry(desk.store, "match", UTC)
     assert len(tried) == 3
 
 
@@ -174,7 +286,7 @@ async def test_a_list_is_taken_as_a_whole_or_not_at_all(desk: Desk, monkeypatch:
     monkeypatch.setattr(Store, "put_booking", put_booking)
     rows = [{"id": name, "start_time": "2027-02-01T10:00Z", "end_time": "2027-02-01T11:00Z"} for name in "abc"]
     with pytest.raises(RetryError):
-        await bookings.take_all(desk.store, desk.settings(), rows)
+        await take_all(desk, rows)
     assert calls == ["a", "b"]
     assert await desk.store.bookings() == []
 

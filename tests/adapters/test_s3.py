@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import structlog
 from botocore import exceptions
@@ -104,6 +105,20 @@ def only_this_task() -> bool:
 async def test_the_url_is_where_the_service_serves_the_object_or_the_public_one(
         opened: Callable[..., S3Storage], settings: dict[str, str], url: str) -> None:
     assert await opened(**{"endpoint": "", "bucket": "films"} | settings)._url("a b/ü+1.mp4") == url
+
+
+@pytest.mark.parametrize("any_s3", ["ministack", "rclone_s3"])
+async def test_a_film_of_an_id_that_is_used_again_is_served_at_its_published_url(
+        opened: Callable[..., S3Storage], request: pytest.FixtureRequest, film: Path, any_s3: str) -> None:
+    server: S3 = request.getfixturevalue(any_s3)
+    bucket, key = server.make_bucket(), "2026-11-23/monday-18@20261123T170000Z@2.mp4"
+    storage = opened(server.endpoint, bucket, access_key_id=server.key, secret_access_key=server.secret)
+    stored = await storage.complete(key, await put(storage, film, key), cut(film), film)
+    url = server.presigned(bucket, key)
+    assert stored.url == url.partition("?")[0] == f"{server.endpoint}/{bucket}/{key.replace('@', '%40')}"
+    assert httpx.get(url, trust_env=False).content == film.read_bytes()
+    public = opened(server.endpoint, bucket, public_url="https://films.example.org/court/")
+    assert await public._url(key) == f"https://films.example.org/court/{key.replace('@', '%40')}"
 
 
 async def test_objects_say_what_they_are(storage: S3Storage, ministack: S3, bucket: str, film: Path) -> None:

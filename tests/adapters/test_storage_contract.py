@@ -13,6 +13,7 @@ from ezrec.adapters.storage import Part, Storage, composite_etag
 from ezrec.adapters.storage.local import LocalStorage
 from ezrec.adapters.storage.s3 import S3Storage
 from ezrec.config import sections
+from ezrec.domain.booking import LONGEST_ID
 from ezrec.domain.errors import ParkError, RetryError, UploadGone
 from tests.fakes.cloud.s3 import S3
 
@@ -259,8 +260,23 @@ async def test_a_small_file_replaces_the_one_before_it(place: Place, storage: St
     assert place.at_url(first) == b"second"
 
 
+@pytest.mark.parametrize("name", ["monday-18@20261123T170000Z", "match@2", "a=b@2",
+                                  "x" * LONGEST_ID + "@20261123T170000Z@999999"])
+async def test_a_film_and_its_poster_are_found_at_their_urls_whatever_mark_their_key_bears(
+        place: Place, storage: Storage, film: Path, name: str) -> None:
+    other = film.with_name("other.mp4")
+    other.write_bytes(film.read_bytes()[::-1])
+    for key, file in ((f"2026-11-23/{name}.mp4", film), (f"2026-11-23/{name.partition('@')[0]}.mp4", other)):
+        stored = await storage.complete(key, await upload(storage, file, key), cut(file), file)
+        poster = file.with_name("poster.jpg")
+        poster.write_bytes(key.encode())
+        at = await storage.put_file(key.replace(".mp4", ".jpg"), poster)
+        assert (place.at_url(stored.url), place.at_url(at)) == (file.read_bytes(), key.encode())
+        assert await place.open().verify(key, cut(file), file) == stored
+
+
 @pytest.mark.parametrize("key", ["", "/etc/passwd", "../film.mp4", "a/../b.mp4", "a//b.mp4", "a/", "./a", "a/./b",
-                                 ".uploads/x", "a\nb", "a\0b", "a\ud800b", "x" * 201, "ü" * 101])
+                                 ".uploads/x", "a\nb", "a\0b", "a\ud800b", "x" * 256, "ü" * 128])
 async def test_a_key_that_could_lead_out_of_the_library_is_refused_everywhere(
         storage: Storage, film: Path, key: str) -> None:
     upload_id, parts = "0" * 32, cut(film)

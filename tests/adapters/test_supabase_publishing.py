@@ -60,8 +60,10 @@ async def test_the_status_moves_exactly_where_it_may_be_told(venue: Venue, devic
 
 
 async def test_a_film_of_a_booking_that_is_not_in_the_project_gets_its_row(venue: Venue, client: Supabase) -> None:
-    await venue.publisher(client).publish(venue.video("booked-on-the-device"))
-    assert [row["booking_id"] for row in venue.videos()] == ["booked-on-the-device"]
+    ids = [venue.id("monday-18"), f"{venue.id('monday-18')}@20261123T170000Z"]  # one id, used twice
+    for booking in ids:
+        await venue.publisher(client).publish(venue.video(booking, venue.id(f"r{len(booking)}")))
+    assert sorted(row["booking_id"] for row in venue.videos()) == ids
 
 
 async def test_the_status_of_another_court_is_left_alone(venue: Venue, client: Supabase) -> None:

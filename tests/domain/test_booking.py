@@ -195,6 +195,15 @@ def test_of_two_rows_with_one_id_the_first_good_one_counts() -> None:
     assert all(booking.source == "file" for booking in good)
 
 
+def test_of_a_source_that_uses_ids_again_two_rows_count_unless_they_overlap() -> None:
+    hours = [(18, 19), (20, 21), (20, 22), (19, 20), (17, 18), (16, 23), (18, 19)]
+    rows = [row(start_time=f"2026-11-20T{start}:00Z", end_time=f"2026-11-20T{end}:00Z", at=n)
+            for n, (start, end) in enumerate(hours)]
+    good, bad = parse_many(rows, source="file", zone=BERLIN, longest_s=LONGEST_S * 2, reuses_ids=True)
+    assert [booking.row["at"] for booking in good] == [0, 1, 3, 4]
+    assert [(error.booking_id, "or times that do not overlap" in str(error)) for error in bad] == [("b1", True)] * 3
+
+
 def test_a_window_is_the_booking_with_its_rolls() -> None:
     booking = read(row())
     assert window(booking, 5, 2.5) == (booking.starts_at - 5_000_000, booking.ends_at + 2_500_000)

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import quote
 
 import av
 import numpy as np
@@ -32,7 +33,7 @@ from ezrec.adapters.cameras.synthetic.counters import Seen, look_at
 from tests.fakes.cloud.chaos import ChaosProxy
 from tests.fakes.cloud.s3 import S3
 from tests.fakes.cloud.supabase import Supabase
-from tests.fakes.site import LIMIT_S, Site, check_certificate
+from tests.fakes.site import LIMIT_S, Site, check_certificate, is_of
 from tests.fakes.waiting import wait_until
 
 PART = 5 << 20  # bytes; S3's smallest, and so the settings'
@@ -291,7 +292,7 @@ class CloudSite(Site):
             "storage_path": film["object_key"], "video_url": film["url"], "file_size": film["bytes"],
             "filename": PurePosixPath(film["object_key"]).name}, row
         if "storage" not in self.local:
-            assert film["url"].endswith(f"/{film['object_key']}")
+            assert film["url"].endswith(f"/{quote(film['object_key'])}")
         seconds = certificate["film_seconds"] + certificate["intro_seconds"]
         assert abs(float(row["duration_seconds"]) - seconds) < 0.001, (row, certificate)
 
@@ -306,7 +307,7 @@ def composite(film: Path, part: int) -> str:
 
 
 def _is_of(booking_id: str, key: str) -> bool:
-    return not booking_id or PurePosixPath(key).name.split(".")[0] == booking_id
+    return not booking_id or is_of(booking_id, PurePosixPath(key).name)
 
 
 @cache

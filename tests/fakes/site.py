@@ -6,6 +6,7 @@ library, the commands. `tests.fakes.cloud_site` has one whose bookings, films an
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -253,7 +254,7 @@ class Site:
         film = self.film(booking_id)
         assert film is not None, f"no film of {booking_id}"
         assert (film["stage"], film["parked_reason"]) == ("cleaned", None), film
-        mine = [path for path in self.films_in_library() if path.name.split(".")[0] == booking_id]
+        mine = [path for path in self.films_in_library() if is_of(booking_id, path.name)]
         assert mine == [self.library / film["object_key"]]
         assert len(self.rows("SELECT 1 FROM video WHERE booking_id = ?", booking_id)) == 1
         assert not (self.data / "films" / film["recording_id"]).exists()
@@ -269,6 +270,11 @@ class Site:
                 if path.relative_to(self.data).parts[0] not in KEPT and not path.name.startswith("ezrec.db")]
         assert left == []
         assert [path for path in files_below(self.library) if path.suffix not in (".mp4", ".jpg")] == []
+
+
+def is_of(booking_id: str, name: str) -> bool:
+    """Whether a film or a poster of this name is the booking's, of whatever generation (".2": as 0.1.0 wrote it)."""
+    return re.fullmatch(rf"{re.escape(booking_id)}([@.]\d+)?\.(mp4|jpg)", name) is not None
 
 
 def files_below(folder: Path) -> list[Path]:

@@ -12,6 +12,7 @@ import pytest
 from ezrec.domain.booking import Booking
 from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import ParkError, RetryError
+from ezrec.domain.naming import store_id
 from ezrec.domain.stages import Stage
 from ezrec.store import Store
 from ezrec.tasks import bookings as bookings_module
@@ -29,6 +30,7 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
 class Source:
     """A source that answers what it is told, or fails."""
 
+    reuses_ids = True
     reported = False
 
     def __init__(self, *rows: dict[str, Any], name: str = "file") -> None:
@@ -131,11 +133,12 @@ async def test_a_row_that_has_become_malformed_is_not_one_that_disappeared(desk:
     assert len(said.events("booking skipped")) == 2
 
 
-async def test_all_rows_gone_at_once_is_an_alert(desk: Desk, said: Said) -> None:
+@pytest.mark.parametrize("answer", [[], ["no row"]])
+async def test_all_rows_gone_at_once_is_an_alert(desk: Desk, said: Said, answer: list[Any]) -> None:
     source = Source(row("a", 60, 120), row("b", -5, 120))
     office = Office(desk, source)
     await office.stages()
-    source.answer = []
+    source.answer = answer
     assert await office.stages() == {"b": "booked"}
     assert said.events("all bookings gone at once")[0]["count"] == 2
 
@@ -279,3 +282,105 @@ async def test_a_source_is_asked_a_tenth_sooner_or_later_than_the_settings_say(d
     pauses = [Office(desk, poll_s=100).task._pause_s() for _ in range(500)]
     assert 90 <= min(pauses) < 95
     assert 105 < max(pauses) <= 110
+
+
+# ---- an id that is used again
+
+
+DAY_S = 86_400
+
+
+def at(start_s: float, booking_id: str = "b") -> str:
+    return store_id(booking_id, round((WALL_S + start_s) * SECOND))
+
+
+async def to_the_end(desk: Desk, booking_id: str) -> None:
+    for stage in (Stage.RECORDING, Stage.RECORDED, Stage.RENDERED, Stage.UPLOADED, Stage.PUBLISHED, Stage.CLEANED):
+        await desk.store.step(booking_id, stage)
+
+
+async def test_an_id_that_is_used_again_every_week_is_recorded_every_week(desk: Desk) -> None:
+    source = Source(row("b", -60, 60))
+    office, done = Office(desk, source), {}
+    for week in range(3):
+        start = week * 7 * DAY_S
+        source.answer = [row("b", start - 60, start + 60)]
+        now = "b" if not week else at(start - 60)
+        assert await office.stages() == done | {now: "booked"}
+        film = await desk.now(now)
+        assert (film.starts_at, film.ends_at) == tuple((WALL_S + start + s) * SECOND for s in (-60, 60))
+        await to_the_end(desk, now)
+        done[now] = "cleaned"
+        office = Office(desk, source)  # the recorder is started again
+        desk.clock.forward(60 * SECOND)
+        assert await office.stages() == done
+        desk.clock.forward((7 * DAY_S - 60) * SECOND)
+    assert [one.id for one in await desk.store.bookings()] == list(done)
+    assert len({film.recording_id for film in await desk.store.films()}) == 3
+
+
+async def test_two_rows_of_one_id_are_two_bookings_and_each_is_cancelled_for_itself(desk: Desk, said: Said) -> None:
+    morning, evening = row("b", 600, 1200), row("b", 8000, 9000)
+    source = Source(morning, evening, row("b", 1100, 1300))
+    office = Office(desk, source)
+    assert await office.stages() == {"b": "booked", at(8000): "booked"}
+    assert [keys["error"].partition(":")[0] for keys in said.events("booking skipped")] == ["booking 'b'"]
+    source.answer = [morning, evening | {"status": "cancelled"}]
+    assert await office.stages() == {"b": "booked", at(8000): "cancelled"}
+    source.answer = [morning | {"status": "cancelled"}, evening]
+    assert await office.stages() == {"b": "cancelled", at(8000): "booked"}
+    source.answer = [evening]
+    assert await office.stages() == {"b": "cancelled", at(8000): "booked"}
+    assert [one.id for one in await desk.store.bookings()] == [at(8000)]
+
+
+async def test_next_weeks_row_in_mid_match_costs_the_match_nothing(desk: Desk) -> None:
+    source = Source(row("b", -60, 60))
+    office = Office(desk, source)
+    await office.stages()
+    await desk.store.step("b", Stage.RECORDING)
+    before = await desk.now("b")
+    source.answer = [row("b", DAY_S, DAY_S + 60)]
+    assert await office.stages() == {"b": "recording", at(DAY_S): "booked"}
+    assert await desk.now("b") == before
+
+
+async def test_a_booking_that_has_not_begun_is_moved_and_stays_one(desk: Desk) -> None:
+    source = Source(row("b", 600, 1200))
+    office = Office(desk, source)
+    await office.stages()
+    source.answer = [row("b", DAY_S, DAY_S + 600)]
+    assert await office.stages() == {"b": "booked"}
+    assert [event.kind for event in await desk.store.events("b")] == ["booked", "moved"]
+
+
+async def test_a_row_of_a_table_that_moves_after_it_was_recorded_stays_refused(desk: Desk, said: Said) -> None:
+    source = Source(row("b", -60, 60), name="supabase")
+    source.reuses_ids, source.reported = False, True
+    office = Office(desk, source)
+    await office.stages()
+    await to_the_end(desk, "b")
+    source.answer = [row("b", DAY_S, DAY_S + 60), row("b", 2 * DAY_S, 2 * DAY_S + 60)]
+    assert await office.stages() == {"b": "cleaned"}
+    assert [event.kind for event in await desk.store.events("b")][-1] == "change refused"
+    assert len(said.events("booking skipped")) == 1
+
+
+async def test_a_row_that_has_become_malformed_keeps_every_booking_of_its_id(desk: Desk) -> None:
+    source = Source(row("b", 600, 1200), row("b", DAY_S, DAY_S + 60))
+    office = Office(desk, source)
+    both = await office.stages()
+    source.answer = [row("b", 600, 1200), row("b", DAY_S, DAY_S + 60) | {"end_time": "soon"}]
+    assert await office.stages() == both == {"b": "booked", at(DAY_S): "booked"}
+    source.answer = [row("b", 600, 1200) | {"end_time": "soon"}, row("b", DAY_S, DAY_S + 60), row("b", 5000, 6000)]
+    assert await office.stages() == both | {at(5000): "booked"}  # not moved from 600
+
+
+async def test_a_week_that_an_older_version_refused_is_recorded_after_all(desk: Desk) -> None:
+    """It kept this week's times with last week's film."""
+    await desk.film(Stage.CLEANED, "b", -7 * DAY_S, -7 * DAY_S + 60)
+    await desk.store.put_booking(Booking("b", "file", (WALL_S + 600) * SECOND, (WALL_S + 1200) * SECOND, "scheduled"))
+    office = Office(desk, Source(row("b", 600, 1200)))
+    for _ in range(2):
+        assert await office.stages() == {"b": "cleaned", at(600): "booked"}
+    assert [one.id for one in await desk.store.bookings()] == [at(600)]

@@ -4,24 +4,33 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
+from datetime import datetime
+from pathlib import Path, PurePosixPath
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from ezrec.adapters.publishing.local import LocalPublisher
-from ezrec.adapters.storage import Part, Stored, composite_etag
+from ezrec.adapters.storage import Part, Stored, check_key, composite_etag
 from ezrec.adapters.storage.local import LocalStorage
+from ezrec.config.sections import StorageSettings
+from ezrec.config.values import KEY_CHARACTERS, KEY_FIELDS, KEY_IDS
+from ezrec.domain.booking import LONGEST_ID
 from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import ParkError, RetryError, UploadGone
 from ezrec.domain.film import Film
+from ezrec.domain.naming import store_id
 from ezrec.domain.stages import Stage
 from ezrec.tasks import upload as upload_module
 from ezrec.tasks.film.growing import Growth
 from ezrec.tasks.publish import Publish
-from ezrec.tasks.upload import Upload, object_key
-from tests.fakes.desk import RECIPE, Desk, a_desk, not_damaged
+from ezrec.tasks.upload import Upload, object_key, poster_key
+from tests.domain.test_schedule import film as a_film
+from tests.fakes.desk import RECIPE, WALL_S, Desk, a_desk, not_damaged
 
 BERLIN = ZoneInfo("Europe/Berlin")
 CONTENT = bytes(range(256)) * 41  # 10,496 bytes: ten parts of 1000 and one of 496
@@ -483,7 +492,7 @@ async def test_an_upload_that_is_overtaken_by_the_next_generation_names_nothing_
     film = await desk.now()
     assert (film.generation, film.object_key, film.upload_id) == (2, None, None)
     await scene.work()
-    assert (await desk.now()).object_key == "2027-01-15/match.2.mp4"
+    assert (await desk.now()).object_key == "2027-01-15/match@2.mp4"
 
 
 # ---- a film that is not what was written
@@ -710,9 +719,68 @@ async def test_hashing_does_not_hold_the_event_loop(scene: Scene, monkeypatch: p
 
 @pytest.mark.parametrize(("template", "generation", "key"), [
     ("{date}/{booking_id}", 1, "2027-01-15/match.mp4"),
-    ("{date}/{booking_id}", 3, "2027-01-15/match.3.mp4"),
+    ("{date}/{booking_id}", 3, "2027-01-15/match@3.mp4"),
     ("{camera_id}/{year}/{month}/{day}/{time}-{recording_id}", 1, "court-7/2027/01/15/0859-rec-match.mp4")])
 async def test_a_key_is_made_of_the_bookings_own_local_date(desk: Desk, template: str, generation: int,
                                                              key: str) -> None:
     film = await desk.film(Stage.RECORDING)
     assert object_key(template, replace(film, generation=generation), "court-7", BERLIN) == key
+
+
+def made(booking_id: str, generation: int = 1, starts_s: float = WALL_S, recording: int = 0) -> Film:
+    starts_at = round(starts_s * SECOND)
+    day = datetime.fromtimestamp(starts_s, BERLIN)
+    film = a_film(Stage.RECORDING, booking_id=booking_id)
+    return replace(film, recording_id=f"{day:%Y%m%d-%H%M}-{recording:08x}", generation=generation, starts_at=starts_at,
+                   ends_at=starts_at + SECOND)
+
+
+def test_a_generation_and_a_booking_that_is_named_like_one_have_two_keys() -> None:
+    keys = [object_key("{date}/{booking_id}", made(booking_id, generation), "court-7", BERLIN)
+            for booking_id in ("a", "a.2", "a-2", "a_2", "a2", store_id("a", WALL_S * SECOND), "a.mp4", "a.jpg")
+            for generation in (1, 2, 22)]
+    assert len(set(keys)) == len(keys) == 24
+
+
+PLAIN = sorted(KEY_CHARACTERS - {"/", "."})
+ids = st.sampled_from(sorted(KEY_IDS)).map(lambda name: f"{{{name}}}")
+pieces = (st.text(PLAIN, min_size=1, max_size=3) | st.sampled_from(["1", "T", "Z", "=2", "x.2", "-"])
+          | st.sampled_from(sorted(KEY_FIELDS)).map(lambda name: f"{{{name}}}"))
+between = st.lists(pieces | st.sampled_from(["/"]), max_size=3).map("".join)
+templates = st.tuples(between, ids, between).map("".join)
+plain_ids = st.from_regex(r"[A1T][A12TZ._-]{0,5}", fullmatch=True).filter(lambda text: ".." not in text)
+some_ids = plain_ids | st.tuples(plain_ids, st.integers(0, 90)).map(lambda one: store_id(one[0], one[1] * SECOND))
+
+some_bookings = st.lists(st.tuples(some_ids, st.integers(0, 3)), min_size=2, max_size=4, unique_by=lambda one: one[0])
+
+
+@settings(deadline=None)
+@given(templates, some_bookings, st.lists(st.sampled_from([1, 2, 3, 11, 12]), min_size=2, unique=True),
+       st.sampled_from(["1", "T-2", "court-7"]))
+def test_no_two_generations_of_any_bookings_share_a_key_or_a_poster(
+        template: str, bookings: list[tuple[str, int]], generations: list[int], camera: str) -> None:
+    """Whatever template the settings take: templates that they refuse are passed over."""
+    try:
+        StorageSettings(key=template)
+    except ValidationError:
+        assume(False)
+    films = [made(booking_id, generation, at * 10**9, number)
+             for number, (booking_id, at) in enumerate(bookings) for generation in generations]
+    keys = [object_key(template, film, camera, BERLIN) for film in films]
+    assert len(set(keys)) == len(films)
+    assert len({poster_key(key) for key in keys} | set(keys)) == 2 * len(films)
+    folders = {str(folder) for key in keys for folder in PurePosixPath(key).parents}
+    assert not folders & set(keys)
+    for key in keys:
+        check_key(key)
+
+
+def test_the_longest_names_fit_into_a_disk_and_into_s3() -> None:
+    film = made(store_id("x" * LONGEST_ID, WALL_S * SECOND), 999_999)
+    for template in ("{date}/{booking_id}", "{booking_id}-{recording_id}-{camera_id}", "a/" * 100 + "{booking_id}"):
+        check_key(object_key(StorageSettings(key=template).key, film, "c" * 64, BERLIN))
+    for template in ("x" * 100 + "{booking_id}", "{booking_id}-{booking_id}", "{camera_id}/" * 14 + "{booking_id}"):
+        with pytest.raises(ParkError, match="cannot be an object's key"):
+            check_key(object_key(template, film, "c" * 64, BERLIN))
+        with pytest.raises(ValidationError, match="is too long"):
+            StorageSettings(key=template)

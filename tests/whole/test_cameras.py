@@ -153,7 +153,7 @@ def test_a_camera_that_comes_back_for_more_than_half_of_the_window_makes_the_fil
     assert (certificate["layout"], certificate["generation"]) == ("wide", 2)
     assert list(certificate["cameras"]) == ["left", "right"]
     assert [gap["camera"] for gap in certificate["gaps"]] == ["right"]
-    assert site.film("match")["object_key"].endswith("match.2.mp4")
+    assert site.film("match")["object_key"].endswith("match@2.mp4")
 
 
 def test_a_camera_whose_stop_hangs_makes_the_process_leave_and_the_film_goes_on_afterwards(make: MakeSite) -> None:

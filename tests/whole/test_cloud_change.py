@@ -37,7 +37,7 @@ def test_a_film_begun_again_leaves_no_second_object_or_row_and_nothing_open(
     site.book_at(match, starts + 1.5, time.time() + 2.5)
     certificate, _ = site.finish(match)
     assert certificate["generation"] == 2
-    assert certificate["object"]["key"].endswith(f"{match}.2.mp4")
+    assert certificate["object"]["key"].endswith(f"{match}@2.mp4")
     assert site.words(match) == ["recording", "completed", "video_processed", "video_uploaded"]
     end(site, match)
 

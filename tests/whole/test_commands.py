@@ -177,7 +177,7 @@ def test_every_command_and_every_option_says_what_it_is_for(place: Path, ezrec: 
     ("bookings add --in 1m --for 0s", 1, "it should be"),
     ("bookings add --in 1m --for 7h", 1, "6 h at most"),
     ("bookings add --in 1m --for 1h --id ../x", 1, "an id may hold letters"),
-    ("bookings add --in 1m --for 1h --id done", 1, "--id of its own"),
+    ("bookings add --in 1m --for 1h --id done@20261120T180000Z", 1, "an id may hold letters"),
     ("bookings add --in 1m --for 1h --id foreign", 1, "choose another one"),
     ("bookings import nowhere.json", 1, "No such file"),
     ("bookings import config.toml", 1, "is not JSON"),
@@ -252,10 +252,53 @@ def test_a_film_s_story_is_told_in_plain_sentences(place: Path, ezrec: Callable[
 def test_a_parked_film_is_shown_as_parked_until_it_is_retried(place: Path, ezrec: Callable[..., Said]) -> None:
     assert "parked: the library is read-only" in ezrec("films", "list")[1]
     assert "`ezrec films retry parked`" in ezrec("films", "show", "parked")[1]
-    assert ezrec("films", "retry", "parked") == (0, "on its way again: parked\n", "")
+    assert ezrec("films", "retry", "parked") == (
+        0, "on its way again: parked, 2026-11-20 19:00 to 20:00\n", "")
     assert "parked:" not in ezrec("films", "list")[1]
     assert ezrec("films", "explain", "parked")[1].count("Somebody sent it on its way again.") == 1
     assert ezrec("films", "retry", "parked")[0] == 1
+
+
+def test_an_id_that_is_used_again_is_shown_plain_with_its_times_and_found_by_its_full_id(
+        place: Path, ezrec: Callable[..., Said]) -> None:
+    def answer(*words: str) -> Any:
+        status, out, err = ezrec(*words, "--json")
+        assert status == 0, err
+        return json.loads(out)
+
+    first = "done@20261120T180000Z"
+    made = answer("bookings", "add", "--start", "2031-05-01 18:00", "--for", "1h", "--id", "done")
+    assert (made["id"], made["shown_id"], made["full_id"]) == ("done@20310501T160000Z", "done", "done@20310501T160000Z")
+    assert ezrec("bookings", "add", "--start", "2031-05-08 18:00", "--for", "1h", "--id", "done")[1] == (
+        "booked: done, 2031-05-08 18:00 to 19:00, 60 min\n")  # has not begun: moved
+    listed = [one for one in answer("bookings", "list", "--all") if one["shown_id"] == "done"]
+    assert [(one["id"], one["full_id"], one["film"]) for one in listed] == [
+        ("done", first, "cleaned"), (made["id"], made["id"], "-")]
+    shown = ezrec("bookings", "list", "--all")[1]
+    assert len(re.findall(r"^done  ", shown, re.MULTILINE)) == 2
+    assert "@" not in shown + ezrec("films", "list")[1]
+    for words in ("done", first, "done@20261120T183000Z"):
+        assert answer("films", "show", words)["full_id"] == first
+    assert "too late to cancel" in ezrec("bookings", "cancel", first)[2]
+    assert ezrec("bookings", "cancel", "done") == (0, "cancelled: done, 2031-05-08 18:00 to 19:00\n", "")
+
+    asyncio.run(film_again(place / "data"))
+    assert answer("films", "show", "done")["full_id"] == "done@20261127T180000Z"
+    assert ezrec("films", "show", "done")[1].startswith(
+        "booking  done\nfull id  done@20261127T180000Z; 1 other film of this id\nwindow   2026-11-27 19:00 to 20:00")
+    assert answer("films", "show", first)["booking_id"] == "done"
+    assert "(Europe/Berlin)" in ezrec("films", "list")[1].splitlines()[0]
+    assert len(re.findall(r"^done  ", ezrec("films", "list")[1], re.MULTILINE)) == 2
+    assert "published: its row is in" in ezrec("films", "explain", first)[1]
+    assert "published: its row is in" not in ezrec("films", "explain", "done")[1]
+
+
+async def film_again(data: Path) -> None:
+    """A film of `done` a week later."""
+    store = await Store.open(data / "ezrec.db")
+    starts = round((STARTS + 7 * 86_400) * SECOND)
+    await store.add_film("done@20261127T180000Z", "20261127-1900-again", starts, starts + 3600 * SECOND)
+    await store.close()
 
 
 @pytest.mark.parametrize("width", [80, 120])

@@ -155,7 +155,7 @@ def test_a_start_moved_later_after_chunks_were_joined_cuts_the_film_and_renders_
     certificate = finish(site)
     film = site.film("match")
     assert film
-    assert (certificate["generation"], film["object_key"][-11:]) == (2, "match.2.mp4")
+    assert (certificate["generation"], film["object_key"][-11:]) == (2, "match@2.mp4")
     assert abs(certificate["film_seconds"] - 5.5) < 0.15
     assert certificate["gaps"] == []
     rendered, again = reused(site)

@@ -68,6 +68,8 @@ def test_a_film_in_mid_window_is_made_of_what_there_is_and_its_parked_neighbour_
     assert made_again >= {number for number, state in chunks.items() if state == "planned"}
     assert not made_again & {number for number, state in chunks.items() if state == "rendered"}
     certificate, _ = site.check("recording")
+    assert certificate["object"]["key"] == before["object_key"]  # of generation 2, in the older form
+    assert before["object_key"].endswith("recording.2.mp4")
     recipe = json.loads(before["recipe"])
     assert certificate["picture"] == [recipe["canvas"]["width"], recipe["canvas"]["height"]]
     assert certificate["intro_seconds"] > 0

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from ezrec.domain.clock import SECOND
+from ezrec.domain.naming import store_id
 from ezrec.domain.timeline import Segment, begin_span
 from ezrec.store import Store
 from tests.fakes.site import SETTINGS, Site
@@ -305,4 +306,40 @@ def test_the_bookings_file_may_be_edited_torn_and_lost_while_the_recorder_runs(
     assert len(site.rows("SELECT 1 FROM event WHERE kind = 'change refused'")) == 1
     assert [site.film(one)["stage"] for one in ("running", "other")] == ["cleaned", "cleaned"]  # type: ignore[index]
     check_whole(site, "running", 4)  # seen again after it was cleaned: one object, one row, the same film
+    assert site.stop() == 0
+
+
+def test_an_id_that_the_bookings_file_uses_again_is_recorded_again(
+        make_site: Callable[..., Site], tmp_path: Path) -> None:
+    """Once after its film is done; and once more, announced while the second one is still recorded."""
+    file = tmp_path / "bookings.json"
+    write(file)
+    site = make_site(bookings={"poll_s": 0.3, "file": str(file)})
+    times = [time.time() + 2]
+    write(file, row("monday-18", times[0], times[0] + 2))
+    first = site.wait_stage("monday-18", "cleaned")
+    times.append(time.time() + 2)
+    write(file, row("monday-18", times[1], times[1] + 4))
+    second = store_id("monday-18", round(times[1] * 1e6))
+    site.wait_said("booking started", booking=second)
+    times.append(times[1] + 4)
+    write(file, row("monday-18", times[2], times[2] + 2))
+    ids = ["monday-18", second, store_id("monday-18", round(times[2] * 1e6))]
+    for booking_id, long in zip(ids, (2, 4, 2), strict=True):
+        site.wait_stage(booking_id, "cleaned")
+        check_whole(site, booking_id, long)
+    assert site.film("monday-18") == first
+    assert site.stop() == 0
+
+    site.start()  # the file still lists the last one: it is known
+    site.wait_said("ready", times=2)
+    write(file, row("monday-18", times[2], times[2] + 2), row("next", time.time() + 600, time.time() + 900))
+    wait_until(lambda: site.film("next"), what="the file to be read again")
+    films = [film for film in json.loads(site.command("films", "list", "--json")) if film["shown_id"] == "monday-18"]
+    assert [(film["booking_id"], film["stage"]) for film in films] == [(booking_id, "cleaned") for booking_id in ids]
+    assert len({film["object_key"] for film in films}) == len(site.films_in_library()) == 3
+    assert {one["booking_id"] for one in site.rows("SELECT booking_id FROM video")} == set(ids)
+    listed = site.command("films", "list").splitlines()
+    assert [line.split()[0] for line in listed].count("monday-18") == 3
+    assert json.loads(site.command("films", "show", "monday-18", "--json"))["booking_id"] == ids[-1]
     assert site.stop() == 0

@@ -12,6 +12,7 @@ class BookingSource(Protocol):
     """
 
     name: str  # kept with every booking; only this source may drop it again
+    reuses_ids: bool  # an id may come back with another time and mean another booking; False: a table's keys
     reported: bool  # it is a `StatusBoard` as well: its bookings' owners want to know what becomes of them
 
     async def fetch(self) -> list[object] | None:

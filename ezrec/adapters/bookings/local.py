@@ -23,6 +23,7 @@ _Signature = tuple[int, int, int]  # mtime in ns, bytes, inode
 class BookingsFile:
     """A `BookingSource` over the file at `path`."""
 
+    reuses_ids = True
     reported = False
 
     def __init__(self, path: Path, name: str = "file") -> None:

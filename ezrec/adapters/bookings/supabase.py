@@ -70,6 +70,7 @@ class SupabaseBookings:
     """A `BookingSource` and a `StatusBoard` over the table `bookings`."""
 
     name = "supabase"
+    reuses_ids = False
     reported = True
 
     def __init__(self, supabase: Supabase, site: SiteSettings, clock: Clock, days_ahead: int,

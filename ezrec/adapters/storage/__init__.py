@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ezrec.config.values import LONGEST_KEY, LONGEST_NAME
 from ezrec.domain.errors import ParkError
-
-LONGEST_NAME = 200  # bytes between slashes; file systems take 255, and a temporary name must fit as well
-LONGEST_KEY = 1024  # bytes; what S3 takes
 
 
 @dataclass(frozen=True)

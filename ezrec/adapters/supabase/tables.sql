@@ -103,7 +103,9 @@ create index if not exists videos_by_court on public.videos (user_id, camera_id,
 
 comment on table public.videos is 'Finished films, whole and verified at storage_path: one row for each booking.';
 comment on column public.videos.recording_id is 'The film''s own key: however often it is published, it is one row.';
-comment on column public.videos.booking_id is 'Whose film. A booking has one; another recording of it is refused.';
+comment on column public.videos.booking_id is
+  'Whose film. A booking has one; another recording of it is refused. For a booking made at the court whose id was used '
+  'before: id@ and its start in UTC.';
 comment on column public.videos.user_id is 'As in bookings.';
 comment on column public.videos.camera_id is 'As in bookings.';
 comment on column public.videos.storage_path is 'The film''s key in the object storage.';

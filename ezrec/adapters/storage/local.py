@@ -239,11 +239,10 @@ class LocalStorage:
             return None
         if self._placed.get(key) != (_identity(status), etag):
             same = stat.S_ISREG(status.st_mode) and status.st_size == length
-            whole = same and all(_is_there(target, part) for part in parts)
-            if not whole and film.exists() and os.path.samestat(film.stat(), status):
-                remove(target)
-                return None
-            if not whole:
+            if not same or not all(_is_there(target, part) for part in parts):
+                if film.exists() and os.path.samestat(film.stat(), status):
+                    remove(target)
+                    return None
                 raise ParkError(f"the library holds something else at {key}: it was left alone; move it away and retry")
         return Stored(key=key, bytes=length, etag=etag, url=target.as_uri())
 

@@ -5,7 +5,6 @@ file that does not hold what was written into it.
 """
 
 import asyncio
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -120,7 +119,7 @@ class GrowingFiles:
             await growing.call(lambda: growing.joiner.add(str(path), ticks, sha256()))
         except ChunkDamaged:
             if number:
-                await asyncio.to_thread(_remove, [path])
+                await asyncio.to_thread(self._remove, [path])
             raise
         except Exception:
             await self.drop(film.booking_id)  # half a chunk may be in it
@@ -173,17 +172,16 @@ class GrowingFiles:
         await self.drop(film.booking_id)
         path = self._folder.film_file(film.recording_id, film.generation)
         await asyncio.to_thread(files.make_folders, path.parent)
-        await asyncio.to_thread(_remove, self._folder.film_files(film.recording_id))
+        await asyncio.to_thread(self._remove, self._folder.film_files(film.recording_id))
         thread = ThreadPoolExecutor(1, thread_name_prefix="join")
         growing = GrowingFile(film.generation, Joiner(str(path), recipe_of(film)), thread)
         self._files[film.booking_id] = growing
         return growing
 
-
-def _remove(paths: Iterable[Path]) -> None:
-    """Remove files of a film, and folders that lie in their places."""
-    for path in paths:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            files.remove(path)
+    def _remove(self, paths: Iterable[Path]) -> None:
+        """Remove files of a film; what lies in their places and is none is set aside."""
+        for path in paths:
+            if path.is_dir() and not path.is_symlink():
+                self._folder.put_aside(path)
+            else:
+                files.remove(path)

@@ -36,6 +36,9 @@ READING = {"analyzeduration": "0", "fpsprobesize": "0"}
 SLIVER_US = HOLD_US // 5
 """A row's ends and its file's frames differ by up to a frame's time: less than this between them is no loss."""
 
+LARGEST = 400 << 20
+"""Bytes; the longest segment of the best picture that can be set is smaller."""
+
 DAMAGED = "is damaged"
 
 _Picture = tuple[int, VideoFrame]  # with its sensor time in µs
@@ -271,12 +274,13 @@ def _content(path: str) -> bytes:
 
     Raises:
         OSError: it is not there, or the disk fails.
-        BadMedia: no file lies there.
+        BadMedia: what lies there is no file, or far too large for a segment.
     """
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # opening a pipe would wait for a writer
     try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise BadMedia(f"{path} is not a file")
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
+            raise BadMedia(f"{path} is no segment")
         with os.fdopen(handle, "rb", closefd=False) as file:
             return file.read()
     finally:

@@ -239,7 +239,7 @@ def test_zeros_in_the_middle_of_a_segment_cost_that_time_and_no_more(job: Jobs, 
     assert share.shown == 120 - share.filled
 
 
-@pytest.mark.parametrize("content", [None, b"", b"this is not a film\n" * 40, bytes(4000), "folder", "pipe"])
+@pytest.mark.parametrize("content", [None, b"", b"this is not a film\n" * 40, bytes(4000), "folder", "pipe", "huge"])
 def test_one_segment_of_three_that_cannot_be_read_leaves_a_filled_half(
     job: Jobs, footage: Shoot, tools: Any, content: bytes | str | None
 ) -> None:
@@ -250,6 +250,9 @@ def test_one_segment_of_three_that_cannot_be_read_leaves_a_filled_half(
         path.mkdir()
     elif content == "pipe":
         os.mkfifo(path)
+    elif content == "huge":
+        path.touch()
+        os.truncate(path, 1 << 42)
     elif isinstance(content, bytes):
         path.write_bytes(content)
     report = render(job(pieces, footage("r", tools.shots(90)), ticks=85, accept_loss=content is None))

@@ -14,7 +14,7 @@ import pytest
 from tests.fakes.site import SETTINGS, Site
 from tests.fakes.waiting import wait_until
 
-WINDOW_S = 9.0
+WINDOW_S = 6.0
 
 
 @pytest.fixture

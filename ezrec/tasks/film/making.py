@@ -9,6 +9,7 @@ import asyncio
 import json
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -58,7 +59,7 @@ class FilmMaking:
         self._files = GrowingFiles(folder, grown)
         self._grown = grown
         self._remade: Counter[str] = Counter()  # booking → how often its film's file was damaged
-        self._spoilt: dict[tuple[str, int], int] = {}  # booking and chunk → how often in a row it could not be joined
+        self._spoilt: Counter[tuple[str, int]] = Counter()  # booking and chunk: damaged in a row
 
     def growth(self, film: Film) -> Growth | None:
         """How far the film's file is; None if there is none yet."""
@@ -149,9 +150,7 @@ class FilmMaking:
 
         Returns False if on the way the rows of footage or chunks have changed, so that they must be read again.
         """
-        await self._files.join_intro(film)
-        waiting = deque(plan.rows[self._files.joined(film):])  # the others are in the film's file
-        whole = True
+        waiting, whole = await self._waiting(film, plan), True
         while waiting:
             batch = list(islice((row for row in waiting if not row.rendered), self._workers))
             results = await asyncio.gather(*(self._rendering.render(film, row, footage) for row in batch),
@@ -166,9 +165,16 @@ class FilmMaking:
                 whole = whole and not (result.report and result.report.lost)
             waiting = deque(plan.rows[row.chunk.number - 1] for row in waiting)
             while waiting and waiting[0].rendered:
-                if not await self._join(film, waiting.popleft()):
-                    return False
+                row = await self._join(film, waiting.popleft())
+                if not row.rendered:
+                    plan.replace(row)
+                    waiting = await self._waiting(film, plan)
         return whole
+
+    async def _waiting(self, film: Film, plan: Plan) -> deque[ChunkRow]:
+        """The chunks that are not in the film's file yet, which begins with the intro."""
+        await self._files.join_intro(film)
+        return deque(plan.rows[self._files.joined(film):])
 
     async def _cut_out(self, film: Film, plan: Plan, footage: FilmFootage, row: ChunkRow, lost: FootageGone) -> None:
         """Go on without what no camera shows of a chunk.
@@ -180,8 +186,8 @@ class FilmMaking:
         again = any(later.rendered for later in plan.rows[number:])
         await self._losses.cut_out(film, footage, lost.losses, None if again else number)
 
-    async def _join(self, film: Film, row: ChunkRow) -> bool:
-        """Join a chunk; False if its file is damaged, and it is to be rendered again.
+    async def _join(self, film: Film, row: ChunkRow) -> ChunkRow:
+        """Join a chunk; its row as it is afterwards: no longer rendered if its file is damaged.
 
         Raises:
             ParkError: it came out damaged three times in a row.
@@ -192,15 +198,15 @@ class FilmMaking:
                                    lambda: row.report.sha256 if row.report else "")
         except BadMedia as error:
             await self._store.chunk_failed(film.booking_id, film.generation, row.chunk.number, row.rung, 0)
-            self._spoilt[key] = self._spoilt.get(key, 0) + 1
+            self._spoilt[key] += 1
             log.warning("chunk cannot be joined, rendering it again", booking=key[0], chunk=key[1], error=str(error))
             if self._spoilt[key] >= MOST_SPOILT:
                 del self._spoilt[key]
                 raise ParkError(f"chunk {row.chunk.number} cannot be joined, though it was rendered again: {error}; "
                                 "the camera files are kept") from error
-            return False
+            return replace(row, rendered=False, attempts=0)
         self._spoilt.pop(key, None)
-        return True
+        return row
 
     async def _close(self, film: Film, plan: Plan, footage: FilmFootage) -> None:
         """Close and validate the film's file, certify it, take the step to `rendered`."""

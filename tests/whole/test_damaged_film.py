@@ -78,6 +78,8 @@ def finish(site: Site, generation: int) -> dict[str, Any]:
     film = site.wait_stage("match", "cleaned")
     assert film["generation"] == generation
     certificate, _ = site.check("match")
+    if (site.data / "aside").exists():  # what lay in the film's place is kept for a while
+        shutil.rmtree(site.data / "aside")
     site.check_no_leftovers()
     assert len(site.films_in_library()) == 1
     assert site.stop() == 0

@@ -119,6 +119,10 @@ class DataFolder:
     def _is_facts(self, path: Path) -> bool:
         return path.is_file() and (path.name == "run.json" or path.suffix == ".tmp")
 
+    def set_aside(self) -> list[Path]:
+        """What lies aside."""
+        return [path for aside in (self.aside, self.segments_aside) for path in _inside(aside)]
+
     def put_aside(self, path: Path) -> Path:
         """Take anything below this folder out of the way, whole; where it lies now. A link goes, not what it names.
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from ezrec import __version__
-from ezrec.cli import bookings, check, demo, films, run, tables
+from ezrec.cli import bookings, check, demo, films, footage, run, tables
 from ezrec.cli.settings import CommandContext
 from ezrec.domain.errors import EzrecError, SettingsError
 
@@ -48,6 +48,7 @@ app.command("demo")(demo.demo)
 app.command("check")(check.check)
 app.add_typer(bookings.app, name="bookings")
 app.add_typer(films.app, name="films")
+app.command("footage")(footage.footage)
 app.command("tables")(tables.tables)
 
 

@@ -72,8 +72,8 @@ def add(
     now = datetime.now(UTC)
     if (start is None) == (starts_in is None) or (end is None) == (lasts is None):
         raise typer.BadParameter("say when it starts (--start or --in) and when it ends (--end or --for)")
-    begins = now + _span(starts_in) if starts_in is not None else _instant(str(start), now.astimezone(zone))
-    ends = begins + _span(lasts) if lasts is not None else _instant(str(end), begins.astimezone(zone))
+    begins = now + _span(starts_in) if starts_in is not None else instant(str(start), now.astimezone(zone))
+    ends = begins + _span(lasts) if lasts is not None else instant(str(end), begins.astimezone(zone))
     row = {"id": booking_id or f"cli-{begins.astimezone(zone):%Y%m%d-%H%M%S}", "start_time": begins.isoformat(),
            "end_time": ends.isoformat(), "status": "scheduled"}
     asked = actions.parse(row, settings)
@@ -152,7 +152,7 @@ def _span(text: str) -> timedelta:
     return timedelta(hours=hours, minutes=minutes, seconds=seconds)
 
 
-def _instant(text: str, after: datetime) -> datetime:
+def instant(text: str, after: datetime) -> datetime:
     """An instant from the command line; "18:00" is the next one not before `after`, in court time."""
     if re.fullmatch(r"\d{1,2}:\d{2}", text.strip()):
         hour, minute = (int(part) for part in text.split(":"))

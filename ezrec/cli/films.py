@@ -1,11 +1,15 @@
 """`ezrec films`: what became of the bookings."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import typer
 
 from ezrec.actions import films as actions
+from ezrec.actions.footage import rescue as rescue_footage
 from ezrec.cli import story, words
+from ezrec.cli.bookings import instant
 from ezrec.cli.settings import CommandContext, show_json, with_store, zone_of
 from ezrec.domain import messages
 from ezrec.domain.clock import SECOND, utc_text
@@ -93,6 +97,35 @@ def retry(context: typer.Context, booking_id: BookingId) -> None:
     film = with_store(settings, lambda store: actions.retry(store, booking_id, zone_of(settings)))
     print(f"on its way again: {shown_id(film.booking_id)}, "
           f"{words.window(film.starts_at, film.ends_at, zone_of(settings))}")
+
+
+@app.command()
+def rescue(
+    context: typer.Context,
+    booking_id: Annotated[str, typer.Argument(help="The booking's id; a new one if no booking of that time is known.")],
+    start: Annotated[str | None, typer.Option(
+        help='From when: "2026-11-20 18:00" (court time), or an ISO 8601 instant. Needed if the booking is not known.',
+    )] = None,
+    end: Annotated[str | None, typer.Option(help="Until when, like --start.")] = None,
+) -> None:
+    """Have a film made of footage that is kept, for a time that has none. `ezrec footage` shows what is kept.
+
+    Example: `ezrec films rescue lost-match --start "2026-11-20 18:00" --end "2026-11-20 19:00"`
+    """
+    command: CommandContext = context.obj
+    settings = command.load()
+    zone, now = zone_of(settings), datetime.now(UTC)
+    if (start is None) != (end is None):
+        raise typer.BadParameter("say both: from when (--start) and until when (--end)")
+    window = (_us(start, now, zone), _us(end, now, zone)) if start is not None and end is not None else None
+    one = with_store(settings, lambda store: rescue_footage(store, settings, booking_id, window,
+                                                            round(now.timestamp() * SECOND)))
+    print(f"a film is made of what there is: {shown_id(one.id)}, {words.window(one.starts_at, one.ends_at, zone)}")
+
+
+def _us(text: str, now: datetime, zone: ZoneInfo) -> int:
+    """A time as a person gives it, in UTC µs; "18:00" is today's."""
+    return round(instant(text, now.astimezone(zone).replace(hour=0, minute=0)).timestamp() * SECOND)
 
 
 def plain(film: Film, progress: Progress) -> dict[str, Any]:

@@ -114,6 +114,8 @@ def sentence(event: FilmEvent, zone: ZoneInfo) -> str:  # noqa: C901, PLR0911, P
             return f"The booking was changed to {moved} after its window: the film stays as it is."
         case events.FootageFound():
             return "The device's memory had been lost. Footage of the booking was found again."
+        case events.Rescued():
+            return "Somebody had the film made of footage that was kept."
         case events.StageChanged(before=Stage.RENDERED, after=Stage.RECORDED):
             return "The film's file was damaged before it was stored; the film is made once more from its footage."
         case events.StageChanged(before=before, after=after):

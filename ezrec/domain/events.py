@@ -22,6 +22,7 @@ class EventKind(StrEnum):
     ANNOUNCED_LATE = "heard too late"
     CHANGE_REFUSED = "change refused"
     FOOTAGE_FOUND = "footage found"
+    RESCUED = "rescued"
     STAGE = "stage"
     RECIPE = "recipe"
     GENERATION = "generation"
@@ -82,6 +83,13 @@ class FootageFound:
     """The store had been lost; the film is made of footage that was found again."""
 
     kind: ClassVar = EventKind.FOOTAGE_FOUND
+
+
+@dataclass(frozen=True)
+class Rescued:
+    """A person had the film made of footage that is kept."""
+
+    kind: ClassVar = EventKind.RESCUED
 
 
 @dataclass(frozen=True)
@@ -189,9 +197,9 @@ class Unknown:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
-Known = (Booked | Moved | Withdrawn | AnnouncedLate | ChangeRefused | FootageFound | StageChanged | RecipeFrozen
-         | GenerationBegun | FallbackTaken | FootageLost | Parked | Retried | PreflightBegun | PreflightDone
-         | StatusDelivered | MessageRefused)
+Known = (Booked | Moved | Withdrawn | AnnouncedLate | ChangeRefused | FootageFound | Rescued | StageChanged
+         | RecipeFrozen | GenerationBegun | FallbackTaken | FootageLost | Parked | Retried | PreflightBegun
+         | PreflightDone | StatusDelivered | MessageRefused)
 FilmEvent = Known | Unknown
 
 _CLASSES: dict[str, type[Known]] = {known.kind: known for known in Known.__args__}

@@ -49,9 +49,10 @@ class StoryTable(Database):
         await self._do("INSERT INTO video (booking_id, recording_id, row) VALUES (?,?,?) ON CONFLICT DO NOTHING",
                        video.booking_id, video.recording_id, json.dumps(messages.to_json(video), sort_keys=True))
 
-    async def has_video(self, booking_id: str) -> bool:
-        """Whether a film of the booking was published here."""
-        return bool(await self._read("SELECT 1 FROM video WHERE booking_id = ?", booking_id))
+    async def has_video(self, booking_id: str, day: str) -> bool:
+        """Whether a film of the booking on this local day was published here."""
+        return any(json.loads(row["row"]).get("date", day) == day
+                   for row in await self._read("SELECT row FROM video WHERE booking_id = ?", booking_id))
 
     async def videos(self) -> list[dict[str, Any]]:
         """All published films' rows."""

@@ -16,7 +16,7 @@ from ezrec.adapters.publishing import Publisher
 from ezrec.config.sections import BookingsSettings
 from ezrec.domain import booking as bookings
 from ezrec.domain import naming, schedule
-from ezrec.domain.clock import SECOND, Clock
+from ezrec.domain.clock import SECOND, Clock, local_datetime
 from ezrec.domain.errors import IllegalStep, ParkError, RetryError
 from ezrec.domain.events import AnnouncedLate, ChangeRefused, FootageFound
 from ezrec.domain.stages import Stage
@@ -210,7 +210,8 @@ class Bookings:
 
     async def _recover_one(self, lost: schedule.Recover) -> None:
         try:
-            published = self._publisher is not None and await self._publisher.holds(lost.booking_id)
+            day = f"{local_datetime(lost.starts_at, self._zone):%Y-%m-%d}"
+            published = self._publisher is not None and await self._publisher.holds(lost.booking_id, day)
         except (RetryError, ParkError) as error:
             self._say_once((lost.booking_id, str(error)), "not known whether it was published, asked again",
                            booking=lost.booking_id, error=str(error))

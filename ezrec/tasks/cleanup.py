@@ -89,8 +89,7 @@ class Cleanup:
     def _drop_aside(self) -> None:
         """Delete what was set aside long ago, or sooner when the disk is short: the oldest first."""
         try:
-            found = sorted((path.lstat().st_ctime_ns // 1000, path)
-                           for aside in (self._folder.aside, self._folder.segments_aside) for path in aside.glob("*"))
+            found = sorted((path.lstat().st_ctime_ns // 1000, path) for path in self._folder.set_aside())
         except OSError as error:
             log.warning("what was set aside cannot be looked at", error=str(error))
             return

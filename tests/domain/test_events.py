@@ -60,7 +60,7 @@ def test_kinds_and_keys_are_stored_under_the_words_of_old_stories() -> None:
               for known in events.Known.__args__}
     assert stored == {
         "booked": ["ends_at", "starts_at"], "moved": ["ends_at", "starts_at"], "withdrawn": [], "heard too late": [],
-        "change refused": ["cancelled", "ends_at", "starts_at"], "footage found": [],
+        "change refused": ["cancelled", "ends_at", "starts_at"], "footage found": [], "rescued": [],
         "stage": ["from", "to"], "recipe": [],
         "generation": ["generation", "reason"], "fallback": ["chunk", "error", "rung"],
         "footage lost": ["camera", "ends_at", "files", "reason", "starts_at"],

@@ -8,8 +8,10 @@ from ezrec.domain.messages import Video
 class Publisher(Protocol):
     """A table of videos."""
 
-    async def holds(self, booking_id: str) -> bool:
-        """Whether there is a row of a film of this booking, of whatever recording.
+    async def holds(self, booking_id: str, day: str) -> bool:
+        """Whether there is a row of a film of this booking on this local day (2026-11-20), of whatever recording.
+
+        An id may have been used before, on another day.
 
         Raises:
             RetryError: no answer.

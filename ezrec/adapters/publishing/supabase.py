@@ -30,16 +30,18 @@ class SupabasePublisher:
         self._called_off = sorted(word.lower() for word in called_off)
         self._logged = False
 
-    async def holds(self, booking_id: str) -> bool:
-        """Whether there is a row of a film of this booking, of whatever recording.
+    async def holds(self, booking_id: str, day: str) -> bool:
+        """Whether there is a row of a film of this booking on this local day, of whatever recording.
+
+        A row that names no day counts, too.
 
         Raises:
             RetryError: no answer.
             ParkError: it is not told.
         """
-        return bool(await self._supabase.rows(
-            "look for a video", lambda client: client.table(TABLE).select("recording_id").limit(1)
-            .eq("booking_id", booking_id)))
+        rows = await self._supabase.rows(
+            "look for a video", lambda client: client.table(TABLE).select("*").eq("booking_id", booking_id))
+        return any((row.get("date") or day) == day for row in rows)
 
     async def publish(self, video: Video) -> None:
         """Put the film's row in and confirm it; may be repeated.

@@ -8,8 +8,11 @@
     │   ├── SegmentFailed     a segment was not written: the writer goes on with the next one
     │   └── FootageAway       footage is missing or the disk fails: wait a while, then go on without it
     ├── ParkError             trying again cannot help: stop until a person says so
+    │   ├── OtherObject       another object lies at the film's key
     │   └── Refused           Supabase's word for it, with its code
     ├── LeaveError            the process cannot go on: leave, systemd starts it again
+    │   ├── FolderGone        the data folder went away
+    │   ├── StoreDamaged      the store's file is damaged: the next process salvages it
     │   └── CameraStuck       a camera can only be freed by that
     ├── CameraLost            the camera is not there or has gone: its lane tries again
     ├── WorkerDied            a call's worker is gone: one attempt of the call is used up
@@ -67,6 +70,10 @@ class FootageAway(RetryError):
 
 class ParkError(EzrecError):
     """What failed cannot succeed by itself: the film waits, with this reason, for `films retry`."""
+
+
+class OtherObject(ParkError):
+    """The storage holds other bytes at the film's key; they were left alone."""
 
 
 class Refused(ParkError):

@@ -20,7 +20,7 @@ from ezrec.adapters.storage import Part, Storage, Stored
 from ezrec.config import Settings
 from ezrec.domain.certificate import Certificate, StoredObject
 from ezrec.domain.clock import SECOND, Clock, local_datetime
-from ezrec.domain.errors import EzrecError, FilmAway, FilmDamaged, ParkError, RetryError, UploadGone
+from ezrec.domain.errors import EzrecError, FilmAway, FilmDamaged, OtherObject, ParkError, RetryError, UploadGone
 from ezrec.domain.film import Film, Recipe
 from ezrec.domain.stages import Stage
 from ezrec.store import Store
@@ -122,9 +122,11 @@ class Upload:
         try:
             log.debug("storing film", booking=film.booking_id, key=key)
             stored = await self._storage.complete(key, film.upload_id or "", parts, growth.path)
-        except ParkError:
+        except ParkError as error:
             for part in whole:
                 await self._read(film, growth, part)  # is the film's file to blame?
+            if isinstance(error, OtherObject):
+                await _remove_lost(self._store, self._storage, film, key, error)
             raise
         except EzrecError:
             upload.doubted = True
@@ -306,6 +308,18 @@ def _can_be_read(file: Path) -> bool:
         return file.is_file() and len(file.read_bytes()) > 0
     except OSError:
         return False
+
+
+async def _remove_lost(store: Store, storage: Storage, film: Film, key: str, error: OtherObject) -> None:
+    """Make room at the key of a film that was stored and not published when the store was lost: it is made anew.
+
+    Raises:
+        RetryError: there is room now.
+    """
+    if film.ends_at <= await store.recovered_at():
+        log.warning("film of a lost store makes room for the new one", booking=film.booking_id, key=key)
+        await storage.remove(key)
+        raise RetryError(f"{error}, and has been removed") from error
 
 
 def _part(row: PartRow) -> Part:

@@ -102,7 +102,7 @@ class Storage(Protocol):
         """Make the object out of its parts, or confirm that it is there already with just these bytes.
 
         Raises:
-            ParkError: another object lies at `key`; it is left alone.
+            OtherObject: another object lies at `key`; it is left alone.
         """
 
     async def verify(self, key: str, parts: Sequence[Part], film: Path) -> Stored | None:
@@ -111,7 +111,7 @@ class Storage(Protocol):
         `film` is only read where the store's own checksum is one of the whole file; it may be gone otherwise.
 
         Raises:
-            ParkError: the object's bytes are others.
+            OtherObject: the object's bytes are others.
         """
 
     async def abort(self, key: str, upload_id: str) -> None:
@@ -119,6 +119,9 @@ class Storage(Protocol):
 
         Without an `upload_id`: all unfinished uploads for exactly this key.
         """
+
+    async def remove(self, key: str) -> None:
+        """Remove the object at `key`; harmless if there is none."""
 
     async def put_file(self, key: str, file: Path) -> str:
         """Store a small file (a poster) whole, replacing what lies at `key`; returns its URL."""

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ezrec.adapters.storage import Part, Stored, check_key, composite_etag, object_length
-from ezrec.domain.errors import ParkError, RetryError
+from ezrec.domain.errors import OtherObject, ParkError, RetryError
 from ezrec.files import (
     fsync_file,
     fsync_folder,
@@ -113,6 +113,10 @@ class LocalStorage:
         """Forget an unfinished upload and its parts; harmless if there is none, or if its id never came."""
         if upload_id:
             await _in_thread(f"abort the upload of {key}", lambda: self._forget(upload_id))
+
+    async def remove(self, key: str) -> None:
+        """Remove the object at `key`; harmless if there is none."""
+        await _in_thread(f"remove {key}", lambda: remove(self._path(key)))
 
     async def put_file(self, key: str, file: Path) -> str:
         """Store a small file whole, replacing what lies at `key`; returns its URL."""
@@ -243,7 +247,8 @@ class LocalStorage:
                 if film.exists() and os.path.samestat(film.stat(), status):
                     remove(target)
                     return None
-                raise ParkError(f"the library holds something else at {key}: it was left alone; move it away and retry")
+                raise OtherObject(f"the library holds something else at {key}: it was left alone; move it away and "
+                                  "retry")
         return Stored(key=key, bytes=length, etag=etag, url=target.as_uri())
 
     def _forget(self, upload_id: str) -> None:

@@ -32,7 +32,7 @@ from ezrec.adapters.storage.s3_client import UNSENT, S3Client, need
 from ezrec.adapters.storage.s3_errors import code_of, status_of
 from ezrec.adapters.storage.s3_objects import S3Object, difference, plain
 from ezrec.config.sections import S3Settings
-from ezrec.domain.errors import ParkError, RetryError, UploadGone
+from ezrec.domain.errors import OtherObject, ParkError, RetryError, UploadGone
 from ezrec.files import os_errors
 
 log = logs.get("upload")
@@ -167,9 +167,9 @@ class S3Storage:
         if not why:
             return Stored(key=key, bytes=length, etag=found.etag, url=await self._url(key))
         # A portal answers HEAD as well. A list of keys is not so easily mistaken.
-        if await self._listed(key, doing) is None:
+        if await self._s3.listed(key, doing) is None:
             raise RetryError(f"cannot {doing} in {self._s3.place}: it is there, and yet not in the list of objects")
-        raise ParkError(f"{self._s3.place} holds something else at {key} ({why}): "
+        raise OtherObject(f"{self._s3.place} holds something else at {key} ({why}): "
                         "it was left alone; move it away and retry")
 
     async def abort(self, key: str, upload_id: str) -> None:
@@ -177,6 +177,11 @@ class S3Storage:
         check_key(key)
         for one in [upload_id] if upload_id else await self._unfinished(key):
             await self._abort(key, one)
+
+    async def remove(self, key: str) -> None:
+        """Remove the object at `key`; harmless if there is none."""
+        check_key(key)
+        await self._s3.ask("delete_object", f"remove {key}", None, Key=key)
 
     async def put_file(self, key: str, file: Path) -> str:
         """Store a small file whole, replacing what lies at `key`; returns its URL."""
@@ -264,17 +269,12 @@ class S3Storage:
             else:
                 need(answer, "ETag")
         if refused:
-            await self._listed(key, doing)
+            await self._s3.listed(key, doing)
             raise ParkError(f"cannot {doing} in {self._s3.place}: {status_of(refused)}, but its name can be listed; "
                             "let the access key get objects there")
         encryption = str(answer.get("ServerSideEncryption") or "")
         return S3Object(int(answer.get("ContentLength") or 0), plain(answer["ETag"]),
                        keyed=encryption.startswith("aws:kms") or bool(answer.get("SSECustomerAlgorithm")))
-
-    async def _listed(self, key: str, doing: str) -> int | None:
-        """How many bytes the object at `key` has by the list of objects; None if it is not in it."""
-        answer = await self._s3.ask("list_objects_v2", doing, "Name", Prefix=key, MaxKeys=1)
-        return next((int(one["Size"]) for one in answer.get("Contents", ()) if one.get("Key") == key), None)
 
     async def _difference(self, found: S3Object, parts: Sequence[Part], film: Path) -> str:
         """In what the object's ETag tells other bytes than those of `parts`, in words; "" if in nothing."""

@@ -74,6 +74,11 @@ class S3Client:
                 need(answer, wanted)
         return answer
 
+    async def listed(self, key: str, doing: str) -> int | None:
+        """How many bytes the object at `key` has by the list of objects; None if it is not in it."""
+        answer = await self.ask("list_objects_v2", doing, "Name", Prefix=key, MaxKeys=1)
+        return next((int(one["Size"]) for one in answer.get("Contents", ()) if one.get("Key") == key), None)
+
     @asynccontextmanager
     async def call(self, call: str, doing: str) -> AsyncIterator[None]:
         """Translate what a call of the client raises; a refusal is logged whole, and not again while it is the same."""

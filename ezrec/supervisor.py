@@ -32,7 +32,7 @@ from ezrec.factories import make_cameras, make_cloud, make_sources, make_storage
 from ezrec.folders import DataFolder, DataLock
 from ezrec.pipeline import Pipeline, Step
 from ezrec.store import Store
-from ezrec.store.damage import condemn
+from ezrec.store.damage import condemn, damage
 from ezrec.tasks import opening
 from ezrec.tasks.bookings import Bookings
 from ezrec.tasks.cleanup import Cleanup
@@ -54,6 +54,7 @@ THREADS = 64  # made as needed; a dead name server holds one for 20 s for each c
 FIRST_ANSWER_S = 1.5  # what the bookings' sources get at start before the cameras do; they are asked again at once
 QUICK_S = 1.0  # what a usual crash left is known before READY, cameras run meanwhile; what takes longer is known later
 WATCH_EVERY_S = 1.0  # how often it is looked whether data folder and store are still there
+STORE_EVERY = 20  # of these looks one reads the store's file
 SEEN_ALIVE_S = 10.0  # the watchdog is fed while the recorder has looked at its windows within this time
 
 
@@ -166,7 +167,7 @@ class Supervisor:
               if cloud.status else []),
             Task("device", device.run),
             Task("preflight", preflight.run),
-            Task("folder", partial(_watch, lock, store)),
+            Task("folder", partial(_watch, folder, lock, store)),
             Task("watchdog", partial(self._feed_watchdog, recording)),
         )]
         await recovery.settled(QUICK_S)
@@ -294,16 +295,22 @@ async def _drop_unfinished(store: Store, folder: DataFolder, storage: Storage) -
             await asyncio.to_thread(opening.put_aside, folder, path)
 
 
-async def _watch(lock: DataLock, store: Store) -> None:
+async def _watch(folder: DataFolder, lock: DataLock, store: Store) -> None:
     """Leave when the data folder goes away or the store shows damage: the next process waits for it, or mends it.
+
+    What SQLite holds in memory hides damage on the disk, so that is looked at, too.
 
     Raises:
         FolderGone, StoreDamaged: it is so.
     """
+    looks = 0
     while True:
         await asyncio.to_thread(lock.check)
+        looks += 1
+        if not store.damage and looks % STORE_EVERY == 0:
+            store.damage = await asyncio.to_thread(damage, folder.store)
         if store.damage:
-            raise StoreDamaged(store.damage)
+            raise StoreDamaged(f"the store is damaged: {store.damage}")
         await asyncio.sleep(WATCH_EVERY_S)
 
 

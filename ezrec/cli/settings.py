@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
+from ezrec import logs
 from ezrec.config import Settings, load
 from ezrec.folders import DataFolder
 from ezrec.store import Store
@@ -50,6 +52,7 @@ async def opened(settings: Settings, *, create: bool = False) -> AsyncIterator[S
 def with_store(settings: Settings, work: Callable[[Store], Awaitable[_R]], *, create: bool = False) -> _R:
     """Run `work` on the recorder's store."""
     async def go() -> _R:
+        logs.set_up("error", None, stream=sys.stderr)
         async with opened(settings, create=create) as store:
             return await work(store)
 

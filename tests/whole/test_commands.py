@@ -154,7 +154,7 @@ def test_every_command_and_every_option_says_what_it_is_for(place: Path, ezrec: 
                 words, param.name)
     assert sorted(seen) == [
         "", "bookings", "bookings add", "bookings cancel", "bookings import", "bookings list", "check", "demo", "films",
-        "films explain", "films list", "films retry", "films show", "run", "tables"]
+        "films explain", "films list", "films rescue", "films retry", "films show", "footage", "run", "tables"]
     assert "bookings add --in 30s --for 2m" in ezrec("bookings", "add", "--help")[1]
     assert ezrec("--version") == (0, f"ezrec {cli.__version__}\n", "")
 
@@ -163,6 +163,10 @@ def test_every_command_and_every_option_says_what_it_is_for(place: Path, ezrec: 
     ("films show nobody", 1, "`ezrec films list` shows what there is"),
     ("films explain nobody", 1, "`ezrec films list` shows what there is"),
     ("films retry nobody", 1, "`ezrec films list` shows what there is"),
+    ("films rescue nobody", 1, "say from when to when (--start, --end)"),
+    ("films rescue done --start 2020-01-01T10:00Z --end 2020-01-01T11:00Z", 1, "there is a film of 'done' already"),
+    ("films rescue x --start 2020-01-01T10:00Z --end 2020-01-01T11:00Z", 1, "`ezrec footage` shows what there is"),
+    ("films rescue x --start 2020-01-01T10:00Z", 2, "say both"),
     ("films retry done", 1, "there is nothing to retry"),
     ("films retry cancelled", 1, "nothing was recorded"),
     ("bookings cancel nobody", 1, "`ezrec bookings list` shows what there is"),

@@ -151,10 +151,12 @@ class Reel:
         damaged = sorted(time for clip in self._clips for time in clip.times
                          if time is not None and after < time and (behind is None or time < behind[0]))
         end = damaged[-1] + round(self.period_us)
-        shown, later = (behind, None) if before is None else (before, behind)
-        if shown is None or end - damaged[0] >= HOLD_US:
-            raise Undecodable(self.camera, (damaged[0], end))
-        return shown, later
+        if end - damaged[0] < HOLD_US:
+            if before is not None and wanted - before[0] < HOLD_US:
+                return before, behind
+            if behind is not None and behind[0] - wanted < HOLD_US:
+                return behind, None
+        raise Undecodable(self.camera, (damaged[0], end))
 
     def first_picture(self) -> VideoFrame | None:
         """The first picture that can be decoded."""

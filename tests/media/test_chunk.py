@@ -126,9 +126,10 @@ def test_a_half_that_nobody_saw_is_filled_and_not_counted_as_skipped(job: Jobs, 
 
 def test_a_gap_stated_inside_a_segment_is_filled(job: Jobs, footage: Shoot, tools: Any) -> None:
     (piece,) = footage("l", [shot for shot in tools.shots(60) if not 15 <= shot[1] < 45], each=60)
-    gap = (500_000, 1_500_000)
+    gap = (550_000, 1_480_000)  # a row may reckon with another frame time than the frames tell
     report = render(job((replace(piece, gaps=(gap,)),), footage("r", tools.shots(60)), ticks=60))
-    assert (report.cameras["left"].shown, report.cameras["left"].filled) == (30, 30)
+    assert (report.cameras["left"].shown, report.cameras["left"].filled) == (32, 28)
+    assert report.lost == ()
 
 
 def test_frames_after_the_end_of_a_segment_are_not_shown(job: Jobs, footage: Shoot, tools: Any) -> None:
@@ -237,6 +238,30 @@ def test_zeros_in_the_middle_of_a_segment_cost_that_time_and_no_more(job: Jobs, 
     share = report.cameras["left"]
     assert abs(share.filled - (loss.to_us - loss.from_us) * 30 / 1_000_000) <= 1
     assert share.shown == 120 - share.filled
+
+
+def test_pictures_that_build_on_missing_ones_are_not_shown_though_no_packet_tells_it(
+    job: Jobs, footage: Shoot, tools: Any
+) -> None:
+    (piece,) = footage("l", tools.shots(90), each=90)
+    path = Path(piece.path)
+    data = bytearray(path.read_bytes())
+    with av.open(piece.path) as container:
+        places = [packet.pos or 0 for packet in container.demux(video=0) if packet.size]
+    del data[places[20] : places[50]]
+    counters_of: dict[int, int] = {}
+    for at in range(0, len(data), 188):  # the transport packets' counters go on as if nothing was missing
+        stream, content = (data[at + 1] & 0x1F) << 8 | data[at + 2], data[at + 3] & 0x10
+        counter = counters_of.get(stream, -1) + (1 if content else 0)
+        data[at + 3] = data[at + 3] & 0xF0 | counter & 0x0F
+        counters_of[stream] = counter
+    path.write_bytes(data)
+    made = job((piece,), footage("r", tools.shots(90)), ticks=90)
+    (loss,) = render(made).lost
+    assert (round(loss.from_us, -4), round(loss.to_us, -4)) == (670_000, 1_670_000)
+    left, _ = counters(made.out, tools)
+    assert left[:20] == list(range(20))
+    assert left[50:] == [60] * 10 + list(range(60, 90))  # a third of a second is bridged by the key frame behind it
 
 
 @pytest.mark.parametrize("content", [None, b"", b"this is not a film\n" * 40, bytes(4000), "folder", "pipe", "huge"])

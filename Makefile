@@ -11,7 +11,7 @@ ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check cloud bench torture mutants run test-lab test-versions faults
+.PHONY: help demo test check cloud bench torture damage mutants run test-lab test-versions faults
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ bench: $(READY)  ## measure film making, delays and memory, and print a table
 
 faults: $(READY)  ## make a camera's faults one by one and write what they cost into docs/cameras.md
 	$(PY) tests/bench/faults.py $(ARGS)
+
+damage: $(READY)  ## damage the data folder of the real program N times between kills (N=100) and look at what it makes of it
+	$(PY) tests/whole/damage.py --runs $(N) $(ARGS)
 
 torture: $(READY)  ## kill the real program at N moments (N=100) and look at what it leaves
 	$(PY) tests/whole/torture.py --runs $(N) $(ARGS)

@@ -27,7 +27,7 @@ def _store(data: Path) -> Path:
     return data / "ezrec.db"
 
 
-def _in_place_of(path: Path, make: Callable[[Path], object]) -> None:
+def in_place_of(path: Path, make: Callable[[Path], object]) -> None:
     """Put what `make` makes in the place of whatever lies at `path`."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
@@ -37,13 +37,17 @@ def _in_place_of(path: Path, make: Callable[[Path], object]) -> None:
     make(path)
 
 
-def _folder(path: Path) -> None:
+def a_folder(path: Path) -> None:
     path.mkdir()
     (path / "inside").write_bytes(b"something")
 
 
-def _file(path: Path) -> None:
+def a_file(path: Path) -> None:
     path.write_bytes(b"something else")
+
+
+def _garbage(path: Path, size: int) -> None:
+    in_place_of(path, lambda place: place.write_bytes(os.urandom(size)))
 
 
 def overwrite(path: Path, data: bytes, at: int) -> None:
@@ -87,46 +91,47 @@ def _story_page(data: Path) -> None:
 
 HARMS: dict[str, Harm] = {
     "nothing": lambda data: None,
-    "a folder for a segment": lambda data: _in_place_of(newest_segment(data), _folder),
-    "a pipe for a segment": lambda data: _in_place_of(newest_segment(data), os.mkfifo),
-    "a link to itself for a segment": lambda data: _in_place_of(
+    "a folder for a segment": lambda data: in_place_of(newest_segment(data), a_folder),
+    "a pipe for a segment": lambda data: in_place_of(newest_segment(data), os.mkfifo),
+    "a link to itself for a segment": lambda data: in_place_of(
         newest_segment(data), lambda path: path.symlink_to(path.name)),
-    "a link to nothing for a segment": lambda data: _in_place_of(
+    "a link to nothing for a segment": lambda data: in_place_of(
         newest_segment(data), lambda path: path.symlink_to("nowhere")),
     "pipes and folders beside segments": lambda data: [
-        os.mkfifo(_run(data) / "left" / "17.ts"), _folder(_run(data) / "right" / "17.ts"),
-        _file(_run(data) / "middle"), _folder(_run(data) / "left" / "holiday.ts"), os.mkfifo(_run(data) / "pipe")],
-    "garbage for a segment": lambda data: newest_segment(data).write_bytes(os.urandom(100_000)),
+        os.mkfifo(_run(data) / "left" / "17.ts"), a_folder(_run(data) / "right" / "17.ts"),
+        a_file(_run(data) / "middle"), a_folder(_run(data) / "left" / "holiday.ts"), os.mkfifo(_run(data) / "pipe")],
+    "garbage for a segment": lambda data: _garbage(newest_segment(data), 100_000),
     "a hidden folder in media": lambda data: [
         (data / "media" / name).mkdir(parents=True) for name in (".trash", ".0a1b.tmp")],
     "hidden folders everywhere": lambda data: [
         (data / name / ".0a1b.tmp").mkdir(parents=True, exist_ok=True)
         for name in ("", "films", "segments", "library", "films/none", "check")],
-    "a file for a run": lambda data: _in_place_of(data / "segments" / "77", _file),
+    "a file for a run": lambda data: in_place_of(data / "segments" / "77", a_file),
     "a run of a number too large": lambda data: (data / "segments" / "99999999999999999999" / "left").mkdir(
         parents=True),
-    "a file for the folder of films": lambda data: _in_place_of(data / "films", _file),
-    "a pipe for the folder of media": lambda data: _in_place_of(data / "media", os.mkfifo),
-    "a file for the folder of what goes aside": lambda data: _in_place_of(data / "aside", _file),
-    "a file for the folder of logs": lambda data: _in_place_of(data / "logs", _file),
-    "a file for the library": lambda data: _in_place_of(data / "library", _file),
+    "a file for the folder of films": lambda data: in_place_of(data / "films", a_file),
+    "a pipe for the folder of media": lambda data: in_place_of(data / "media", os.mkfifo),
+    "a file for the folder of what goes aside": lambda data: in_place_of(data / "aside", a_file),
+    "a file for the folder of logs": lambda data: in_place_of(data / "logs", a_file),
+    "a file for the library": lambda data: in_place_of(data / "library", a_file),
     "folders for plain files": lambda data: [
-        _in_place_of(data / name, _folder)
+        in_place_of(data / name, a_folder)
         for name in ("ezrec.lock", "state.json", "cameras.json", "ezrec.db-reserve")],
-    "a damaged run.json": lambda data: (_run(data) / "run.json").write_bytes(b'{"offsets": [[1e999, "x"]]}'),
+    "a damaged run.json": lambda data: in_place_of(
+        _run(data) / "run.json", lambda path: path.write_bytes(b'{"offsets": [[1e999, "x"]]}')),
     "no segments at all": lambda data: shutil.rmtree(data / "segments"),
     "no folder of films": lambda data: shutil.rmtree(data / "films"),
     "no store": _lost,
     "no store and no run.json": lambda data: [_lost(data), (_run(data) / "run.json").unlink()],
     "an empty store": lambda data: [_lost(data), _store(data).touch()],
-    "a store of garbage": lambda data: [_lost(data), _store(data).write_bytes(os.urandom(200_000))],
-    "a folder for the store": lambda data: [_lost(data), _folder(_store(data))],
+    "a store of garbage": lambda data: [_lost(data), _garbage(_store(data), 200_000)],
+    "a folder for the store": lambda data: [_lost(data), a_folder(_store(data))],
     "a pipe for the store": lambda data: [_lost(data), os.mkfifo(_store(data))],
     "a store cut in half": _truncated,
     "a store with bytes flipped": _flipped,
     "a store without its first page": lambda data: overwrite(_without_log(data), bytes(4096), 0),
     "one page of the story lost": _story_page,
-    "a log of garbage": lambda data: _store(data).with_name("ezrec.db-wal").write_bytes(os.urandom(40_000)),
+    "a log of garbage": lambda data: _garbage(_store(data).with_name("ezrec.db-wal"), 40_000),
     "no log": lambda data: _store(data).with_name("ezrec.db-wal").unlink(),
 }
 """Harm by its name."""

@@ -181,8 +181,12 @@ class Site:
         now = time.time()
         return self.book_at(booking_id, now + start_s, now + end_s, status)
 
-    def book_at(self, booking_id: str, starts: float, ends: float, status: str = "scheduled") -> tuple[float, float]:
-        """Book (or change) a window given in UTC seconds, as `ezrec bookings add` would, but at once."""
+    def book_at(self, booking_id: str, starts: float, ends: float, status: str = "scheduled", *,
+                reported: bool = False) -> tuple[float, float]:
+        """Book (or change) a window given in UTC seconds, as `ezrec bookings add` would, but at once.
+
+        `reported`: what becomes of it is put into the outbox, as for a cloud's.
+        """
         if not (self.data / "ezrec.db").exists():
             self.data.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(self.data / "ezrec.db")) as db:
@@ -190,9 +194,9 @@ class Site:
                 db.executescript((ROOT / "ezrec/store/schema.sql").read_text("utf-8"))
                 db.execute(f"PRAGMA user_version = {VERSION}")
         with closing(self._db(write=True)) as db:
-            db.execute("INSERT INTO booking VALUES (?, 'cli', ?, ?, ?, '{}', 0, 0) ON CONFLICT (id) DO UPDATE SET"
+            db.execute("INSERT INTO booking VALUES (?, 'cli', ?, ?, ?, '{}', 0, ?) ON CONFLICT (id) DO UPDATE SET"
                        " starts_at = excluded.starts_at, ends_at = excluded.ends_at, status = excluded.status",
-                       (booking_id, round(starts * 1e6), round(ends * 1e6), status))
+                       (booking_id, round(starts * 1e6), round(ends * 1e6), status, reported))
         return starts, ends
 
     # ---- what it leaves

@@ -6,36 +6,28 @@ itself which moments of a window nobody can see. That must be what the certifica
 each camera at most 2 s from before a kill, the time until the process runs again, and 5 s.
 """
 
-import argparse
 import random
-import shutil
 import signal
 import sys
-import tempfile
 import time
-import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # as a command it is started with this folder on the path only
 
 from ezrec.domain.timeline import Interval, clip, length, union, without
-from tests.fakes.site import SETTINGS, Site, files_below
+from tests.fakes.many import arguments, judge, keep_of, run_all, seed_of
+from tests.fakes.missing import TICK_US, clocks_us, hold_against, mono_us, show, utc_us, window_of
+from tests.fakes.site import Site, files_below
 from tests.fakes.waiting import wait_until
 
-RATE = int(SETTINGS["cameras"]["fps"])
-TICK_US = 1_000_000 // RATE
 LOST_US, AGAIN_US = 2_000_000, 5_000_000  # promise 5
 BUSY_US = 3_000_000  # a start that takes longer is the fault of a machine that runs many of these at a time
 ORDERLY_LOST_US = 2 * TICK_US  # a frame may be under way when SIGTERM comes
@@ -85,6 +77,13 @@ class Kill:
     nth: int = 1
     after_s: float = 0.0
     number: int = signal.SIGKILL
+
+    @property
+    def order(self) -> dict[str, Any] | None:
+        """The same for `Site.start`; None if it comes by the clock."""
+        if self.event is None:
+            return None
+        return {"event": self.event, "where": dict(self.where), "nth": self.nth, "signal": int(self.number)}
 
     def __str__(self) -> str:
         words = f"{self.event} {' '.join(map(str, self.where.values()))}".rstrip() if self.event else "at"
@@ -149,18 +148,13 @@ def brand(folder: Path) -> dict[str, Any]:
 def run_case(folder: Path, case: Case) -> Outcome:
     """Carry a case out in `folder`, which must be empty; what went wrong is told, not raised."""
     outcome = Outcome(case)
-    try:
-        _run(folder, case, outcome)
-    except Exception as error:  # noqa: BLE001 - whatever breaks is this case's outcome
-        outcome.wrong = str(error) or f"not true: {traceback.extract_tb(error.__traceback__)[-1].line}"
-        (folder / "wrong.txt").write_text(f"{case}\n{traceback.format_exc()}", "utf-8")
-    return outcome
+    return judge(folder, case, outcome, lambda: _run(folder, case, outcome))
 
 
 def _run(folder: Path, case: Case, outcome: Outcome) -> None:
     site = Site(folder, film=brand(folder / "brand") if case.branded else {},
                 cameras={"lead_s": LEAD_S, **case.cameras}, recorder={"segment_s": case.segment_s})
-    clocks_us = round((time.time() - time.monotonic()) * 1e6)  # UTC = monotonic + this
+    ahead_us = clocks_us()
     ids = [booking_id for booking_id, _, _ in case.windows]
     deaths: list[tuple[int, int]] = []
     started_us: list[int] = []
@@ -168,33 +162,33 @@ def _run(folder: Path, case: Case, outcome: Outcome) -> None:
         first_at = 0.0
         for told in (*case.kills, None):
             kill = told
-            started_us.append(_mono_us())
+            started_us.append(mono_us())
             since = len(site.lines)
-            site.start(kill and _order(kill))
+            site.start(kill and kill.order)
             ready = wait_until(lambda since=since: _line(site, since, "ready") or not site.alive(), LIMIT_S, "ready")
             if not first_at:
-                busy_s = max(0.0, (_mono_us() - started_us[0]) / 1e6 - START_S)
+                busy_s = max(0.0, (mono_us() - started_us[0]) / 1e6 - START_S)
                 first_at, scale = time.time() + BOOKED_S + busy_s, 1 + len(case.kills) * (busy_s + 1) / 3 - 1 / 3
                 for booking_id, start, end in case.windows:
                     site.book_at(booking_id, first_at + start * scale, first_at + end * scale)
                 kill = kill and replace(kill, after_s=kill.after_s + busy_s)
             elif isinstance(ready, dict):
-                ready_us = _at_us(ready) - clocks_us
+                ready_us = utc_us(ready["at"]) - ahead_us
                 outcome.back_s = max(outcome.back_s, (ready_us - started_us[-1]) / 1e6)
                 started_us[-1] = max(started_us[-1], ready_us - BUSY_US)
             if kill is None:
                 break
-            died_us = _die(site, kill, since, ids, clocks_us)
+            died_us = _die(site, kill, since, ids, ahead_us)
             if died_us is None:
                 outcome.never.append(kill)
                 break
             deaths.append((died_us, kill.number))
-            outcome.killed_s.append((died_us + clocks_us) / 1e6 - first_at)
+            outcome.killed_s.append((died_us + ahead_us) / 1e6 - first_at)
         for booking_id in ids:
             site.wait_stage(booking_id, "cleaned", limit_s=LIMIT_S)
         spent = [_Death(at, number, again) for (at, number), again in zip(deaths, started_us[1:], strict=False)]
         for booking_id in ids:
-            _look(site, booking_id, spent, clocks_us, outcome)
+            _look(site, booking_id, spent, ahead_us, outcome)
         site.check_no_leftovers()
         assert len(site.films_in_library()) == len(ids), site.films_in_library()
         status = site.stop()
@@ -205,18 +199,12 @@ def _run(folder: Path, case: Case, outcome: Outcome) -> None:
         site.end()
 
 
-def _order(kill: Kill) -> dict[str, Any] | None:
-    if kill.event is None:
-        return None
-    return {"event": kill.event, "where": dict(kill.where), "nth": kill.nth, "signal": int(kill.number)}
-
-
-def _die(site: Site, kill: Kill, since: int, ids: Sequence[str], clocks_us: int) -> int | None:
+def _die(site: Site, kill: Kill, since: int, ids: Sequence[str], ahead_us: int) -> int | None:
     """Wait for (or bring about) the end of this life; when it was told to end, monotonic µs. None: it lived on."""
     if kill.event is None:
         until = time.monotonic() + kill.after_s
         wait_until(lambda: time.monotonic() >= until, kill.after_s + 1)
-        told_us = _mono_us()
+        told_us = mono_us()
         site.signal(kill.number)
     else:
         def over() -> bool:
@@ -233,7 +221,7 @@ def _die(site: Site, kill: Kill, since: int, ids: Sequence[str], clocks_us: int)
     if kill.event is not None:
         told = _told(site, kill, since)
         assert told, f"{kill}: it died of something else"
-        told_us = _at_us(told) - clocks_us
+        told_us = utc_us(told["at"]) - ahead_us
     return told_us
 
 
@@ -248,36 +236,18 @@ def _line(site: Site, since: int, event: str) -> dict[str, Any] | None:
     return next((line for line in site.lines[since:] if line.get("event") == event), None)
 
 
-
-def _mono_us() -> int:
-    return time.monotonic_ns() // 1000
-
-
-def _at_us(line: Mapping[str, Any]) -> int:
-    return round(datetime.fromisoformat(line["at"]).timestamp() * 1e6)
-
-
-def _look(site: Site, booking_id: str, deaths: Sequence[_Death], clocks_us: int, outcome: Outcome) -> None:
+def _look(site: Site, booking_id: str, deaths: Sequence[_Death], ahead_us: int, outcome: Outcome) -> None:
     """Hold a film against its certificate, and both against promise 5."""
     certificate, seen = site.check(booking_id)
-    start, end = (round(datetime.fromisoformat(text).timestamp() * 1e6) - clocks_us for text in certificate["window"])
+    start, end = window_of(certificate, ahead_us)
     missing_s = stated_s = 0.0
-    for camera, said in certificate["cameras"].items():
-        shown = [counter for counter in seen.counters[camera] if counter is not None]
-        assert shown == sorted(shown), f"{camera}: frames are out of order"
-        missing = list(_missing(shown, start, end))
-        stated = union((_us(gap["from"]) - clocks_us, _us(gap["to"]) - clocks_us) for gap in certificate["gaps"]
-                       if gap["camera"] in (camera, "both"))
-        counted = (said["repeats"] + said["skips"] + 2) * TICK_US  # and one tick at each end of the window
-        differing = length(without(missing, stated)) + length(without(stated, missing))
-        assert differing <= counted + 2 * TICK_US * len(stated), (
-            f"{booking_id} {camera}: missing {_show(missing, start)}, stated {_show(stated, start)}")
-        unpardoned = without(missing, _pardoned(deaths))
-        assert length(unpardoned) <= counted, (
-            f"{booking_id} {camera}: missing {_show(unpardoned, start)}, deaths "
-            f"{_show([(death.at_us, death.again_us) for death in deaths], start)}")
-        missing_s = max(missing_s, length(missing) / 1e6)
-        stated_s = max(stated_s, length(clip(stated, start, end)) / 1e6)
+    for camera, told in hold_against(certificate, seen, ahead_us).items():
+        unpardoned = without(told.missing, _pardoned(deaths))
+        assert length(unpardoned) <= told.counted_us, (
+            f"{booking_id} {camera}: missing {show(unpardoned, start)}, deaths "
+            f"{show([(death.at_us, death.again_us) for death in deaths], start)}")
+        missing_s = max(missing_s, length(told.missing) / 1e6)
+        stated_s = max(stated_s, length(clip(told.stated, start, end)) / 1e6)
     outcome.missing_s += missing_s
     outcome.stated_s += stated_s
     outcome.film_s += certificate["film_seconds"]
@@ -287,24 +257,6 @@ def _pardoned(deaths: Iterable[_Death]) -> tuple[Interval, ...]:
     """The times that may be missing."""
     return union((death.at_us - (LOST_US if death.number == signal.SIGKILL else ORDERLY_LOST_US),
                   death.again_us + AGAIN_US) for death in deaths)
-
-
-def _missing(shown: Sequence[int], start: int, end: int) -> Iterator[Interval]:
-    """The frame times in [start, end) of which no frame is shown, monotonic µs."""
-    there = union((_due_us(number), _due_us(number + 1)) for number in shown)
-    yield from without([(start, end)], there)
-
-
-def _due_us(number: int) -> int:
-    return round(Fraction(number * 1_000_000, RATE))
-
-
-def _us(text: str) -> int:
-    return round(datetime.fromisoformat(text).timestamp() * 1e6)
-
-
-def _show(times: Iterable[Interval], start: int) -> str:
-    return ", ".join(f"{(a - start) / 1e6:.2f} to {(b - start) / 1e6:.2f} s" for a, b in times) or "nothing"
 
 
 # ---- the command
@@ -344,22 +296,17 @@ def _varied(case: Case, dice: random.Random) -> Case:
 
 def main() -> int:
     """Run as many cases as asked, several at a time; the exit status."""
-    parser = argparse.ArgumentParser(description="Kill the real program again and again and look at what it leaves.")
-    parser.add_argument("--runs", type=int, default=100, help="how many cases")
-    parser.add_argument("--parallel", type=int, default=3, help="how many at a time")
-    parser.add_argument("--seed", type=int, default=None, help="to draw the same cases again")
+    parser = arguments("Kill the real program again and again and look at what it leaves.")
     parser.add_argument("--cameras", choices=CAMERAS, default="simulated",
                         help="picamera2 is the real one on the stand-in for libcamera; warm: the same, kept warm")
-    parser.add_argument("--keep", type=Path, default=None, help="folder for what failed cases leave")
     wanted = parser.parse_args()
-    seed = random.SystemRandom().randrange(1 << 32) if wanted.seed is None else wanted.seed
-    keep = wanted.keep or Path(tempfile.mkdtemp(prefix="ezrec-torture-"))
+    seed, keep = seed_of(wanted), keep_of(wanted, "torture")
     console = Console(width=None if sys.stdout.isatty() else 150)
     console.print(f"{wanted.runs} cases, {wanted.parallel} at a time, seed {seed}")
     began = time.monotonic()
     cameras = CAMERAS[wanted.cameras]
     drawn = [replace(case, cameras=cameras) for case in cases(wanted.runs, random.Random(seed))]
-    outcomes = _run_all(drawn, wanted.parallel, keep, console)
+    outcomes = run_all(drawn, run_case, _said, parallel=wanted.parallel, keep=keep, console=console)
     console.print(_table(outcomes))
     bad = [outcome for _, outcome in outcomes if outcome.wrong]
     for number, outcome in outcomes:
@@ -373,27 +320,8 @@ def main() -> int:
     return 1 if bad else 0
 
 
-def _run_all(all_of: Sequence[Case], parallel: int, keep: Path, console: Console) -> list[tuple[int, Outcome]]:
-    """All cases' outcomes with their numbers; the folder of a good one is removed."""
-    def one(number: int, case: Case) -> tuple[int, Outcome]:
-        folder = keep / str(number)
-        folder.mkdir(parents=True)
-        outcome = run_case(folder, case)
-        if not outcome.wrong:
-            shutil.rmtree(folder)
-        return number, outcome
-
-    outcomes = []
-    with Progress(console=console) as progress, ThreadPoolExecutor(parallel) as threads:
-        bar = progress.add_task("killing", total=len(all_of))
-        for done in as_completed([threads.submit(one, number, case) for number, case in enumerate(all_of, 1)]):
-            number, outcome = done.result()
-            outcomes.append((number, outcome))
-            progress.advance(bar)
-            if outcome.wrong:
-                progress.print(f"[red]{number}[/red] {outcome.case}: {outcome.wrong.splitlines()[0][:200]}",
-                               highlight=False)
-    return sorted(outcomes, key=lambda pair: pair[0])
+def _said(case: Case, outcome: Outcome) -> str:
+    return f"bad: {case}: {outcome.wrong.splitlines()[0][:200]}" if outcome.wrong else ""
 
 
 def _table(outcomes: Sequence[tuple[int, Outcome]]) -> Table:

@@ -6,18 +6,23 @@ moved to another disk.
 
 import fcntl
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from ezrec import logs
 from ezrec.domain.errors import AlreadyRunning, FolderGone, SettingsError
 from ezrec.files import FILE_MODE, fsync_folder, make_folders
 
+log = logs.get("folders")
+
 CAMERAS = ("left", "right")
 
-LARGEST_RUN = 2**31
-"""A folder of a higher number is no run's: a number in the store must stay far from SQLite's end."""
+LARGEST_RUN = 2**40
+"""A folder of a higher number is no run's: a number in the store must stay far from SQLite's end. New runs are counted
+on from whatever folder lies here, so this is far from any number that somebody is likely to try."""
 
 
 class DataFolder:
@@ -91,9 +96,15 @@ class DataFolder:
         return sorted(run for path in _inside(self.segments) if path.is_dir() and (run := _number(path.name)))
 
     def segment_files(self) -> list[Path]:
-        """Everything on the disk that has a segment's name, with a row or without, a file or not, run by run."""
-        return [path for run in self.runs() for camera in _inside(self.run(run)) if camera.is_dir()
-                for path in _inside(camera) if path.suffix == ".ts"]
+        """Everything on the disk that has a segment's name, with a row or without, a file or not, run by run.
+
+        A folder that cannot be read costs nothing but what lies in it.
+        """
+        found: list[Path] = []
+        for place in [self.run(run) / camera for run in self.runs() for camera in CAMERAS]:
+            with _costs_only_itself():
+                found += [path for path in _inside(place) if path.suffix == ".ts"]
+        return found
 
     def is_segment(self, path: Path) -> bool:
         """Whether a path, as a row of the store names it, can be a segment's: nothing else is deleted for one."""
@@ -110,10 +121,17 @@ class DataFolder:
         if self.segments.is_dir():
             found += [path for path in _inside(self.segments)
                       if not path.is_dir() or (path.name.isdecimal() and not _number(path.name))]
-            found += [path for run in self.runs() for path in _inside(self.run(run))
-                      if (path.name not in CAMERAS or not path.is_dir()) and not self._is_facts(path)]
+            found += [path for run in self.runs() for path in self._foreign_in(self.run(run))]
         if self.films.is_dir():
             found += [path for path in _inside(self.films) if not path.is_dir()]
+        return found
+
+    def _foreign_in(self, run: Path) -> list[Path]:
+        """What lies in a run's folder and is neither a camera's folder nor the run's facts."""
+        found: list[Path] = []
+        with _costs_only_itself():
+            found += [path for path in _inside(run)
+                      if not (path.is_dir() if path.name in CAMERAS else self._is_facts(path))]
         return found
 
     def _is_facts(self, path: Path) -> bool:
@@ -231,6 +249,15 @@ def _inside(folder: Path) -> list[Path]:
                       else (1 << 16, path.name))
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+@contextmanager
+def _costs_only_itself() -> Iterator[None]:
+    """A folder that cannot be read is said to be so, and whoever looks through all of them goes on with the next."""
+    try:
+        yield
+    except OSError as error:
+        log.error("folder cannot be read, left as it is", error=str(error))  # noqa: TRY400 - foreseen
 
 
 def _number(name: str) -> int:

@@ -1,9 +1,11 @@
 """Where everything lies below the data folder, and the lock that lets one recorder in."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -67,3 +69,32 @@ def test_a_file_has_one_name_in_the_store_wherever_the_folder_lies(tmp_path: Pat
     folder = DataFolder(tmp_path)
     assert folder.relative(folder.chunk("r-1", 2, 3)) == "films/r-1/chunk-2-00003.mp4"
     assert folder.path("films/r-1/chunk-2-00003.mp4") == folder.chunk("r-1", 2, 3)
+
+
+def test_a_run_that_was_counted_on_from_the_largest_folder_found_is_a_run(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path)
+    runs = [2**31 - 1, 2**31, 2**32 - 1, 2**32]  # numbers that somebody may try, and what the next start makes of them
+    for run in runs:
+        folder.run(run).mkdir(parents=True)
+    assert folder.runs() == runs
+    assert folder.unusable() == []
+
+
+def test_a_folder_that_cannot_be_read_hides_nothing_but_what_lies_in_it(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = DataFolder(tmp_path)
+    for run in (1, 2, 3):
+        (folder.run(run) / "left").mkdir(parents=True)
+        (folder.run(run) / "left" / "5.ts").touch()
+    locked, list_folder = folder.run(2), Path.iterdir
+
+    def refuse(path: Path) -> Iterator[Path]:
+        """As for a folder of mode 000, which root could read all the same."""
+        if path.is_relative_to(locked):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return list_folder(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert folder.segment_files() == [folder.run(run) / "left" / "5.ts" for run in (1, 3)]
+    folder.films.touch()
+    assert folder.unusable() == [folder.films]

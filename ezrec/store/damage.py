@@ -20,13 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from ezrec.files import fsync_folder, make_folders, write_atomically
+from ezrec.folders import LARGEST_RUN
 from ezrec.store import rows
 from ezrec.store.database import VERSION
 
 LIMIT_S = 0.3  # what a start spends on looking, at most
 BUSY_S = 0.1  # how long another process's lock is waited for
 LARGEST_VALUE = 4_000_000  # bytes; a damaged length must not fill the memory
-LARGEST_ID = 2**31  # a damaged number must not become the newest id, which the next one is counted from
+LARGEST_ID = LARGEST_RUN  # a damaged number must not become the newest id, which the next one is counted from
 FURTHEST_VERSION = VERSION + 1000  # a number above it is no version
 NEWER = 2  # versions ahead that are believed without another layout
 CONDEMNED = "-damaged"  # how the name of `condemn`'s note ends

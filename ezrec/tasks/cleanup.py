@@ -9,6 +9,7 @@ still to be published is never touched.
 import asyncio
 import shutil
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 from ezrec import files, logs
@@ -112,11 +113,14 @@ class Cleanup:
     def _drop_empty_runs(self) -> None:
         """Delete the folders of runs that hold no footage any more; that of the run that records stays."""
         try:
-            for run in self._folder.runs():
-                if run != self._recording_run():
-                    self._drop_if_empty(self._folder.run(run))
+            runs = self._folder.runs()
         except OSError as error:
             log.warning("folders of segments not looked through", error=str(error))
+            return
+        for run in runs:
+            if run != self._recording_run():
+                with suppress(OSError):  # one that cannot be read was said at start
+                    self._drop_if_empty(self._folder.run(run))
 
     def _drop_if_empty(self, run: Path) -> None:
         """Delete a run's folder if nothing is left in it but what it says of itself."""

@@ -14,7 +14,7 @@ from typing import Self
 
 from ezrec import logs
 from ezrec.domain.errors import AlreadyRunning, FolderGone, SettingsError
-from ezrec.files import FILE_MODE, fsync_folder, make_folders
+from ezrec.files import FILE_MODE, fsync_folder, make_folders, temporary_beside
 
 log = logs.get("folders")
 
@@ -113,14 +113,15 @@ class DataFolder:
 
     def unusable(self) -> list[Path]:
         """What lies where a file or folder of ours should be, and is none. Raises OSError."""
-        folders = [self.segments, self.films, self.media, self.aside, self.logs, self.library,
+        folders = [self.aside, self.segments, self.segments_aside, self.films, self.media, self.logs, self.library,
                    self.picture("").parent, self.reference("").parent]
         plain = [self.lock, self.state, self.cameras, self.reserve]
         found = [path for path in folders if os.path.lexists(path) and not path.is_dir()]
         found += [path for path in plain if os.path.lexists(path) and not path.is_file()]
         if self.segments.is_dir():
             found += [path for path in _inside(self.segments)
-                      if not path.is_dir() or (path.name.isdecimal() and not _number(path.name))]
+                      if path != self.segments_aside
+                      and (not path.is_dir() or (path.name.isdecimal() and not _number(path.name)))]
             found += [path for run in self.runs() for path in self._foreign_in(self.run(run))]
         if self.films.is_dir():
             found += [path for path in _inside(self.films) if not path.is_dir()]
@@ -151,8 +152,10 @@ class DataFolder:
         """
         segment = path != self.segments and path.is_relative_to(self.segments)
         aside = self.segments_aside if segment else self.aside
-        make_folders(aside, below=self.root)
         name = "-".join(path.relative_to(aside.parent).parts).lstrip(".")[-200:]
+        if path == aside:
+            path = path.rename(temporary_beside(path))
+        make_folders(aside, below=self.root)
         place, number = aside / name, 1
         while os.path.lexists(place):
             number += 1

@@ -97,6 +97,19 @@ PROMISES: dict[int, list[str]] = {
         "whole/test_unreadable.py::test_a_time_that_no_file_gives_is_cut_out_stated_and_told",
         "whole/test_unreadable.py::test_files_that_are_away_for_six_seconds_cost_the_film_nothing",
     ],
+    12: [  # it starts and records whatever lies there, and publishes nothing twice
+        "whole/test_whatever_lies_there.py::test_it_starts_and_records_what_is_due",
+        "whole/test_full_disk.py::test_a_start_on_a_full_disk_makes_room_and_records_once_there_is_some",
+        "whole/test_store_lost.py::test_a_match_in_the_middle_becomes_one_film_of_both_runs",
+        "whole/test_store_lost.py::test_a_film_that_was_published_is_not_published_twice",
+        "whole/test_damage.py::test_what_came_to_no_harm_is_published_and_the_certificate_states_the_rest",
+        "store/test_salvage.py::test_what_would_end_every_start_is_damage",
+        "tasks/test_recovery.py::test_one_file_that_cannot_be_used_costs_itself_alone",
+    ],
+    13: [  # nothing is written beside a data folder that is not there
+        "whole/test_folder_gone.py::test_a_folder_that_goes_away_is_left_within_two_seconds_and_nothing_grows_in_its_place",
+        "whole/test_folder_gone.py::test_a_folder_that_must_be_there_is_waited_for_and_never_made",
+    ],
 }
 
 

@@ -165,8 +165,10 @@ async def _recover(folder: DataFolder, clock: Clock) -> None:
         saved = await asyncio.to_thread(salvage, folder.store, growing, known=_known(folder), limit_s=SALVAGE_S) \
             if there else None
         fresh = await Store.open(growing, clock=clock)
-        await fresh.note_recovery(found)
-        await fresh.close()
+        try:
+            await fresh.note_recovery(found)
+        finally:
+            await fresh.close()
         await asyncio.to_thread(files.rename, growing, complete)
         log.error("store lost, a new one is made", reason=found, saved=saved.words() if saved else "nothing")
     if await asyncio.to_thread(os.path.lexists, folder.store):

@@ -23,6 +23,9 @@ class Table:
     async def put_video(self, video: Video) -> None:
         self.rows[video.recording_id] = video
 
+    async def has_video(self, booking_id: str, day: str) -> bool:
+        return any((row.booking_id, row.date) == (booking_id, day) for row in self.rows.values())
+
 
 async def test_a_film_published_twice_has_one_row_with_every_field() -> None:
     table = Table()
@@ -42,3 +45,11 @@ async def test_a_store_that_cannot_write_now_is_heard() -> None:
 
     with pytest.raises(RetryError):
         await LocalPublisher(Locked()).publish(VIDEO)
+
+
+async def test_whether_there_is_a_film_of_a_booking_is_told_by_its_day() -> None:
+    publisher: Publisher = LocalPublisher(Table())
+    await publisher.publish(VIDEO)
+    assert await publisher.holds("b1", "2026-11-20")
+    assert not await publisher.holds("b1", "2026-11-27")
+    assert not await publisher.holds("b2", "2026-11-20")

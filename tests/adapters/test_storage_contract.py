@@ -14,7 +14,7 @@ from ezrec.adapters.storage.local import LocalStorage
 from ezrec.adapters.storage.s3 import S3Storage
 from ezrec.config import sections
 from ezrec.domain.booking import LONGEST_ID
-from ezrec.domain.errors import ParkError, RetryError, UploadGone
+from ezrec.domain.errors import OtherObject, ParkError, RetryError, UploadGone
 from tests.fakes.cloud.s3 import S3
 
 KEY = "court/2026-11-20/b1-0.mp4"
@@ -285,3 +285,15 @@ async def test_a_key_that_could_lead_out_of_the_library_is_refused_everywhere(
                  lambda: storage.complete(key, upload_id, parts, film), lambda: storage.put_file(key, film)):
         with pytest.raises(ParkError, match="cannot be an object's key"):
             await call()
+
+
+async def test_an_object_that_is_removed_makes_room_for_another(place: Place, storage: Storage, film: Path) -> None:
+    await storage.remove(KEY)  # none is there
+    other = film.with_name("other.mp4")
+    other.write_bytes(film.read_bytes()[::-1])
+    await storage.complete(KEY, await upload(storage, other), cut(other), other)
+    with pytest.raises(OtherObject):
+        await storage.complete(KEY, await upload(storage, film), cut(film), film)
+    await storage.remove(KEY)
+    stored = await storage.complete(KEY, await upload(storage, film), cut(film), film)
+    assert place.at_url(stored.url) == film.read_bytes()

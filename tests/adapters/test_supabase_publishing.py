@@ -186,3 +186,16 @@ async def test_without_the_key_that_keeps_rows_apart_nothing_is_written_and_the_
         with pytest.raises(ParkError, match="`ezrec tables`"):
             await older.publisher(client).publish(older.video("b2"))
     assert older.videos() == []
+
+
+@pytest.mark.parametrize("device", [False, True])
+async def test_whether_there_is_a_film_of_a_booking_is_told_by_its_day(venue: Venue, device: bool) -> None:
+    booking = venue.id("b")
+    async with venue.client(device=device) as client:
+        publisher: Publisher = venue.publisher(client)
+        video = venue.video(booking)
+        assert not await publisher.holds(booking, video.date)
+        await publisher.publish(video)
+        assert await publisher.holds(booking, video.date)
+        assert not await publisher.holds(booking, "2031-01-01")
+        assert not await publisher.holds(venue.id("other"), video.date)

@@ -16,6 +16,7 @@ from ezrec.domain.schedule import (
     Add,
     Cancel,
     Move,
+    Recover,
     Refuse,
     Revive,
     Withdraw,
@@ -159,3 +160,19 @@ def test_a_film_is_named_for_its_local_start_and_never_like_another() -> None:
     names = {recording_id(NOW, ZoneInfo("Europe/Berlin")) for _ in range(50)}
     assert len(names) == 50
     assert {name[:14] for name in names} == {"20270115-0900-"}
+
+
+def test_what_was_over_when_the_store_was_lost_is_only_asked_for_where_there_may_be_footage() -> None:
+    def lost(one: Booking, *, found: bool, at: int = 0) -> list[Action]:
+        return reconcile({one.id: one}, [], NOW, called_off=OFF, window=lambda it: (it.starts_at, it.ends_at),
+                         recovered_at=NOW + at, has_found=lambda *_: found)
+
+    over = booking(AFTER)
+    assert lost(over, found=False) == []
+    assert lost(over, found=True) == [Recover("b", over.starts_at, over.ends_at)]
+    long_ago = booking((-9 * FORGIVEN_US, -8 * FORGIVEN_US))
+    assert lost(long_ago, found=True) == [Recover("b", long_ago.starts_at, long_ago.ends_at)]
+    assert lost(booking(AFTER, "cancelled"), found=True) == []
+    assert lost(over, found=True, at=-10 * MINUTE) == [Add("b", over.starts_at, over.ends_at, late=True)]
+    now = booking(DURING)
+    assert lost(now, found=True) == [Add("b", now.starts_at, now.ends_at, late=False)]

@@ -7,6 +7,7 @@ import pytest
 
 from ezrec.domain.booking import Booking
 from ezrec.domain.clock import SECOND
+from ezrec.domain.messages import Video
 from ezrec.domain.stages import FAILED, Stage
 from ezrec.domain.timeline import HOLD_US, Offset
 from ezrec.store.unwanted import unwanted_footage
@@ -61,10 +62,6 @@ async def test_what_was_over_when_the_store_was_lost_is_not_told_as_failed(
     assert len(messages) == told
 
 
-async def test_a_film_of_a_video_is_known_by_its_day(desk: Desk) -> None:
-    assert not await desk.store.has_video("match", "2027-01-15")
-
-
 async def test_what_only_cancelled_or_published_films_touched_may_go_and_nothing_else(desk: Desk) -> None:
     run = await desk.run()
     stages = {Stage.CANCELLED: -500, Stage.PUBLISHED: -400, Stage.RECORDED: -300, Stage.MISSED: -200}
@@ -90,3 +87,10 @@ def test_a_store_that_cannot_be_read_names_nothing(tmp_path: Path) -> None:
     assert unwanted_footage(tmp_path / "ezrec.db") == []
     assert unwanted_footage(tmp_path / "none.db") == []
     assert not (tmp_path / "none.db").exists()
+
+
+async def test_a_film_that_was_published_here_is_known_by_its_day(desk: Desk) -> None:
+    await desk.store.put_video(Video("match", "rec", "u", "c", "k", "url", "", 1.0, 2, "f.mp4", "2027-01-15", "now"))
+    assert await desk.store.has_video("match", "2027-01-15")
+    assert not await desk.store.has_video("match", "2027-01-16")
+    assert not await desk.store.has_video("other", "2027-01-15")

@@ -12,8 +12,10 @@ import pytest
 from ezrec.domain.booking import Booking
 from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import ParkError, RetryError
+from ezrec.domain.messages import Video
 from ezrec.domain.naming import store_id
 from ezrec.domain.stages import Stage
+from ezrec.domain.timeline import Offset, Span, begin_span
 from ezrec.store import Store
 from ezrec.tasks import bookings as bookings_module
 from ezrec.tasks.bookings import Bookings
@@ -384,3 +386,63 @@ async def test_a_week_that_an_older_version_refused_is_recorded_after_all(desk: 
     for _ in range(2):
         assert await office.stages() == {"b": "cleaned", at(600): "booked"}
     assert [one.id for one in await desk.store.bookings()] == [at(600)]
+
+
+def instant(seconds: float) -> str:
+    """So many seconds from the desk's now."""
+    return datetime.fromtimestamp(WALL_S + seconds, UTC).isoformat()
+
+
+class Published:
+    """A table of videos that holds some bookings, or gives no answer."""
+
+    def __init__(self, *held: tuple[str, str]) -> None:
+        self.held = set(held)
+        self.answers = True
+
+    async def holds(self, booking_id: str, day: str) -> bool:
+        if not self.answers:
+            raise RetryError("no network")
+        return (booking_id, day) in self.held
+
+    async def publish(self, video: Video) -> None:
+        raise AssertionError
+
+
+async def test_what_was_over_when_the_store_was_lost_becomes_a_film_once_it_is_sure_that_there_is_none(
+        desk: Desk) -> None:
+    await desk.store.recover_run(7, "boot", [Offset(0, desk.offset_us)])
+    await desk.store.note_recovery("lost")
+    over = {"start_time": instant(-120), "end_time": instant(-60)}
+    source = Source({"id": "shown", **over}, {"id": "lost", **over})
+    published = Published(("shown", "2027-01-15"), ("lost", "2027-01-08"))  # an id may have been used the week before
+    published.answers = False
+
+    def found(starts_at: int, ends_at: int) -> list[Span]:
+        return [begin_span(7, starts_at, ends_at, desk.offset_us)]
+
+    one = Bookings(desk.store, desk.clock, [source], desk.settings().bookings, ZoneInfo("UTC"), lambda: None,
+                   published, found)
+    running = asyncio.create_task(one.run())
+    try:
+        await eventually(lambda: desk.store.booking("lost"))
+        await eventually(lambda: asyncio.sleep(0, bool(one._logged)))  # it was said that nobody answers
+        assert await desk.store.films() == []
+        published.answers = True
+        await eventually(lambda: desk.store.film("lost"))
+        assert [span.run for span in await desk.store.spans("lost")] == [7]
+        assert "footage found" in [entry.kind for entry in await desk.store.events("lost")]
+        assert await desk.store.film("shown") is None
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_match_that_goes_on_when_the_store_was_lost_keeps_its_first_half(desk: Desk) -> None:
+    await desk.store.recover_run(7, "boot", [Offset(0, desk.offset_us)])
+    await desk.store.note_recovery("lost")
+    source = Source({"id": "match", "start_time": instant(-60), "end_time": instant(60)})
+    one = Bookings(desk.store, desk.clock, [source], desk.settings().bookings, ZoneInfo("UTC"), lambda: None,
+                   Published(), lambda starts_at, ends_at: [begin_span(7, starts_at, ends_at, desk.offset_us)])
+    await one.run_once()
+    assert [span.run for span in await desk.store.spans("match")] == [7]

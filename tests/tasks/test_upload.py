@@ -21,7 +21,7 @@ from ezrec.config.sections import StorageSettings
 from ezrec.config.values import KEY_CHARACTERS, KEY_FIELDS, KEY_IDS
 from ezrec.domain.booking import LONGEST_ID
 from ezrec.domain.clock import SECOND
-from ezrec.domain.errors import ParkError, RetryError, UploadGone
+from ezrec.domain.errors import OtherObject, ParkError, RetryError, UploadGone
 from ezrec.domain.film import Film
 from ezrec.domain.naming import store_id
 from ezrec.domain.stages import Stage
@@ -75,6 +75,9 @@ class Storage:
 
     async def abort(self, key: str, upload_id: str) -> None:
         await self._call("abort", key, upload_id)
+
+    async def remove(self, key: str) -> None:
+        await self._call("remove", key)
 
     async def put_file(self, key: str, file: Path) -> str:
         return await self._call("put_file", key, file)
@@ -784,3 +787,20 @@ def test_the_longest_names_fit_into_a_disk_and_into_s3() -> None:
             check_key(object_key(template, film, "c" * 64, BERLIN))
         with pytest.raises(ValidationError, match="is too long"):
             StorageSettings(key=template)
+
+
+@pytest.mark.parametrize("lost", [True, False])
+async def test_only_a_film_of_a_lost_store_makes_room_for_the_one_made_anew(scene: Scene, *, lost: bool) -> None:
+    key = scene.storage.library / "2027-01-15" / "match.mp4"
+    key.parent.mkdir(parents=True)
+    key.write_bytes(b"of the store that was lost")
+    if lost:
+        await scene.desk.store.note_recovery("lost")
+        with pytest.raises(RetryError, match="has been removed"):
+            await scene.work()
+        assert await scene.work()
+        assert key.read_bytes() == CONTENT
+    else:
+        with pytest.raises(OtherObject):
+            await scene.work()
+        assert key.read_bytes() == b"of the store that was lost"

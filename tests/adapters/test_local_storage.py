@@ -4,8 +4,10 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -274,6 +276,25 @@ async def test_a_sweep_removes_what_unknown_uploads_left_and_nothing_else(
 
 async def test_a_sweep_of_a_library_that_is_not_there_finds_nothing(film: Path, library: Path) -> None:
     assert await storage_of(film, library).sweep(set()) == 0
+
+
+@pytest.mark.parametrize("put", [os.mkfifo, Path.touch, Path.mkdir, lambda place: place.symlink_to("nowhere")],
+                         ids=["a pipe", "a file", "a folder", "a link to nothing"])
+@pytest.mark.parametrize("ending", ["", "/{}", "/{}.parts"], ids=["all uploads", "a copy", "a journal"])
+async def test_a_sweep_removes_what_is_in_the_way_of_uploads(
+        film: Path, library: Path, object_path: Path, ending: str, put: Callable[[Path], object]) -> None:
+    known = await upload(storage_of(film, library, link=False), film)
+    place = Path(f"{library / '.uploads'}{ending.format(known)}")
+    shutil.rmtree(place) if place.is_dir() else place.unlink()
+    put(place)
+
+    after = storage_of(film, library, link=False)
+    await after.sweep({known})
+    assert await after.parts(KEY, known) == {}
+    for part in parts_of(film):
+        await after.put_part(KEY, known, part, film)
+    await after.complete(KEY, known, parts_of(film), film)
+    assert object_path.read_bytes() == film.read_bytes()
 
 
 @pytest.mark.parametrize("upload_id", [" ", "../film", "0" * 31, "Z" * 32])

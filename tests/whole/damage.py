@@ -29,6 +29,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # as a command it is started with this folder on the path only
 
+from ezrec.adapters.cameras.synthetic.counters import look_at
 from ezrec.domain.timeline import Interval, clip, common, length, union, without
 from tests.fakes.harm import HARMS
 from tests.fakes.many import arguments, judge, keep_of, run_all, seed_of
@@ -216,20 +217,29 @@ class _Trial:
         before, segments = self._files(), self._segments()
         self._left |= segments
         for name in harms:
-            try:
-                said = HARMS[name](self.site.data) or name if name in HARMS else do_harm(self.site.data, name,
-                                                                                         self._dice)
-            except (OSError, ValueError, TypeError, sqlite3.Error):  # it is not there any more, or not yet
-                continue
-            if said:
-                self.outcome.harms.add(name)
-                self.outcome.done.append(name if name in HARMS else str(said))
+            if not self._do_harm(name):
+                self._do_harm("the store")
         after = self._files()
         changed = {path for path in before if after.get(path) != before[path]}
         self._left = {path: found for path, found in self._left.items() if path not in changed}
         data = self.site.data
         self._store_harmed |= bool(changed & {data / "ezrec.db", data / "ezrec.db-wal"})
         self._film_harmed |= any(path.is_relative_to(self.site.library) and path.suffix == ".mp4" for path in changed)
+
+    def _do_harm(self, name: str) -> bool:
+        """Do this harm, if there is anything that it can be done to."""
+        data, done = self.site.data, name
+        try:
+            if name in HARMS:
+                HARMS[name](data)
+            else:
+                done = do_harm(data, name, self._dice) or ""
+        except (OSError, ValueError, TypeError, sqlite3.Error):  # it is not there any more, or not yet
+            return False
+        if done:
+            self.outcome.harms.add(name)
+            self.outcome.done.append(done)
+        return bool(done)
 
     def _files(self) -> dict[Path, tuple[int, ...]]:
         """What tells each file that matters from another or a changed one."""
@@ -309,6 +319,9 @@ class _Trial:
         rows = len(self.site.rows("SELECT 1 FROM video WHERE booking_id LIKE 'match%'"))
         assert len(objects) <= 1, f"published twice: {objects}"
         assert rows <= 1, "two rows of the match"
+        if not self._film_harmed:
+            for path in objects:  # also those of which the store has lost its row
+                look_at(path, 0, ["left", "right"])
         self.outcome.verdict, self.outcome.detail = self._verdict(film)
         failed = self.site.rows("SELECT body FROM outbox WHERE body LIKE '%failed%'")
         lost_at = self.site.rows("SELECT max(at) AS at FROM recovery")[0]["at"] or 0
@@ -320,6 +333,7 @@ class _Trial:
             return "lost", "published already" if self._objects() else "its rows are lost"
         if film["stage"] in ("missed", "cancelled"):
             assert not self._is_enough(), f"{film['stage']}, though there is footage: {self._unharmed()}"
+            assert not self._objects(), f"{film['stage']}, though it was published"
             return "lost", film["stage"]
         if film["stage"] != "cleaned":
             assert self._film_harmed or not self._is_enough(), (

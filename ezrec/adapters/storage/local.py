@@ -19,6 +19,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import stat
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -298,10 +299,15 @@ class LocalStorage:
 
 
 def _sweep(uploads: Path, known: set[str]) -> int:
-    """Remove what uploads other than `known` left behind; returns how many files."""
+    """Remove what uploads other than `known` left behind, and what is in the way of uploads; returns how many."""
     if not uploads.is_dir():
-        return 0
-    left = [file for file in uploads.iterdir() if file.name.partition(".")[0] not in known and file.is_file()]
+        left = [uploads] if os.path.lexists(uploads) else []
+    else:
+        left = [path for path in uploads.iterdir()
+                if path.name.partition(".")[0] not in known or not stat.S_ISREG(path.lstat().st_mode)]
+    folders = [path for path in left if path.is_dir() and not path.is_symlink()]
+    for folder in folders:
+        shutil.rmtree(folder)
     remove(*left)
     return len(left)
 

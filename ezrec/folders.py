@@ -16,7 +16,7 @@ from ezrec import logs
 from ezrec.domain.errors import AlreadyRunning, FolderGone, SettingsError
 from ezrec.files import FILE_MODE, fsync_folder, make_folders, temporary_beside
 
-log = logs.get("folders")
+log = logs.get("opening")
 
 CAMERAS = ("left", "right")
 

@@ -33,6 +33,7 @@ from ezrec.folders import DataFolder, DataLock
 from ezrec.pipeline import Pipeline, Step
 from ezrec.store import Store
 from ezrec.store.damage import condemn, damage
+from ezrec.store.watching import StoreFiles
 from ezrec.tasks import opening
 from ezrec.tasks.bookings import Bookings
 from ezrec.tasks.cleanup import Cleanup
@@ -296,16 +297,17 @@ async def _drop_unfinished(store: Store, folder: DataFolder, storage: Storage) -
 
 
 async def _watch(folder: DataFolder, lock: DataLock, store: Store) -> None:
-    """Leave when the data folder goes away or the store shows damage: the next process waits for it, or mends it.
+    """Leave when the data folder or the store goes away or shows damage: the next process waits for it, or mends it.
 
     What SQLite holds in memory hides damage on the disk, so that is looked at, too.
 
     Raises:
         FolderGone, StoreDamaged: it is so.
     """
-    looks = 0
+    looks, opened = 0, StoreFiles(folder.store)
     while True:
         await asyncio.to_thread(lock.check)
+        await asyncio.to_thread(opened.check)
         looks += 1
         if not store.damage and looks % STORE_EVERY == 0:
             store.damage = await asyncio.to_thread(damage, folder.store)

@@ -98,7 +98,9 @@ class CameraStuck(LeaveError):
 
 
 class FolderGone(LeaveError):
-    """The data folder is not the one any more that was opened; a new process waits for it, or makes another."""
+    """The data folder, or the store in it, is not the one any more that was opened; a new process waits for the folder,
+    or makes another, and saves what can be read of the store.
+    """
 
 
 class StoreDamaged(LeaveError):

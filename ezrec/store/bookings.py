@@ -14,19 +14,19 @@ class BookingTable(Database):
     async def bookings(self, source: str | None = None) -> list[Booking]:
         """All known bookings, by start."""
         where, values = ("WHERE source = ?", (source,)) if source else ("", ())
-        return [booking_of(row) for row in await self._read(
-            f"SELECT * FROM booking {where} ORDER BY starts_at, id", *values)]
+        return await self._values(booking_of, f"SELECT * FROM booking {where} ORDER BY starts_at, id", *values)
 
     async def booking(self, booking_id: str) -> Booking | None:
         """The booking of this id."""
-        rows = await self._read("SELECT * FROM booking WHERE id = ?", booking_id)
-        return booking_of(rows[0]) if rows else None
+        bookings = await self._values(booking_of, "SELECT * FROM booking WHERE id = ?", booking_id)
+        return bookings[0] if bookings else None
 
     async def bookings_with_stages(self, since_us: int) -> list[tuple[Booking, Stage | None]]:
         """The bookings that end at `since_us` (UTC µs) or later, by start, and how far the film of each is."""
-        return [(booking_of(row), Stage(row["stage"]) if row["stage"] else None) for row in await self._read(
+        return await self._values(
+            lambda row: (booking_of(row), Stage(row["stage"]) if row["stage"] else None),
             "SELECT booking.*, film.stage FROM booking LEFT JOIN film ON film.booking_id = booking.id"
-            " WHERE booking.ends_at >= ? ORDER BY booking.starts_at, booking.id", since_us)]
+            " WHERE booking.ends_at >= ? ORDER BY booking.starts_at, booking.id", since_us)
 
     async def put_booking(self, booking: Booking) -> bool:
         """Add or change a booking; False (and nothing changed) if its id belongs to another source."""

@@ -12,23 +12,24 @@ import os
 import sqlite3
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from ezrec.domain.errors import StoreDamaged
 from ezrec.files import fsync_folder, make_folders, write_atomically
-from ezrec.folders import LARGEST_RUN
 from ezrec.store import rows
 from ezrec.store.database import VERSION
+from ezrec.store.plausible import LARGEST_ID, plausible
 
 LIMIT_S = 0.3  # what a start spends on looking, at most
 BUSY_S = 0.1  # how long another process's lock is waited for
 LARGEST_VALUE = 4_000_000  # bytes; a damaged length must not fill the memory
-LARGEST_ID = LARGEST_RUN  # a damaged number must not become the newest id, which the next one is counted from
 FURTHEST_VERSION = VERSION + 1000  # a number above it is no version
+OURS = frozenset({"booking", "film", "segment"})  # tables that every version has
 NEWER = 2  # versions ahead that are believed without another layout
 CONDEMNED = "-damaged"  # how the name of `condemn`'s note ends
 BESIDE = ("-wal", "-shm", "-journal", CONDEMNED)
@@ -51,7 +52,6 @@ READERS: dict[str, Callable[[Any], object]] = {
 SOURCE_ERRORS = (sqlite3.DatabaseError, UnicodeError)
 """What a damaged store raises; SQLite's own messages may repeat damaged text."""
 
-_UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _DAMAGED_ALL = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG})
 """Errors of SQLite that are damage in all their kinds."""
 _DAMAGED = frozenset({sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_CORRUPTFS, sqlite3.SQLITE_READONLY})
@@ -81,6 +81,11 @@ def damage(path: Path, limit_s: float = LIMIT_S) -> str | None:
 def condemn(path: Path, reason: str) -> None:
     """Note that a store showed damage while it was in use: `damage` says so until it is moved aside. Blocks."""
     write_atomically(_beside(path, CONDEMNED), (reason.strip() or "it was found damaged").encode())
+
+
+def anything_of(path: Path) -> bool:
+    """Whether a store's file is there, or what lies beside it. Blocks."""
+    return any(os.path.lexists(one) for one in (path, *(_beside(path, ending) for ending in BESIDE)))
 
 
 def move_aside(path: Path, aside: Path, now: datetime) -> Path:
@@ -119,15 +124,12 @@ def connect(path: Path, *, without_log: bool = False) -> sqlite3.Connection:
 
 
 def readable(table: str, row: Any) -> bool:
-    """Whether the store could read a row (a mapping by column) of one of its tables."""
+    """Whether the store could read a row (a mapping by column) of one of its tables, and its values can be true."""
     try:
         READERS.get(table, dict)(row)
-        for name in row.keys():  # noqa: SIM118  sqlite3.Row iterates over values
-            if isinstance(row[name], str):
-                row[name].encode()
-    except _UNREADABLE:
+        return plausible(table, row)
+    except (StoreDamaged, *rows.UNREADABLE):
         return False
-    return True
 
 
 # ---- the checks, those that matter most first
@@ -168,12 +170,14 @@ def _check_kind(path: Path) -> None:
 def _check(db: sqlite3.Connection) -> None:
     version = int(db.execute("PRAGMA user_version").fetchone()[0])
     found, wanted = _layout(db), _todays_layout()
+    if version and not OURS & found.keys():  # however high it is: a newer EZREC would have one of these
+        raise _Damage("none of EZREC's tables is in it")
     newer = VERSION < version <= VERSION + NEWER
     if not newer and version != VERSION and (
             found == wanted or not 0 <= version <= FURTHEST_VERSION or (found and not version)):
         raise _Damage(f"version {version} cannot be true")
-    if version == VERSION and (missing := sorted(wanted.items() - found.items())):
-        raise _Damage(f"{missing[0][0]} is missing or has other columns")
+    if version == VERSION:
+        _check_schema(db, found, wanted)
     tables = [name for name, columns in found.items() if columns and name != "event"]
     for name in tables:
         # With its indexes: what is wrong between a table and its index fails when it is used.
@@ -183,6 +187,15 @@ def _check(db: sqlite3.Connection) -> None:
             if not all(readable(name, row) for row in db.execute(f"SELECT * FROM {name}")):
                 raise _Damage(f"a row of {name} cannot be read")
     _expect_ok(db, "PRAGMA quick_check")  # with the story, which may be large, and the free pages
+
+
+def _check_schema(db: sqlite3.Connection, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    if missing := sorted(wanted.items() - found.items()):
+        raise _Damage(f"{missing[0][0]} is missing or has other columns")
+    if foreign := db.execute("SELECT name FROM sqlite_schema WHERE type IN ('trigger', 'view')").fetchone():
+        raise _Damage(f"{foreign[0]} is not of EZREC's making")
+    if (db.execute("SELECT max(seq) FROM sqlite_sequence").fetchone()[0] or 0) > LARGEST_ID:
+        raise _Damage("a newest id cannot be true")  # there would be none behind it
 
 
 def _layout(db: sqlite3.Connection) -> dict[str, tuple[str, ...]]:

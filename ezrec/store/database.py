@@ -119,8 +119,14 @@ class Database:
         if version < VERSION and not allowed:
             raise StoreMissing(f"the store is of version {version}, not {VERSION}: `ezrec run` brings it up to date")
         for step in range(version, VERSION):
-            await self._db.executescript(
-                f"BEGIN IMMEDIATE;\n{MIGRATIONS[step]}\nPRAGMA user_version={step + 1};\nCOMMIT;")
+            try:
+                await self._db.executescript(
+                    f"BEGIN IMMEDIATE;\n{MIGRATIONS[step]}\nPRAGMA user_version={step + 1};\nCOMMIT;")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_ERROR:
+                    raise
+                # No disk's fault: what the step changes is not there, and never will be.
+                raise StoreDamaged(f"the store of version {version} is damaged: {error}") from error
 
     async def version(self) -> int:
         """The version of the schema in the file; 0 if there is none yet."""
@@ -172,7 +178,7 @@ class Database:
                 raise
             self.damage = str(error)
             raise StoreDamaged(f"the store is damaged: {error}; `ezrec run` saves what can be read of it") from error
-        except StoreDamaged as error:  # found by what was done in `together`
+        except StoreDamaged as error:  # a row that cannot be read, or found by what was done in `together`
             self.damage = str(error)
             raise
 
@@ -189,9 +195,10 @@ class Database:
     async def _values(self, make: Callable[[Row], _T], sql: str, *values: object) -> list[_T]:
         """Rows made into values; thousands of them in a thread, because they would hold the event loop."""
         rows = await self._read(sql, *values)
-        if len(rows) <= MANY:
-            return [make(row) for row in rows]
-        return await asyncio.to_thread(lambda: [make(row) for row in rows])
+        with self._errors():
+            if len(rows) <= MANY:
+                return [make(row) for row in rows]
+            return await asyncio.to_thread(lambda: [make(row) for row in rows])
 
     async def _do(self, sql: str, *values: object) -> None:
         async with self._transaction() as db:

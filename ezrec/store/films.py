@@ -66,8 +66,8 @@ class FilmTable(OutboxTable, StoryTable):
 
     async def film(self, booking_id: str) -> Film | None:
         """The film of a booking."""
-        rows = await self._read("SELECT * FROM film WHERE booking_id = ?", booking_id)
-        return film_of(rows[0]) if rows else None
+        films = await self._values(film_of, "SELECT * FROM film WHERE booking_id = ?", booking_id)
+        return films[0] if films else None
 
     async def add_film(self, booking_id: str, recording_id: str, starts_at: int, ends_at: int) -> None:
         """A film for a booking, in stage `booked`; harmless if it is there."""

@@ -1,13 +1,16 @@
-"""Rows become frozen values here, at the store's border."""
+"""Rows become frozen values here, at the store's border. One that cannot be read is damage of the store."""
 
 import json
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 
 from ezrec.domain import events, messages
 from ezrec.domain.booking import Booking
 from ezrec.domain.certificate import Certificate
+from ezrec.domain.errors import StoreDamaged
 from ezrec.domain.events import FilmEvent
 from ezrec.domain.film import ChunkReport, Film, Recipe, Rung
 from ezrec.domain.messages import Body, MessageKind
@@ -16,6 +19,23 @@ from ezrec.domain.stages import Stage
 from ezrec.domain.timeline import Offset, Segment, Span
 
 Row = sqlite3.Row
+_T = TypeVar("_T")
+
+UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What a reader raises for a row that cannot be true."""
+
+
+def _reader(read: Callable[[Row], _T]) -> Callable[[Row], _T]:
+    """A reader that says so if it cannot read a row: nothing but mending the store helps then."""
+    @wraps(read)
+    def reading(row: Row) -> _T:
+        try:
+            return read(row)
+        except UNREADABLE as error:
+            what = read.__name__.removesuffix("_of")
+            raise StoreDamaged(f"the store's row of a {what} cannot be read: {error}") from error
+
+    return reading
 
 
 @dataclass(frozen=True)
@@ -103,12 +123,14 @@ class StoryEntry:
         return events.to_json(self.event)
 
 
+@_reader
 def booking_of(row: Row) -> Booking:
     """A booking from its row."""
     return Booking(id=row["id"], source=row["source"], starts_at=row["starts_at"], ends_at=row["ends_at"],
                    status=row["status"], row=json.loads(row["row"]), reported=bool(row["reported"]))
 
 
+@_reader
 def film_of(row: Row) -> Film:
     """A film from its row."""
     return Film(
@@ -136,23 +158,27 @@ def progress_of(row: Row) -> Progress:
     return Progress(row["planned"], row["rendered"], row["rendered_ticks"])
 
 
+@_reader
 def offset_of(row: Row) -> Offset:
     """A run's offset from its row."""
     return Offset(row["from_us"], row["wall_offset_us"])
 
 
+@_reader
 def span_of(row: Row) -> Span:
     """A film's window on a run from its row."""
     return Span(row["run"], row["start_offset_us"], row["start_us"], row["end_us"], row["anchor_us"],
                 row["reach_from_us"], row["reach_to_us"])
 
 
+@_reader
 def segment_of(row: Row) -> Segment:
     """A segment from its row."""
     return Segment(row["camera"], row["run"], row["start_us"], row["end_us"], row["frames"], row["dropped"],
                    row["bytes"], row["path"], tuple((start, end) for start, end in json.loads(row["gaps"])))
 
 
+@_reader
 def chunk_of(row: Row) -> ChunkRow:
     """A chunk from its row."""
     return ChunkRow(row["generation"], Chunk(row["number"], row["run"], row["first_tick"], row["ticks"]),
@@ -160,16 +186,19 @@ def chunk_of(row: Row) -> ChunkRow:
                     row["report"])
 
 
+@_reader
 def part_of(row: Row) -> PartRow:
     """A part from its row."""
     return PartRow(row["number"], row["offset"], row["bytes"], row["md5"], row["sha256"])
 
 
+@_reader
 def entry_of(row: Row) -> StoryEntry:
     """An entry of a story from its row."""
     return StoryEntry(row["at"], events.from_json(row["kind"], json.loads(row["detail"])))
 
 
+@_reader
 def message_of(row: Row) -> Message:
     """A message from its row."""
     return Message(row["id"], row["booking_id"], messages.from_json(row["kind"], json.loads(row["body"])),

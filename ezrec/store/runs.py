@@ -27,20 +27,21 @@ class RunTable(Database):
 
     async def offsets(self, run: int) -> list[Offset]:
         """A run's offsets, oldest first."""
-        return [offset_of(row) for row in await self._read(
-            "SELECT from_us, wall_offset_us FROM offset WHERE run = ? ORDER BY from_us", run)]
+        return await self._values(
+            offset_of, "SELECT from_us, wall_offset_us FROM offset WHERE run = ? ORDER BY from_us", run)
 
     async def spans(self, booking_id: str) -> list[Span]:
         """A film's window on each run that it touched, in the order of the runs."""
-        return [span_of(row) for row in await self._read("SELECT * FROM span WHERE film = ? ORDER BY run", booking_id)]
+        return await self._values(span_of, "SELECT * FROM span WHERE film = ? ORDER BY run", booking_id)
 
     async def spans_in(self, *wanted: Stage) -> dict[str, list[Span]]:
         """The spans of all films in one of the stages, by booking, in the order of the runs."""
         marks = ",".join("?" * len(wanted))
         found: dict[str, list[Span]] = {}
-        for row in await self._read("SELECT span.* FROM span JOIN film ON film.booking_id = span.film"
-                                    f" WHERE stage IN ({marks}) ORDER BY run", *wanted):
-            found.setdefault(row["film"], []).append(span_of(row))
+        for film, span in await self._values(
+                lambda row: (row["film"], span_of(row)), "SELECT span.* FROM span JOIN film"
+                f" ON film.booking_id = span.film WHERE stage IN ({marks}) ORDER BY run", *wanted):
+            found.setdefault(film, []).append(span)
         return found
 
     async def put_span(self, booking_id: str, span: Span) -> None:

@@ -16,9 +16,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ezrec.store.damage import LARGEST_ID, LARGEST_VALUE, SOURCE_ERRORS, connect, readable
+from ezrec.store.damage import LARGEST_VALUE, SOURCE_ERRORS, connect, readable
 from ezrec.store.database import VERSION
 from ezrec.store.pages import Pages, Shapes
+from ezrec.store.plausible import LARGEST_ID
 
 LIMIT_S = 20.0  # recording waits for it
 MOST_GAPS = 100  # in a table; with more damage its pages are read right away

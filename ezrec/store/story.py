@@ -41,8 +41,8 @@ class StoryTable(Database):
 
     async def events(self, booking_id: str) -> list[StoryEntry]:
         """A film's story, oldest first."""
-        return [entry_of(row) for row in await self._read(
-            "SELECT at, kind, detail FROM event WHERE booking_id = ? ORDER BY id", booking_id)]
+        return await self._values(
+            entry_of, "SELECT at, kind, detail FROM event WHERE booking_id = ? ORDER BY id", booking_id)
 
     async def put_video(self, video: Video) -> None:
         """The row of a published film; the same booking again changes nothing."""

@@ -77,8 +77,8 @@ class UploadTable(FilmTable):
 
     async def parts(self, booking_id: str, generation: int) -> list[PartRow]:
         """The parts of a film's generation that the storage confirmed, by number."""
-        return [part_of(row) for row in await self._read(
-            "SELECT * FROM part WHERE film = ? AND generation = ? ORDER BY number", booking_id, generation)]
+        return await self._values(
+            part_of, "SELECT * FROM part WHERE film = ? AND generation = ? ORDER BY number", booking_id, generation)
 
     async def put_part(self, booking_id: str, generation: int, part: PartRow) -> None:
         """The storage confirmed a part."""

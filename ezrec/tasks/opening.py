@@ -15,10 +15,10 @@ from pathlib import Path
 from ezrec import files, logs
 from ezrec.adapters import run_facts, system
 from ezrec.domain.clock import Clock, utc_datetime
-from ezrec.domain.errors import LeaveError, RetryError
+from ezrec.domain.errors import LeaveError, RetryError, StoreDamaged
 from ezrec.folders import DataFolder
 from ezrec.store import Store
-from ezrec.store.damage import damage, move_aside
+from ezrec.store.damage import anything_of, condemn, damage, move_aside
 from ezrec.store.salvage import Known, salvage
 from ezrec.store.unwanted import unwanted_footage
 
@@ -142,6 +142,9 @@ async def open_store(folder: DataFolder, clock: Clock) -> Store:
         if not await asyncio.to_thread(folder.store.exists):
             log.warning("no store here yet, a new one is made", store=str(folder.store))
         return await Store.open(folder.store, clock=clock, create=True, migrate=True)
+    except StoreDamaged as error:  # the next start saves what can be read of it
+        await asyncio.to_thread(condemn, folder.store, str(error))
+        raise
     except (RetryError, OSError) as error:
         free_mb = files.free_bytes(folder.root) >> 20
         raise LeaveError(f"the store cannot be opened: {error}. The disk of {folder.root} has {free_mb} MiB left; "
@@ -171,7 +174,7 @@ async def _recover(folder: DataFolder, clock: Clock) -> None:
             await fresh.close()
         await asyncio.to_thread(files.rename, growing, complete)
         log.error("store lost, a new one is made", reason=found, saved=saved.words() if saved else "nothing")
-    if await asyncio.to_thread(os.path.lexists, folder.store):
+    if await asyncio.to_thread(anything_of, folder.store):  # a log (-wal) alone would be taken for the new store's
         place = await asyncio.to_thread(move_aside, folder.store, folder.aside, utc_datetime(clock.wall_us()))
         log.error("damaged store set aside", moved_to=str(place))
     await asyncio.to_thread(files.rename, complete, folder.store)

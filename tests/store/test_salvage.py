@@ -25,8 +25,9 @@ from ezrec.domain.planning import Chunk
 from ezrec.domain.stages import Stage
 from ezrec.domain.timeline import Offset
 from ezrec.store import VERSION, Store
-from ezrec.store.damage import LARGEST_ID, condemn, damage, move_aside
+from ezrec.store.damage import condemn, damage, move_aside
 from ezrec.store.pages import Pages
+from ezrec.store.plausible import LARGEST_ID
 from ezrec.store.rows import PartRow
 from ezrec.store.salvage import Salvaged, salvage
 from tests.fakes.records import VIDEO, Hand, booking, film_in, segment, span

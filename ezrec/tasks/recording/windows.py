@@ -195,7 +195,7 @@ class Recording:
         ours: Span | None = None
         for span in spans:
             ours_now = span.run == self.run_id
-            newest = self._offset.wall_us if ours_now else (await self._store.offsets(span.run))[-1].wall_us
+            newest = self._offset.wall_us if ours_now else await self._newest(span)
             start_us, end_us = lay(film.starts_at, film.ends_at, span.start_offset_us, newest)
             moved = span.moved(start_us, end_us)
             if ours_now and film.stage is Stage.BOOKED and now < span.start_us:
@@ -214,6 +214,11 @@ class Recording:
         log.info("window opens", booking=film.booking_id, run=self.run_id,
                  in_s=max(0.0, (span.start_us - now) / SECOND), for_s=(span.end_us - max(now, span.start_us)) / SECOND)
         return span
+
+    async def _newest(self, span: Span) -> int:
+        """The newest offset of an earlier run; a damaged store may have lost it."""
+        offsets = await self._store.offsets(span.run)
+        return offsets[-1].wall_us if offsets else span.start_offset_us
 
     def _room_for(self, film: Film) -> bool:
         """Whether the disk has room for a film that has not begun; one that has goes on in any case."""

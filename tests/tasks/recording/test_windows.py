@@ -269,6 +269,17 @@ async def test_a_run_that_is_not_ours_has_nothing_more_to_come(studio: Studio) -
     assert studio.recording.known_to_us(99) == FOR_EVER_US
 
 
+async def test_a_film_on_a_run_whose_offsets_are_lost_stays_where_it_was_laid(desk: Desk) -> None:
+    film = await desk.film(Stage.RECORDING, start_s=-30, end_s=30)
+    await desk.lay(film, await desk.run())
+    before = await desk.store.spans("match")
+    await desk.store._do("DELETE FROM offset")
+    studio = Studio(desk)
+    await studio.recording.begin()
+    await studio.look()
+    assert (await desk.store.spans("match"))[:1] == before
+
+
 async def test_a_film_task_is_told_when_more_is_known(studio: Studio) -> None:
     await book(studio, 10, 20)
     await studio.look(12)

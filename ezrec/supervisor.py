@@ -151,10 +151,7 @@ class Supervisor:
             Step("cleanup", frozenset({Stage.PUBLISHED}), cleanup.work),
         )
 
-        await self._put_in_order(store, cleanup, recovery, storage)
-        with contextlib.suppress(TimeoutError):  # no network keeps the cameras waiting: what is known is recorded
-            async with asyncio.timeout(FIRST_ANSWER_S):
-                await bookings.run_once()
+        await self._put_in_order(store, cleanup, recovery, storage, bookings)
         await recording.begin(above=recovery.highest_run)
         recorder = asyncio.create_task(self._guard(Task("recording", recording.run, vital=True)), name="recording")
         side = [asyncio.create_task(self._guard(task), name=task.name) for task in (
@@ -230,20 +227,25 @@ class Supervisor:
 
     # ---- start
 
-    async def _put_in_order(self, store: Store, cleanup: Cleanup, recovery: Recovery, storage: Storage) -> None:
+    async def _put_in_order(self, store: Store, cleanup: Cleanup, recovery: Recovery, storage: Storage,
+                            bookings: Bookings) -> None:
         """What earlier runs left unfinished; nothing that lies in the folder keeps the recorder from recording."""
-        for what, work in (
-            ("deletions", cleanup.run_once()),
-            ("footage of earlier runs", recovery.begin()),
-            ("unfinished files", asyncio.to_thread(lambda: files.remove(*self._folder.unfinished_files()))),
-            ("unfinished films", _drop_unfinished(store, self._folder, storage)),
-        ):
+        steps: dict[str, Callable[[], Awaitable[None]]] = {
+            "deletions": cleanup.run_once,
+            "footage of earlier runs": recovery.begin,
+            "unfinished files": partial(asyncio.to_thread, lambda: files.remove(*self._folder.unfinished_files())),
+            "unfinished films": partial(_drop_unfinished, store, self._folder, storage),
+            "bookings": partial(_first_answer, bookings),
+        }
+        for what, work in steps.items():
             try:
-                await work
+                await work()
             except LeaveError:
                 raise
             except (EzrecError, OSError) as error:
                 log.error("start goes on, not put in order", left=what, error=str(error))  # noqa: TRY400 - foreseen
+            except Exception:  # whatever it is, the cameras do not wait for it
+                log.exception("start goes on, not put in order", left=what)
 
     def _lane_of(self, camera: Camera) -> Callable[[int, Callable[[Sealed], None]], Lane]:
         recorder = self.settings.recorder
@@ -284,6 +286,13 @@ def status_of(error: BaseException) -> int:
     if isinstance(error, BaseExceptionGroup):
         return max(map(status_of, error.exceptions))
     return error.status if isinstance(error, LeaveError) else 1
+
+
+async def _first_answer(bookings: Bookings) -> None:
+    """Ask for bookings. No network keeps the cameras waiting: what is known is recorded."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(FIRST_ANSWER_S):
+            await bookings.run_once()
 
 
 async def _drop_unfinished(store: Store, folder: DataFolder, storage: Storage) -> None:

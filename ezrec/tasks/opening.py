@@ -138,17 +138,22 @@ async def open_store(folder: DataFolder, clock: Clock) -> Store:
     await asyncio.to_thread(make_room, folder)
     await asyncio.to_thread(clear_the_way, folder)
     try:
-        await _recover(folder, clock)
-        if not await asyncio.to_thread(folder.store.exists):
-            log.warning("no store here yet, a new one is made", store=str(folder.store))
-        return await Store.open(folder.store, clock=clock, create=True, migrate=True)
-    except StoreDamaged as error:  # the next start saves what can be read of it
-        await asyncio.to_thread(condemn, folder.store, str(error))
-        raise
+        try:
+            return await _open(folder, clock)
+        except StoreDamaged as error:  # it did not show before
+            await asyncio.to_thread(condemn, folder.store, str(error))
+            return await _open(folder, clock)
     except (RetryError, OSError) as error:
         free_mb = files.free_bytes(folder.root) >> 20
         raise LeaveError(f"the store cannot be opened: {error}. The disk of {folder.root} has {free_mb} MiB left; "
                          "if that is little, free some room there") from error
+
+
+async def _open(folder: DataFolder, clock: Clock) -> Store:
+    await _recover(folder, clock)
+    if not await asyncio.to_thread(folder.store.exists):
+        log.warning("no store here yet, a new one is made", store=str(folder.store))
+    return await Store.open(folder.store, clock=clock, create=True, migrate=True)
 
 
 async def _recover(folder: DataFolder, clock: Clock) -> None:

@@ -136,7 +136,7 @@ class _Trial:
         self.case = case
         self.outcome = Outcome(case)
         self.site = Site(folder, bookings={"file": str(folder / "bookings.json")})
-        self._dice = random.Random(case.seed + 1)
+        self._dice = random.Random(f"harm {case.seed}")
         self._ahead_us = clocks_us()
         self._rows: list[dict[str, str]] = []
         self._ends_at = 0.0  # of the match, UTC

@@ -24,6 +24,7 @@ from ezrec.files import fsync_folder, make_folders, write_atomically
 from ezrec.store import rows
 from ezrec.store.database import VERSION
 from ezrec.store.plausible import LARGEST_ID, plausible
+from ezrec.store.wal import harm_to_log
 
 LIMIT_S = 0.3  # what a start spends on looking, at most
 BUSY_S = 0.1  # how long another process's lock is waited for
@@ -146,6 +147,9 @@ def _look(path: Path, limit_s: float) -> None:
     if not path.stat().st_size:
         raise _Damage(f"{path.name} is empty")  # SQLite would drop its log, which may hold all of it
     with closing(connect(path)) as db, _interrupted_after(db, limit_s):
+        db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        if wrong := harm_to_log(path):
+            raise _Damage(wrong)
         _check(db)
         _check_writable(path)
 

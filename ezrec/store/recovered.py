@@ -7,6 +7,7 @@ over.
 
 from collections.abc import Sequence
 
+from ezrec.domain.stages import Stage
 from ezrec.domain.timeline import HOLD_US, Offset, Segment
 from ezrec.store.database import Database
 from ezrec.store.rows import segment_of
@@ -20,11 +21,17 @@ class RecoveredTable(Database):
     """Recoveries and recovered runs of an open store."""
 
     async def note_recovery(self, reason: str) -> None:
-        """The store was lost or damaged, and made anew now. All runs' footage is kept for a while."""
+        """The store was lost or damaged, and made anew now. All runs' footage is kept for a while.
+
+        Films that should be over and never began go: nobody knows what became of them. If there is footage, a film is
+        made of it after all, unless it was published already.
+        """
         now = self._clock.wall_us()
         async with self._transaction() as db:
             await db.execute("INSERT OR REPLACE INTO recovery (at, reason) VALUES (?,?)", (now, reason))
             await db.execute("UPDATE run SET recovered_at = ?", (now,))
+            await db.execute("DELETE FROM film WHERE stage = ? AND ends_at <= ? AND booking_id IN"
+                             " (SELECT id FROM booking)", (Stage.BOOKED, now))
 
     async def recovered_at(self) -> int:
         """When the store was last lost, UTC µs; 0 if it never was."""

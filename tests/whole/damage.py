@@ -136,7 +136,7 @@ class _Trial:
         self.case = case
         self.outcome = Outcome(case)
         self.site = Site(folder, bookings={"file": str(folder / "bookings.json")})
-        self._dice = random.Random(case.seed + 1)
+        self._dice = random.Random(f"harm {case.seed}")
         self._ahead_us = clocks_us()
         self._rows: list[dict[str, str]] = []
         self._ends_at = 0.0  # of the match, UTC
@@ -160,6 +160,7 @@ class _Trial:
         self._settle()
         self._look_at_due()
         self._look_at_match()
+        self._look_at_leftovers()
         self._look_at_log()
         status = self.site.stop()
         assert status == 0, f"it ended with {status}\n{self.site.errors[-600:]}"
@@ -364,6 +365,14 @@ class _Trial:
                 f"{show(unharmed[camera], start)}")
             whole &= length(without(told.missing, away)) <= told.counted_us
         return whole
+
+    def _look_at_leftovers(self) -> None:
+        """What was set aside stays for a while; so does all footage after the store was lost, and a parked film's."""
+        film = self._film("match")
+        if film and film["stage"] == "cleaned" and not self.site.rows("SELECT 1 FROM recovery"):
+            for aside in (self.site.data / "aside", self.site.data / "segments" / "aside"):
+                shutil.rmtree(aside, ignore_errors=True)
+            self.site.check_no_leftovers()
 
     def _look_at_log(self) -> None:
         ended = self.site.said("task ended, starting it again")

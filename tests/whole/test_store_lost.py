@@ -73,6 +73,26 @@ def test_a_film_that_was_published_is_not_published_twice(site: Site, harm: str)
     assert site.rows("SELECT 1 FROM outbox") == []
 
 
+def test_a_film_whose_rows_were_in_a_log_that_came_to_harm_is_neither_missed_nor_published_twice(site: Site) -> None:
+    site.configure(bookings={"file": str(site.bookings_file)}, film={"chunk_s": 0.5, "keep_segments_h": 1})
+    site.bookings_file.write_text("[]")
+    site.start()
+    site.wait_said("ready")
+    assert site.stop() == 0  # so that all but the match is in the store's own file
+    book(site, "match", 2.0, 4.0)
+    site.start()
+    site.wait_stage("match", "published")
+    site.kill()
+    (before,) = site.films_in_library()
+    HARMS["a log of garbage"](site.data)
+    site.start()
+    site.wait_said("ready", times=3)
+    site.wait_stage("match", "published")
+    assert not site.said("booking missed")
+    assert site.films_in_library() == [before]
+    assert len(site.rows("SELECT 1 FROM video")) == 1
+
+
 def test_damage_that_shows_while_it_runs_is_left_for_a_new_start_that_mends_it(site: Site) -> None:
     book(site, "match", 2.0, 10.0)
     site.start()

@@ -14,7 +14,7 @@ from typing import Self
 
 from ezrec import logs
 from ezrec.domain.errors import AlreadyRunning, FolderGone, SettingsError
-from ezrec.files import FILE_MODE, fsync_folder, make_folders, temporary_beside
+from ezrec.files import FILE_MODE, make_folders, temporary_beside
 
 log = logs.get("opening")
 
@@ -113,15 +113,17 @@ class DataFolder:
 
     def unusable(self) -> list[Path]:
         """What lies where a file or folder of ours should be, and is none. Raises OSError."""
-        folders = [self.aside, self.segments, self.segments_aside, self.films, self.media, self.logs, self.library,
+        asides = [self.aside, self.segments_aside]  # first: everything else goes there
+        folders = [self.segments, self.films, self.media, self.logs, self.library,
                    self.picture("").parent, self.reference("").parent]
         plain = [self.lock, self.state, self.cameras, self.reserve]
-        found = [path for path in folders if os.path.lexists(path) and not path.is_dir()]
+        found = [path for path in asides if os.path.lexists(path)
+                 and not (path.is_dir() and os.access(path, os.W_OK | os.X_OK))]
+        found += [path for path in folders if os.path.lexists(path) and not path.is_dir()]
         found += [path for path in plain if os.path.lexists(path) and not path.is_file()]
         if self.segments.is_dir():
-            found += [path for path in _inside(self.segments)
-                      if path != self.segments_aside
-                      and (not path.is_dir() or (path.name.isdecimal() and not _number(path.name)))]
+            found += [path for path in _inside(self.segments) if path != self.segments_aside
+                      if not path.is_dir() or (path.name.isdecimal() and not _number(path.name))]
             found += [path for run in self.runs() for path in self._foreign_in(self.run(run))]
         if self.films.is_dir():
             found += [path for path in _inside(self.films) if not path.is_dir()]
@@ -145,7 +147,8 @@ class DataFolder:
     def put_aside(self, path: Path) -> Path:
         """Take anything below this folder out of the way, whole; where it lies now. A link goes, not what it names.
 
-        Segments go to `segments_aside`, everything else to `aside`.
+        Segments go to `segments_aside`, everything else to `aside`. It is not durable, so that thousands take no longer
+        than a start may: what a power cut brings back goes again.
 
         Raises:
             OSError: it cannot be moved.
@@ -153,17 +156,14 @@ class DataFolder:
         segment = path != self.segments and path.is_relative_to(self.segments)
         aside = self.segments_aside if segment else self.aside
         name = "-".join(path.relative_to(aside.parent).parts).lstrip(".")[-200:]
-        if path == aside:
-            path = path.rename(temporary_beside(path))
+        if path == aside:  # what lies in that folder's own place makes room for it first
+            path = path.rename(temporary_beside(path).with_suffix(".aside"))
         make_folders(aside, below=self.root)
         place, number = aside / name, 1
         while os.path.lexists(place):
             number += 1
             place = aside / f"{name}.{number}"
-        path.rename(place)
-        fsync_folder(aside)
-        fsync_folder(path.parent)
-        return place
+        return path.rename(place)
 
     def unfinished_files(self) -> list[Path]:
         """Files that were being written when a process was killed: `files.temporary_beside` names them.
@@ -197,7 +197,7 @@ class DataLock:
         try:
             if os.path.lexists(self._path) and not self._path.is_file():
                 self._folder.put_aside(self._path)
-            handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+            handle = self._open()
         except OSError as error:
             raise SettingsError(f"the data folder {self._path.parent} cannot be used: {error.strerror}; "
                                 "make it, and give it to the user that runs EZREC") from error
@@ -216,6 +216,12 @@ class DataLock:
             os.ftruncate(handle, 0)
             os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         self._handle = handle
+
+    def _open(self) -> int:
+        try:
+            return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+        except PermissionError:  # another user's, who ran EZREC here once: to be locked it need not be written
+            return os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
 
     def check(self) -> None:
         """See that the folder is still the one that was locked. Blocks on the disk.

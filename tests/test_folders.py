@@ -98,3 +98,37 @@ def test_a_folder_that_cannot_be_read_hides_nothing_but_what_lies_in_it(
     assert folder.segment_files() == [folder.run(run) / "left" / "5.ts" for run in (1, 3)]
     folder.films.touch()
     assert folder.unusable() == [folder.films]
+
+
+@pytest.mark.parametrize("aside", ["aside", "segments/aside"])
+def test_what_lies_in_the_place_of_what_goes_aside_makes_room_for_it_first(tmp_path: Path, aside: str) -> None:
+    folder = DataFolder(tmp_path)
+    (tmp_path / aside).parent.mkdir(exist_ok=True)
+    (tmp_path / aside).write_bytes(b"something")
+    (tmp_path / "films").touch()
+    (tmp_path / "segments").mkdir(exist_ok=True)
+    (tmp_path / "segments" / "pipe").touch()
+    for path in folder.unusable():
+        folder.put_aside(path)
+    assert [path.read_bytes() for path in (tmp_path / aside).glob("*.aside")] == [b"something"]
+    assert {path.name for path in tmp_path.iterdir()} == {"segments", "aside"}
+    assert [path.name for path in folder.segments.iterdir()] == ["aside"]
+    assert folder.unusable() == []
+
+
+def test_a_lock_file_that_another_user_left_is_locked_all_the_same(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, open_file = DataFolder(tmp_path), os.open
+    folder.lock.write_text("17\n")
+
+    def refuse(path: Path, flags: int, mode: int = 0o777) -> int:
+        """As for a file of root's, which root could write all the same."""
+        if path == folder.lock and flags & os.O_RDWR:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return open_file(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with DataLock(folder) as lock:
+        lock.check()
+        with pytest.raises(AlreadyRunning):
+            DataLock(folder).take()

@@ -106,6 +106,7 @@ class Recovery:
         One without a byte goes: its process was killed before the first frame.
         """
         found: dict[int, list[Path]] = {}
+        empty: list[Path] = []
         for path in self._folder.segment_files():
             size = _size(path) if path.stem.isascii() and path.stem.isdecimal() and len(path.stem) < 18 else None
             if size:
@@ -113,7 +114,8 @@ class Recovery:
             elif size is None:
                 put_aside(self._folder, path)
             else:
-                files.remove(path)
+                empty.append(path)
+        files.remove(*empty)
         for paths in found.values():
             paths.sort(key=_start_us)
         return found

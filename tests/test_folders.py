@@ -110,7 +110,7 @@ def test_what_lies_in_the_place_of_what_goes_aside_makes_room_for_it_first(tmp_p
     (tmp_path / "segments" / "pipe").touch()
     for path in folder.unusable():
         folder.put_aside(path)
-    assert [path.read_bytes() for path in (tmp_path / aside).glob("*.aside")] == [b"something"]
+    assert [path.read_bytes() for path in (tmp_path / aside).glob("*aside")] == [b"something"]
     assert {path.name for path in tmp_path.iterdir()} == {"segments", "aside"}
     assert [path.name for path in folder.segments.iterdir()] == ["aside"]
     assert folder.unusable() == []

@@ -57,8 +57,8 @@ async def test_what_was_over_when_the_store_was_lost_is_not_told_as_failed(
         desk: Desk, ends_s: float, told: int) -> None:
     at = desk.clock.wall_us()
     await desk.store.put_booking(Booking("match", "supabase", at - 90 * SECOND, at, "scheduled", reported=True))
-    film = await desk.film(Stage.BOOKED, start_s=-60, end_s=ends_s)
     await desk.store.note_recovery("lost")
+    film = await desk.film(Stage.BOOKED, start_s=-60, end_s=ends_s)
     await desk.store.step(film.booking_id, Stage.MISSED)
     messages = [message for message in await desk.store.outbox() if FAILED in str(message.body)]
     assert len(messages) == told

@@ -32,8 +32,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ezrec.domain.loss import Loss, in_words
+if TYPE_CHECKING:
+    from ezrec.domain.loss import Loss
 
 
 class EzrecError(Exception):
@@ -158,12 +160,12 @@ class FilmDamaged(EzrecError):
 class FootageGone(EzrecError):
     """A time that was planned cannot be shown: no camera's footage of it can be read. `losses` says what is lost."""
 
-    def __init__(self, losses: Sequence[Loss]) -> None:
+    def __init__(self, losses: "Sequence[Loss]") -> None:
         super().__init__(losses)  # all that is needed to make it again, on its way out of a worker
         self.losses = losses
 
     def __str__(self) -> str:
-        return in_words(self.losses)
+        return ", ".join(dict.fromkeys(f"{loss.path} {loss.reason}" for loss in self.losses))
 
 
 class IndexOutgrown(EzrecError):

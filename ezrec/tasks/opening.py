@@ -152,7 +152,7 @@ async def open_store(folder: DataFolder, clock: Clock) -> Store:
 async def _open(folder: DataFolder, clock: Clock) -> Store:
     await _recover(folder, clock)
     if not await asyncio.to_thread(folder.store.exists):
-        log.warning("no store here yet, a new one is made", store=str(folder.store))
+        log.info("no store here yet, a new one is made", store=str(folder.store))
     return await Store.open(folder.store, clock=clock, create=True, migrate=True)
 
 

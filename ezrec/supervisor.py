@@ -291,9 +291,8 @@ async def _drop_unfinished(store: Store, folder: DataFolder, storage: Storage) -
     films = await store.films()
     await storage.sweep({film.upload_id for film in films if film.upload_id})
     known = {film.recording_id for film in films}
-    for path in folder.films.iterdir():
-        if path.name not in known:
-            await asyncio.to_thread(opening.put_aside, folder, path)
+    unknown = [path for path in folder.films.iterdir() if path.name not in known]
+    await asyncio.to_thread(opening.put_aside, folder, *unknown)
 
 
 async def _watch(folder: DataFolder, lock: DataLock, store: Store) -> None:

@@ -95,7 +95,8 @@ class Supervisor:
             finally:
                 await store.close()
                 if store.damage:
-                    condemn(self._folder.store, store.damage)
+                    with contextlib.suppress(OSError):  # the folder is gone, or full: the next start finds it by itself
+                        condemn(self._folder.store, store.damage)
         if self._error:
             log.error("leaving", error=str(self._error), exc_info=self._error)
         return status_of(self._error) if self._error else 0

@@ -165,6 +165,17 @@ class DataFolder:
             place = aside / f"{name}.{number}"
         return path.rename(place)
 
+    def make_way(self, *files: Path) -> None:
+        """Make the folders of files that are about to be written; what lies there and is none, or in a file's place and
+        is a folder, goes aside. Raises OSError.
+        """
+        for path in files:
+            if os.path.lexists(path.parent) and not path.parent.is_dir():
+                self.put_aside(path.parent)
+            make_folders(path.parent, below=self.root)
+            if _is_own_folder(path):
+                self.put_aside(path)
+
     def unfinished_files(self) -> list[Path]:
         """Files that were being written when a process was killed: `files.temporary_beside` names them.
 

@@ -93,7 +93,7 @@ class DataFolder:
 
     def runs(self) -> list[int]:
         """The runs that have a folder here, in order. Raises OSError."""
-        return sorted(run for path in _inside(self.segments) if path.is_dir() and (run := _number(path.name)))
+        return sorted(run for path in _inside(self.segments) if _is_own_folder(path) and (run := _number(path.name)))
 
     def segment_files(self) -> list[Path]:
         """Everything on the disk that has a segment's name, with a row or without, a file or not, run by run.
@@ -123,7 +123,7 @@ class DataFolder:
         found += [path for path in plain if os.path.lexists(path) and not path.is_file()]
         if self.segments.is_dir():
             found += [path for path in _inside(self.segments) if path != self.segments_aside
-                      if not path.is_dir() or (path.name.isdecimal() and not _number(path.name))]
+                      if not _is_own_folder(path) or (path.name.isdecimal() and not _number(path.name))]
             found += [path for run in self.runs() for path in self._foreign_in(self.run(run))]
         if self.films.is_dir():
             found += [path for path in _inside(self.films) if not path.is_dir()]
@@ -134,7 +134,7 @@ class DataFolder:
         found: list[Path] = []
         with _costs_only_itself():
             found += [path for path in _inside(run)
-                      if not (path.is_dir() if path.name in CAMERAS else self._is_facts(path))]
+                      if not (_is_own_folder(path) if path.name in CAMERAS else self._is_facts(path))]
         return found
 
     def _is_facts(self, path: Path) -> bool:
@@ -165,13 +165,25 @@ class DataFolder:
             place = aside / f"{name}.{number}"
         return path.rename(place)
 
+    def make_way(self, *files: Path) -> None:
+        """Make the folders of files that are about to be written; what lies there and is none, or in a file's place and
+        is a folder, goes aside. Raises OSError.
+        """
+        for path in files:
+            if os.path.lexists(path.parent) and not path.parent.is_dir():
+                self.put_aside(path.parent)
+            make_folders(path.parent, below=self.root)
+            if _is_own_folder(path):
+                self.put_aside(path)
+
     def unfinished_files(self) -> list[Path]:
         """Files that were being written when a process was killed: `files.temporary_beside` names them.
 
         Version 0.1.0 also wrote `<name>.<pid>.tmp`.
         """
         folders = ("", "media/", "films/*/", "check/", "reference/", "segments/*/")
-        return [path for folder in folders for path in self.root.glob(f"{folder}*.tmp") if path.is_file()]
+        return [path for folder in folders for path in self.root.glob(f"{folder}*.tmp")
+                if path.is_file() and not path.parent.is_symlink()]
 
 
 class DataLock:
@@ -258,6 +270,11 @@ def _inside(folder: Path) -> list[Path]:
                       else (1 << 16, path.name))
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def _is_own_folder(path: Path) -> bool:
+    """Whether it is a folder and no link to one: what a link names may be anybody's. Raises OSError."""
+    return path.is_dir() and not path.is_symlink()
 
 
 @contextmanager

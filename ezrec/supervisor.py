@@ -95,7 +95,8 @@ class Supervisor:
             finally:
                 await store.close()
                 if store.damage:
-                    condemn(self._folder.store, store.damage)
+                    with contextlib.suppress(OSError):  # the folder is gone, or full: the next start finds it by itself
+                        condemn(self._folder.store, store.damage)
         if self._error:
             log.error("leaving", error=str(self._error), exc_info=self._error)
         return status_of(self._error) if self._error else 0
@@ -300,9 +301,8 @@ async def _drop_unfinished(store: Store, folder: DataFolder, storage: Storage) -
     films = await store.films()
     await storage.sweep({film.upload_id for film in films if film.upload_id})
     known = {film.recording_id for film in films}
-    for path in folder.films.iterdir():
-        if path.name not in known:
-            await asyncio.to_thread(opening.put_aside, folder, path)
+    unknown = [path for path in folder.films.iterdir() if path.name not in known]
+    await asyncio.to_thread(opening.put_aside, folder, *unknown)
 
 
 async def _watch(folder: DataFolder, lock: DataLock, store: Store) -> None:

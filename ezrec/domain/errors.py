@@ -165,7 +165,9 @@ class FootageGone(EzrecError):
         self.losses = losses
 
     def __str__(self) -> str:
-        return ", ".join(dict.fromkeys(f"{loss.path} {loss.reason}" for loss in self.losses))
+        from ezrec.domain.loss import in_words  # noqa: PLC0415 - every worker imports this module
+
+        return in_words(self.losses)
 
 
 class IndexOutgrown(EzrecError):

@@ -190,6 +190,8 @@ def _check(db: sqlite3.Connection) -> None:
         for name in tables:
             if not all(readable(name, row) for row in db.execute(f"SELECT * FROM {name}")):
                 raise _Damage(f"a row of {name} cannot be read")
+        if lost := db.execute("PRAGMA foreign_key_check").fetchone():
+            raise _Damage(f"a row of {lost['table']} hangs on one of {lost['parent']} that is lost")
     _expect_ok(db, "PRAGMA quick_check")  # with the story, which may be large, and the free pages
 
 

@@ -28,6 +28,7 @@ CHECK_EVERY_S = 1.0
 SAY_EVERY = 30  # checks: how often it is said that the folder is waited for
 RESERVE_BYTES = 8 << 20  # of disk that is given up when nothing else is left: enough for the store to delete footage
 LEAST_BYTES = RESERVE_BYTES // 2  # with less than this free the reserve goes
+SAID = 50  # things set aside together that are named: thousands of lines would keep the cameras waiting
 SALVAGE_S = 2.0  # recording waits for it
 
 
@@ -57,8 +58,7 @@ def clear_the_way(folder: DataFolder) -> None:
     except OSError as error:
         log.error("data folder cannot be looked through", error=str(error))  # noqa: TRY400 - foreseen
         return
-    for path in found:
-        put_aside(folder, path)
+    put_aside(folder, *found)
     for needed in (folder.segments, folder.films):
         try:
             files.make_folders(needed, below=folder.root)
@@ -66,12 +66,19 @@ def clear_the_way(folder: DataFolder) -> None:
             log.error("folder not made", path=str(needed), error=str(error))  # noqa: TRY400 - foreseen
 
 
-def put_aside(folder: DataFolder, path: Path) -> None:
-    """Move something aside, and say so; where that does not work, say that it stays. Blocks."""
-    try:
-        log.warning("set aside", path=str(path), moved_to=str(folder.put_aside(path)))
-    except OSError as error:
-        log.error("cannot be set aside, left where it is", path=str(path), error=str(error))  # noqa: TRY400 - foreseen
+def put_aside(folder: DataFolder, *paths: Path) -> None:
+    """Move things aside, and say so; where that does not work, say that it stays. Blocks."""
+    for number, path in enumerate(paths):
+        try:
+            place = folder.put_aside(path)
+        except OSError as error:
+            log.error("cannot be set aside, left where it is", path=str(path),  # noqa: TRY400 - foreseen
+                      error=str(error))
+            continue
+        if number < SAID:
+            log.warning("set aside", path=str(path), moved_to=str(place))
+    if len(paths) > SAID:
+        log.warning("set aside, and more than are named here", count=len(paths))
 
 
 # ---- room
@@ -162,11 +169,11 @@ async def _recover(folder: DataFolder, clock: Clock) -> None:
     The new one gets its last name but one once it is complete, and its last one after the damaged one has gone aside.
     """
     complete, growing = folder.store.with_name("ezrec.db.saved"), folder.store.with_name("ezrec.db.saving")
-    if not await asyncio.to_thread(complete.is_file):
+    if not await asyncio.to_thread(_is_sound, folder, complete):
         found = await asyncio.to_thread(_what_is_wrong, folder)
         if found is None:
             return
-        await asyncio.to_thread(_remove_store, growing)
+        await asyncio.to_thread(_remove_store, folder, growing)
         fresh = await Store.open(growing, clock=clock, create=True)
         await fresh.close()
         there = await asyncio.to_thread(os.path.lexists, folder.store)
@@ -183,6 +190,7 @@ async def _recover(folder: DataFolder, clock: Clock) -> None:
         place = await asyncio.to_thread(move_aside, folder.store, folder.aside, utc_datetime(clock.wall_us()))
         log.error("damaged store set aside", moved_to=str(place))
     await asyncio.to_thread(files.rename, complete, folder.store)
+    await asyncio.to_thread(_remove_store, folder, complete)  # what a look at it left beside it
 
 
 def _what_is_wrong(folder: DataFolder) -> str | None:
@@ -194,9 +202,24 @@ def _what_is_wrong(folder: DataFolder) -> str | None:
     return "the store is missing, though a recorder ran here" if used or folder.reserve.exists() else None
 
 
-def _remove_store(path: Path) -> None:
+def _is_sound(folder: DataFolder, complete: Path) -> bool:
+    """Whether a new store was made when the last start was killed; what lies there and is none goes aside."""
+    if not os.path.lexists(complete):
+        return False
+    if (wrong := damage(complete)) is None:
+        return True
+    log.error("a new store is damaged, it is made once more", reason=wrong)
+    put_aside(folder, complete)
+    return False
+
+
+def _remove_store(folder: DataFolder, path: Path) -> None:
     for ending in ("", "-wal", "-shm", "-journal"):
-        path.with_name(path.name + ending).unlink(missing_ok=True)
+        one = path.with_name(path.name + ending)
+        if one.is_dir() and not one.is_symlink():
+            put_aside(folder, one)
+        else:
+            one.unlink(missing_ok=True)
 
 
 def _known(folder: DataFolder) -> Known:

@@ -106,15 +106,17 @@ class Recovery:
         One without a byte goes: its process was killed before the first frame.
         """
         found: dict[int, list[Path]] = {}
+        strange: list[Path] = []
         empty: list[Path] = []
         for path in self._folder.segment_files():
             size = _size(path) if path.stem.isascii() and path.stem.isdecimal() and len(path.stem) < 18 else None
             if size:
                 found.setdefault(int(path.parent.parent.name), []).append(path)
             elif size is None:
-                put_aside(self._folder, path)
+                strange.append(path)
             else:
                 empty.append(path)
+        put_aside(self._folder, *strange)
         files.remove(*empty)
         for paths in found.values():
             paths.sort(key=_start_us)

@@ -43,6 +43,7 @@ HARMS = [
     "UPDATE offset SET wall_offset_us = 1 << 62",
     "UPDATE segment SET end_us = 1 << 62",
     "INSERT INTO run VALUES (1 << 62, 'boot', 0, NULL)",
+    "UPDATE span SET run = 999",
     "UPDATE sqlite_sequence SET seq = 9223372036854775807 WHERE name = 'run'",
     "CREATE TRIGGER bad BEFORE INSERT ON segment BEGIN SELECT RAISE(ABORT, 'no'); END",
     "CREATE VIEW bad AS SELECT 1",

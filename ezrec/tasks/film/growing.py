@@ -171,7 +171,7 @@ class GrowingFiles:
             return growing
         await self.drop(film.booking_id)
         path = self._folder.film_file(film.recording_id, film.generation)
-        await asyncio.to_thread(files.make_folders, path.parent)
+        await asyncio.to_thread(self._folder.make_way, path)
         await asyncio.to_thread(self._remove, self._folder.film_files(film.recording_id))
         thread = ThreadPoolExecutor(1, thread_name_prefix="join")
         growing = GrowingFile(film.generation, Joiner(str(path), recipe_of(film)), thread)

@@ -2,8 +2,9 @@
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 
-from ezrec import files, logs
+from ezrec import logs
 from ezrec.adapters.workers import RenderPool
 from ezrec.domain.errors import BadMedia, FootageAway, FootageGone, ParkError, WorkerDied
 from ezrec.domain.events import FallbackTaken
@@ -43,8 +44,8 @@ class Rendering:
         """
         booking_id, number = film.booking_id, row.chunk.number
         log.debug("rendering chunk", booking=film.booking_id, chunk=number, rung=row.rung)
-        await asyncio.to_thread(files.make_folders, self._folder.film(film.recording_id))
         job = self._job(film, row, footage)
+        await asyncio.to_thread(self._folder.make_way, *(Path(path) for path in (job.out, job.poster) if path))
         try:
             async with asyncio.timeout(LIMIT_S):  # its end kills the worker
                 report: ChunkReport = await self._pool.run(render, job)

@@ -15,7 +15,7 @@ from ezrec.adapters.run_facts import RunFacts
 from ezrec.adapters.segments import Sealed
 from ezrec.config import Settings
 from ezrec.domain.clock import SECOND, STEP_US, Clock
-from ezrec.domain.errors import CameraStuck, RetryError
+from ezrec.domain.errors import CameraStuck, EzrecError, RetryError
 from ezrec.domain.film import Film
 from ezrec.domain.stages import CHANGEABLE, Stage
 from ezrec.domain.timeline import HOLD_US, Offset, Span, begin_span, lay
@@ -135,7 +135,10 @@ class Recording:
                 log.error("camera not stopped", camera=lane.name, error=str(error))
         await asyncio.sleep(0)  # lets the last hand-overs from the writers' threads arrive
         while not self._sealed.empty():
-            await self._write_row(self._sealed.get_nowait())
+            try:
+                await self._write_row(self._sealed.get_nowait(), once=True)
+            except EzrecError as error:  # the process must end all the same; the next start adopts the file
+                log.error("segment row not written", error=str(error))  # noqa: TRY400 - foreseen
 
     async def run_once(self) -> None:
         """One look: clock, windows, lanes, films that are over."""
@@ -263,12 +266,14 @@ class Recording:
         while True:
             await self._write_row(await self._sealed.get())
 
-    async def _write_row(self, sealed: Sealed) -> None:
+    async def _write_row(self, sealed: Sealed, *, once: bool = False) -> None:
         while True:
             try:
                 begun = await asyncio.shield(self._store.add_segment(sealed.row(self._folder.root)))
                 break
             except RetryError as error:  # its file is safe: if the row never comes it is adopted at the next start
+                if once:
+                    raise
                 log.error("segment row not written, trying again",  # noqa: TRY400 - foreseen
                           camera=sealed.camera, error=str(error))
                 await asyncio.sleep(ROW_RETRY_S)

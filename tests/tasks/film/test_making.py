@@ -507,6 +507,23 @@ async def test_a_chunk_that_is_damaged_before_it_is_joined_is_rendered_again(stu
     assert studio.pool.rendered() == [0, 60, 120, 60]
 
 
+@pytest.mark.parametrize("name", ["chunk-1-00001.mp4", "chunk-1-00003.mp4", "poster.jpg", "film-1.mp4"])
+async def test_a_folder_where_a_file_of_a_film_is_about_to_be_written_goes_aside(studio: Studio, name: str) -> None:
+    (studio.desk.data / "films" / "rec-match" / name / "inside").mkdir(parents=True)
+    await studio.record(7)
+    await studio.work()
+    assert await studio.text() == film_text(*WHOLE[:3])
+    assert [path.name for path in (studio.desk.data / "aside").iterdir()] == [f"films-rec-match-{name}"]
+
+
+async def test_a_file_in_the_place_of_a_films_folder_goes_aside(studio: Studio) -> None:
+    (studio.desk.data / "films").mkdir(exist_ok=True)
+    (studio.desk.data / "films" / "rec-match").touch()
+    await studio.record(7)
+    await studio.work()
+    assert await studio.text() == film_text(*WHOLE[:3])
+
+
 async def test_a_chunk_of_an_older_version_is_joined_as_it_is(studio: Studio) -> None:
     await studio.record(7)
     await studio.work()

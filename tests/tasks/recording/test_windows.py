@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from ezrec.adapters.segments import Sealed
 from ezrec.domain.clock import SECOND
-from ezrec.domain.errors import CameraStuck
+from ezrec.domain.errors import CameraStuck, RetryError, StoreDamaged
 from ezrec.domain.stages import Stage
 from ezrec.domain.timeline import HOLD_US, Offset
 from ezrec.store import Store
@@ -444,6 +444,19 @@ async def test_a_stop_seals_everything_and_writes_its_rows_though_one_camera_han
     await studio.recording.stop()
     assert studio.right.stopped
     assert len(await studio.desk.store.segment_paths()) == 1
+
+
+@pytest.mark.parametrize("error", [RetryError("the disk is full"), StoreDamaged("the store is damaged")])
+async def test_a_stop_ends_though_the_store_takes_no_more_rows(
+        studio: Studio, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    async def refuse(store: Store, segment: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(Store, "add_segment", refuse)
+    for camera in ("left", "right"):
+        studio.hand[1](studio.sealed(0, 4, camera))
+    async with asyncio.timeout(5):
+        await studio.recording.stop()
 
 
 async def test_a_look_that_is_asked_for_comes_at_once(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:

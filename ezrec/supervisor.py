@@ -98,7 +98,7 @@ class Supervisor:
                     with contextlib.suppress(OSError):  # the folder is gone, or full: the next start finds it by itself
                         condemn(self._folder.store, store.damage)
         if self._error:
-            log.error("leaving", error=str(self._error), exc_info=self._error)
+            log.error("leaving", error=reason_of(self._error), exc_info=self._error)
         return status_of(self._error) if self._error else 0
 
     def stop(self) -> None:
@@ -285,6 +285,13 @@ def status_of(error: BaseException) -> int:
     if isinstance(error, BaseExceptionGroup):
         return max(map(status_of, error.exceptions))
     return error.status if isinstance(error, LeaveError) else 1
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a process leaves for `error`: a group of errors says of itself only how many they are."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(map(reason_of, error.exceptions))
+    return str(error) or type(error).__name__
 
 
 async def _drop_unfinished(store: Store, folder: DataFolder, storage: Storage) -> None:

@@ -2,6 +2,8 @@
 
 import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -21,6 +23,16 @@ async def test_a_store_in_use_is_the_one_that_was_opened(store: Store, path: Pat
     await store.begin_run("boot", 1, 0)
     other = await Store.open(path)
     await other.close()
+    files.check()
+
+
+async def test_looking_at_the_files_takes_no_lock_from_the_store(store: Store, path: Path) -> None:
+    await store.begin_run("boot", 0, 0)
+    files = StoreFiles(path)
+    files.check()
+    # Another process that believes to be the last one deletes the log.
+    command = f"import sqlite3; db = sqlite3.connect({str(path)!r}); db.execute('DELETE FROM event'); db.close()"
+    subprocess.run([sys.executable, "-c", command], check=True)
     files.check()
 
 

@@ -98,7 +98,7 @@ class Supervisor:
                     with contextlib.suppress(OSError):  # the folder is gone, or full: the next start finds it by itself
                         condemn(self._folder.store, store.damage)
         if self._error:
-            log.error("leaving", error=str(self._error), exc_info=self._error)
+            log.error("leaving", error=reason_of(self._error), exc_info=self._error)
         return status_of(self._error) if self._error else 0
 
     def stop(self) -> None:
@@ -296,6 +296,13 @@ async def _first_answer(bookings: Bookings) -> None:
             await bookings.run_once()
 
 
+def reason_of(error: BaseException) -> str:
+    """Why a process leaves for `error`: a group of errors says of itself only how many they are."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(map(reason_of, error.exceptions))
+    return str(error) or type(error).__name__
+
+
 async def _drop_unfinished(store: Store, folder: DataFolder, storage: Storage) -> None:
     """Uploads into the library, and folders of films, that the store knows nothing of."""
     films = await store.films()
@@ -319,7 +326,7 @@ async def _watch(folder: DataFolder, lock: DataLock, store: Store) -> None:
         await asyncio.to_thread(opened.check)
         looks += 1
         if not store.damage and looks % STORE_EVERY == 0:
-            store.damage = await asyncio.to_thread(damage, folder.store)
+            store.damage = await asyncio.to_thread(partial(damage, folder.store, in_use=True))
         if store.damage:
             raise StoreDamaged(f"the store is damaged: {store.damage}")
         await asyncio.sleep(WATCH_EVERY_S)

@@ -63,13 +63,16 @@ class _Damage(Exception):
     """What is wrong, in words."""
 
 
-def damage(path: Path, limit_s: float = LIMIT_S) -> str | None:
+def damage(path: Path, limit_s: float = LIMIT_S, *, in_use: bool = False) -> str | None:
     """What is wrong with the store at `path`, in words; None if nothing was found within `limit_s` seconds.
+
+    A store that this process has `in_use` is looked at through SQLite alone: its files must not be opened here, since
+    closing one would drop SQLite's locks (https://www.sqlite.org/howtocorrupt.html, 2.2).
 
     A store that is not there, or of another version of EZREC, is not damaged. Nothing is changed. Blocks.
     """
     try:
-        _look(path, limit_s)
+        _look(path, limit_s, in_use=in_use)
     except _Damage as error:
         return str(error)
     except SOURCE_ERRORS as error:
@@ -136,7 +139,7 @@ def readable(table: str, row: Any) -> bool:
 # ---- the checks, those that matter most first
 
 
-def _look(path: Path, limit_s: float) -> None:
+def _look(path: Path, limit_s: float, *, in_use: bool) -> None:
     for one in (path, *(_beside(path, ending) for ending in BESIDE)):
         _check_kind(one)
     note = _beside(path, CONDEMNED)
@@ -148,7 +151,7 @@ def _look(path: Path, limit_s: float) -> None:
         raise _Damage(f"{path.name} is empty")  # SQLite would drop its log, which may hold all of it
     with closing(connect(path)) as db, _interrupted_after(db, limit_s):
         db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        if wrong := harm_to_log(path):
+        if not in_use and (wrong := harm_to_log(path)):
             raise _Damage(wrong)
         _check(db)
         _check_writable(path)

@@ -2,14 +2,15 @@
 
 SQLite goes on writing into files whose names are gone: everything after that would be lost with the process, and
 commands beside the recorder would see another store, or spoil this one.
+
+The files are not opened here: closing one would drop all locks that this process has on it, SQLite's included
+(https://www.sqlite.org/howtocorrupt.html, 2.2).
 """
 
 import os
 from pathlib import Path
 
 from ezrec.domain.errors import FolderGone
-
-HEADER = b"SQLite format 3\0"
 
 
 class StoreFiles:
@@ -27,11 +28,10 @@ class StoreFiles:
         """
         for path, before in self._files.items():
             try:
-                same = os.path.samestat(before, path.stat())
-                with self._path.open("rb") as file:
-                    same = same and file.read(len(HEADER)) == HEADER
+                now = path.stat()
+                same = os.path.samestat(before, now) and (path != self._path or now.st_size > 0)
             except OSError:
                 same = False
             if not same:
                 raise FolderGone(f"{path.name} is not the file any more that was opened: "
-                                 "it was deleted, replaced or overwritten")
+                                 "it was deleted, replaced or emptied")

@@ -35,6 +35,7 @@ BETWEEN_S = 0.01  # after each file that others need the disk and the interprete
 RETRY_S = 2.0
 GIVEN_UP_S = 60.0  # how long a file that the disk does not give is tried again: a disk may come back
 LONGEST_US = 60 * SECOND  # of a segment
+JUST_NOW_US = 60 * SECOND  # a store that was made anew at this start has said so
 OTHER_RATE = Fraction(30)  # of a camera that is not there any more
 
 
@@ -126,7 +127,7 @@ class Recovery:
         """Give runs that have footage and no row their rows, and remember what lies where on the recovered ones."""
         runs = await self._store.runs()
         lost = {run: paths for run, paths in every.items() if run not in runs}
-        if lost and not await self._store.recovered_at():
+        if lost and self._clock.wall_us() - await self._store.recovered_at() > JUST_NOW_US:  # an old copy, say
             await self._store.note_recovery("footage was found that the store knows nothing of")
             runs = await self._store.runs()
         for run, paths in lost.items():

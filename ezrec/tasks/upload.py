@@ -315,11 +315,15 @@ async def _remove_lost(store: Store, storage: Storage, film: Film, key: str, err
 
     Raises:
         RetryError: there is room now.
+        FilmDamaged: the key is that of an earlier film, which a lost store knew: this one needs another.
     """
-    if film.ends_at <= await store.recovered_at():
+    recovered_at = await store.recovered_at()
+    if film.ends_at <= recovered_at:
         log.warning("film of a lost store makes room for the new one", booking=film.booking_id, key=key)
         await storage.remove(key)
         raise RetryError(f"{error}, and has been removed") from error
+    if recovered_at and film.generation == 1:
+        raise FilmDamaged(f"its key {key} is that of an earlier film, from before the store was lost") from error
 
 
 def _part(row: PartRow) -> Part:

@@ -154,3 +154,12 @@ async def test_footage_of_a_run_that_has_its_row_is_not_found_footage(desk: Desk
     assert await desk.store.recovered_at() == 0
     now = desk.clock.wall_us()
     assert one.spans(now - SECOND, now + SECOND) == []
+
+
+async def test_an_old_copy_of_a_store_that_was_put_back_is_a_recovery_again(desk: Desk, whole: Path) -> None:
+    await desk.store.note_recovery("it was lost before")
+    before = await desk.store.recovered_at()
+    desk.clock.forward(3600 * SECOND)
+    leave(desk, whole, 7, START)
+    await recovery(desk).begin()
+    assert await desk.store.recovered_at() == before + 3600 * SECOND

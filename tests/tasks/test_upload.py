@@ -804,3 +804,14 @@ async def test_only_a_film_of_a_lost_store_makes_room_for_the_one_made_anew(scen
         with pytest.raises(OtherObject):
             await scene.work()
         assert key.read_bytes() == b"of the store that was lost"
+
+
+async def test_a_film_whose_key_a_lost_store_gave_to_another_one_is_made_under_the_next(scene: Scene) -> None:
+    key = scene.storage.library / "2027-01-15" / "match.mp4"
+    key.parent.mkdir(parents=True)
+    key.write_bytes(b"a film of this id, earlier on this day")
+    await scene.desk.store.note_recovery("lost")
+    await scene.desk.store.update_film("match", ends_at=scene.desk.clock.wall_us() + 1)  # it came to be after that
+    assert not await scene.work()
+    assert scene.again == [f"its key 2027-01-15/{key.name} is that of an earlier film, from before the store was lost"]
+    assert key.read_bytes() == b"a film of this id, earlier on this day"

@@ -52,14 +52,21 @@ class Bookings:
         self._lost: dict[str, schedule.Recover] = {}  # bookings from before the store was lost, not looked up yet
         self._looked_up: set[str] = set()
         self._turn = asyncio.Lock()  # one look at a time makes the films follow
+        self._ask_turn = {source.name: asyncio.Lock() for source in sources}
+        self._asking: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Ask every source in its own time, and watch what commands write, until stopped."""
-        async with asyncio.TaskGroup() as group:
-            for source in self._sources:
-                group.create_task(self._poll(source))
-            group.create_task(self._watch())
-            group.create_task(self._recover())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for source in self._sources:
+                    group.create_task(self._poll(source))
+                group.create_task(self._watch())
+                group.create_task(self._recover())
+        finally:
+            for asking in self._asking:
+                asking.cancel()
+            await asyncio.gather(*self._asking, return_exceptions=True)
 
     async def _poll(self, source: BookingSource) -> None:
         while True:
@@ -90,43 +97,61 @@ class Bookings:
         await self.follow()
 
     async def _ask(self, source: BookingSource) -> None:
-        try:
-            rows = await source.fetch()
-        except RetryError as error:
-            self._say_once((source.name, str(error)), "bookings not read, keeping the last good answer",
-                           source=source.name, error=str(error))
-        except ParkError as error:
-            self._say_once((source.name, str(error)), "bookings refused by their source", source=source.name,
-                           error=str(error))
-        else:
-            if rows is not None:
-                await self._take(source, rows)
+        """Ask a source and store its answer. Who is cancelled meanwhile waits no longer, but the asking goes on: an
+        answer that a source has given must not be lost.
+        """
+        asking = asyncio.create_task(self._ask_now(source), name="bookings")
+        self._asking.add(asking)
+        asking.add_done_callback(self._asking.discard)
+        await asyncio.shield(asking)
+
+    async def _ask_now(self, source: BookingSource) -> None:
+        async with self._ask_turn[source.name]:
+            try:
+                rows = await source.fetch()
+                if rows is not None:
+                    await self._take(source, rows)
+            except RetryError as error:
+                self._say_once((source.name, str(error)), "bookings not read, keeping the last good answer",
+                               source=source.name, error=str(error))
+            except ParkError as error:
+                self._say_once((source.name, str(error)), "bookings refused by their source", source=source.name,
+                               error=str(error))
 
     async def _take(self, source: BookingSource, rows: list[object]) -> None:
-        """Make a source's complete answer ours; malformed rows are said once and skipped."""
+        """Make a source's complete answer ours: all of it, or nothing and it is asked for again."""
+        try:
+            await self._store_rows(source, rows)
+        except BaseException:
+            source.forget()
+            raise
+
+    async def _store_rows(self, source: BookingSource, rows: list[object]) -> None:
+        """Store the rows of a complete answer; malformed ones are said once and skipped."""
         good, bad = bookings.parse_many(rows, source=source.name, zone=self._zone,
                                         longest_s=self._settings.longest_h * 3600, reuses_ids=source.reuses_ids)
         for error in bad:
             self._say_once((source.name, str(error)), "booking skipped", source=source.name, error=str(error))
         malformed = {error.booking_id for error in bad if error.booking_id}
         now = self._clock.wall_us()
-        if source.reuses_ids:
-            good = naming.named(good, await self._store.bookings(), await self._store.films(), now,
-                                window=self._window, malformed=malformed)
-        for one in good:
-            if not await self._store.put_booking(replace(one, reported=source.reported)):
-                self._say_once((source.name, one.id), "booking skipped", source=source.name, booking=one.id,
-                               error="another source has a booking of this id")
-        kept = {one.id for one in good}
-        gone = [one for one in await self._store.bookings(source.name)
-                if one.id not in kept and naming.shown_id(one.id) not in malformed]
-        lost = sum(self._window(one)[1] > now for one in gone)  # those that are over may go
-        if lost > 1 and not kept and not malformed:
-            log.error("all bookings gone at once", source=source.name, count=lost,
-                      hint="an empty answer may mean that a credential ran out")
-        for one in gone:
-            if self._window(one)[0] > now:  # once its window is open only explicit words count
-                await self._store.drop_booking(one.id, source.name)
+        async with self._store.together() as tx:
+            if source.reuses_ids:
+                good = naming.named(good, await tx.bookings(), await tx.films(), now, window=self._window,
+                                    malformed=malformed)
+            for one in good:
+                if not await tx.put_booking(replace(one, reported=source.reported)):
+                    self._say_once((source.name, one.id), "booking skipped", source=source.name, booking=one.id,
+                                   error="another source has a booking of this id")
+            kept = {one.id for one in good}
+            gone = [one for one in await tx.bookings(source.name)
+                    if one.id not in kept and naming.shown_id(one.id) not in malformed]
+            lost = sum(self._window(one)[1] > now for one in gone)  # those that are over may go
+            if lost > 1 and not kept and not malformed:
+                log.error("all bookings gone at once", source=source.name, count=lost,
+                          hint="an empty answer may mean that a credential ran out")
+            for one in gone:
+                if self._window(one)[0] > now:  # once its window is open only explicit words count
+                    await tx.drop_booking(one.id, source.name)
 
     def _window(self, one: bookings.Booking) -> tuple[int, int]:
         return bookings.window(one, self._settings.pre_roll_s, self._settings.post_roll_s)

@@ -1,7 +1,9 @@
 """Bookings: sources that fail change nothing, a source drops only its own rows, and films follow."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from ezrec.adapters.bookings.local import BookingsFile
 from ezrec.domain.booking import Booking
 from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import ParkError, RetryError
@@ -446,3 +449,40 @@ async def test_a_match_that_goes_on_when_the_store_was_lost_keeps_its_first_half
                    Published(), lambda starts_at, ends_at: [begin_span(7, starts_at, ends_at, desk.offset_us)])
     await one.run_once()
     assert [span.run for span in await desk.store.spans("match")] == [7]
+
+
+def many(path: Path, count: int) -> BookingsFile:
+    """A bookings file with so many rows."""
+    path.write_text(json.dumps([{"id": f"b{n}", "start_time": instant(3600 * n), "end_time": instant(3600 * n + 60)}
+                                for n in range(count)]))
+    return BookingsFile(path)
+
+
+@pytest.mark.parametrize("limit_s", [0.0, 0.001, 0.003, 0.01, 0.03])
+async def test_who_waits_no_longer_for_a_source_costs_none_of_its_rows(desk: Desk, limit_s: float) -> None:
+    one = Bookings(desk.store, desk.clock, [many(desk.data / "bookings.json", 300)], desk.settings().bookings,
+                   ZoneInfo("UTC"), lambda: None)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(limit_s):
+            await one.run_once()
+    await one.run_once()  # the file has not changed
+    assert len(await desk.store.bookings()) == 300
+
+
+async def test_rows_that_could_not_be_stored_are_asked_for_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Bookings(desk.store, desk.clock, [many(desk.data / "bookings.json", 20)], desk.settings().bookings,
+                   ZoneInfo("UTC"), lambda: None)
+    real, calls = Store.put_booking, 0
+
+    async def locked(store: Store, booking: Booking) -> bool:
+        nonlocal calls
+        calls += 1
+        if calls == 10:
+            raise RetryError("the store: database is locked")
+        return await real(store, booking)
+
+    monkeypatch.setattr(Store, "put_booking", locked)
+    await one.run_once()
+    assert await desk.store.bookings() == []  # all or nothing
+    await one.run_once()
+    assert len(await desk.store.bookings()) == 20

@@ -23,6 +23,9 @@ class BookingSource(Protocol):
             ParkError: the source refuses, and asking again will not change that.
         """
 
+    def forget(self) -> None:
+        """The rows of the last answer could not be stored: hand them on again the next time."""
+
 
 class StatusBoard(Protocol):
     """A source whose bookings' owners want to know what becomes of them."""

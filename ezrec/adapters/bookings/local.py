@@ -40,6 +40,10 @@ class BookingsFile:
         """
         return await asyncio.to_thread(self._fetch)
 
+    def forget(self) -> None:
+        """Hand on the file's rows the next time, whether it has changed or not."""
+        self._seen = None
+
     def _fetch(self) -> list[object] | None:
         answer = self._read()
         if answer is None:

@@ -103,6 +103,10 @@ class SupabaseBookings:
         self._last, self._last_us = rows, now
         return list(rows)
 
+    def forget(self) -> None:
+        """Hand on the rows the next time, whether they are others or not."""
+        self._last = None
+
     async def tell_status(self, booking_id: str, status: str, reason: str | None) -> None:
         """Make the booking's row say `status` (a word of ours), and why it failed, if it may (`may_tell`).
 

@@ -81,7 +81,12 @@ class Pipeline:
             _, booking_id = await step.queue.get()
             step.waiting.discard(booking_id)
             if booking_id not in step.resting:  # it may have been queued while it was failing
-                await self.work_once(step, booking_id)
+                try:
+                    await self.work_once(step, booking_id)
+                except RetryError as error:  # the store's, beside the step's own work: the film is in no queue now
+                    log.warning("film not looked at, trying again", booking=booking_id, step=step.name,
+                                error=str(error))
+                    self._rest(step, booking_id, backoff.wait_s(1))
 
     async def work_once(self, step: Step, booking_id: str) -> None:
         """Do one step's work for one film, if it still is the film's turn."""
@@ -122,8 +127,10 @@ class Pipeline:
                                           retry_at=self._clock.wall_us() + round(rest_s * SECOND))
         log.warning("step failed, trying again", booking=film.booking_id, step=step.name, attempt=failures,
                     retry_s=round(rest_s, 1), error=reason, exc_info=None if foreseen else error)
-        step.resting[film.booking_id] = asyncio.get_running_loop().call_later(
-            rest_s, self._rested, step, film.booking_id)
+        self._rest(step, film.booking_id, rest_s)
+
+    def _rest(self, step: Step, booking_id: str, rest_s: float) -> None:
+        step.resting[booking_id] = asyncio.get_running_loop().call_later(rest_s, self._rested, step, booking_id)
 
     def _rested(self, step: Step, booking_id: str) -> None:
         step.resting.pop(booking_id, None)

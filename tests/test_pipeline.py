@@ -14,6 +14,7 @@ from ezrec.domain.errors import BadMedia, IllegalStep, LeaveError, ParkError, Po
 from ezrec.domain.film import Film
 from ezrec.domain.stages import Stage
 from ezrec.pipeline import Pipeline, Step
+from ezrec.store import Store
 from tests.fakes.desk import Desk, a_desk
 from tests.fakes.waiting import eventually
 
@@ -342,3 +343,30 @@ class running:  # noqa: N801 - reads as a verb
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+async def test_a_film_that_the_store_cannot_be_asked_for_is_queued_again(
+        desk: Desk, timers: Timers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was taken from its queue: without that it would wait until something else happens, overnight say."""
+    work = Fails()
+    made, (step,) = line(desk, work)
+    await desk.film(Stage.RECORDING)
+    real, errors = Store.film, [RetryError("the store: database is locked")]
+
+    async def film(store: Store, booking_id: str) -> Film | None:
+        if errors:
+            raise errors.pop()
+        return await real(store, booking_id)
+
+    monkeypatch.setattr(Store, "film", film)
+    running = [asyncio.create_task(made.run()), asyncio.create_task(made.work(step))]
+    try:
+        await eventually(lambda: asyncio.sleep(0, bool(timers.set)))
+        assert work.calls == []
+        timers.fire()
+        await eventually(lambda: asyncio.sleep(0, bool(work.calls)))
+        assert not any(task.done() for task in running)
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)

@@ -45,11 +45,11 @@ class RunTable(Database):
         return found
 
     async def put_span(self, booking_id: str, span: Span) -> None:
-        """Lay a film onto a run, or move its ends there."""
+        """Lay a film onto a run, or move its ends there; nothing happens if there is no such film any more."""
         await self._do("INSERT OR REPLACE INTO span (film, run, start_offset_us, start_us, end_us, anchor_us,"
-                       " reach_from_us, reach_to_us) VALUES (?,?,?,?,?,?,?,?)", booking_id, span.run,
-                       span.start_offset_us, span.start_us, span.end_us, span.anchor_us,
-                       span.reach_from_us, span.reach_to_us)
+                       " reach_from_us, reach_to_us) SELECT booking_id, ?,?,?,?,?,?,? FROM film WHERE booking_id = ?",
+                       span.run, span.start_offset_us, span.start_us, span.end_us, span.anchor_us,
+                       span.reach_from_us, span.reach_to_us, booking_id)
 
     async def drop_spans(self, booking_id: str) -> None:
         """Forget how a film that nothing was recorded for lay on the runs."""

@@ -418,7 +418,8 @@ class SegmentWriter:
             return
         if now.tally.last_us - now.synced_data_us >= SYNC_US or here_us - now.synced_at_us >= SYNC_US:
             now.file.sync()
-            now.synced_data_us, now.synced_at_us = now.tally.last_us, here_us
+            # From its end: on a slow disk the next one would be due at once, and a frame be written for each sync.
+            now.synced_data_us, now.synced_at_us = now.tally.last_us, self._clock.mono_us()
 
     def _seal(self) -> None:
         """Close the open segment for good and hand it out; nothing to do if there is none. What fails is reported."""

@@ -42,6 +42,7 @@ UPDATE booking SET reported = 1 WHERE source = 'supabase';
     3: """
 ALTER TABLE run ADD COLUMN recovered_at INTEGER;
 ALTER TABLE film ADD COLUMN sums TEXT;
+DELETE FROM part WHERE film IN (SELECT booking_id FROM film WHERE stage = 'cleaned');
 CREATE TABLE recovery (
     at     INTEGER PRIMARY KEY,
     reason TEXT NOT NULL

@@ -125,6 +125,8 @@ class FilmTable(OutboxTable, StoryTable):
             await self._post_status(db, film.booking_id, STATUS_WORDS[to], reason)
         if to is Stage.CANCELLED:
             await self._forget_upload(db, film)
+        if to is Stage.CLEANED:  # thousands for each film, and of no use any more
+            await db.execute("DELETE FROM part WHERE film = ?", (film.booking_id,))
 
     async def _told(self, booking_id: str) -> str | None:
         """The status that the booking's owner was told last, or will have been told once the outbox is empty."""

@@ -80,10 +80,11 @@ class SegmentTable(FilmTable):
         """
         limits = dict(before)
         found = await self._values(
-            segment_of, "SELECT segment.* FROM segment JOIN run ON run.id = segment.run WHERE doomed = 0"
-            " AND NOT EXISTS (SELECT 1 FROM span JOIN film"
-            " ON film.booking_id = span.film WHERE span.run = segment.run AND span.reach_from_us - ? < segment.end_us"
-            " AND span.reach_to_us + ? > segment.start_us AND film.stage != ?)"
+            segment_of, "WITH live AS MATERIALIZED (SELECT run, reach_from_us - ? AS from_us, reach_to_us + ? AS to_us"
+            " FROM film JOIN span ON span.film = film.booking_id WHERE stage != ?)"  # of years of films, the few
+            " SELECT segment.* FROM segment JOIN run ON run.id = segment.run WHERE doomed = 0"
+            " AND NOT EXISTS (SELECT 1 FROM live WHERE live.run = segment.run AND from_us < end_us"
+            " AND to_us > start_us)"
             f" AND (recovered_at IS NULL OR recovered_at < ? OR {TOUCHED})",
             HOLD_US, HOLD_US, Stage.CLEANED, found_before, HOLD_US, HOLD_US)
         return [one for one in found if one.run not in limits or one.end_us < limits[one.run]]

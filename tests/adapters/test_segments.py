@@ -165,6 +165,22 @@ def test_footage_is_taken_to_the_disk_once_a_second_of_real_time(
     assert synced == [4]
 
 
+def test_a_disk_that_takes_seconds_to_sync_is_left_alone_for_a_second_after_each(
+        tmp_path: Path, footage: list[Frame], monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    clock = Hand()
+
+    def slow(_: int) -> None:
+        synced.append(rig.writer.counters.frames)
+        clock.us += 2_000_000
+
+    monkeypatch.setattr(os, "fdatasync", slow)
+    rig = Rig(tmp_path, clock=clock, segment_us=60_000_000)
+    rig.put(footage).written()
+    assert rig.writer.close(LIMIT_S)
+    assert synced == [31, 61, 91]
+
+
 def test_frames_before_the_first_key_frame_are_discarded_and_counted(rig: Rig, footage: list[Frame]) -> None:
     rig.put(footage[5:25])
     assert rig.writer.flush(LIMIT_S)

@@ -508,3 +508,16 @@ async def test_a_film_has_footage_only_of_its_own_window(
     await store.put_span("b", span(await store.begin_run("boot", 0, 0), 100, 200))
     await store.add_segment(segment(start_us, end_us))
     assert await store.has_footage("b") is touches
+
+
+async def test_a_film_that_was_withdrawn_meanwhile_is_laid_onto_no_run(store: Store) -> None:
+    run = await store.begin_run("boot", 0, 0)
+    await store.put_span("gone", span(run))
+    assert await store.spans("gone") == []
+
+
+async def test_a_film_that_is_cleaned_keeps_no_rows_of_parts(store: Store) -> None:
+    await film_in(store, Stage.PUBLISHED)
+    await store.put_part("b", 1, PartRow(1, 0, 5, "m", "s"))
+    await store.step("b", Stage.CLEANED)
+    assert await store.parts("b", 1) == []

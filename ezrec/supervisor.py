@@ -166,7 +166,7 @@ class Supervisor:
               if cloud.status else []),
             Task("device", device.run),
             Task("preflight", preflight.run),
-            Task("folder", partial(_watch, folder, lock, store)),
+            Task("folder", partial(_watch, folder, lock, store, recording)),
             Task("watchdog", partial(self._feed_watchdog, recording)),
         )]
         await recovery.settled(QUICK_S)
@@ -312,10 +312,11 @@ async def _drop_unfinished(store: Store, folder: DataFolder, storage: Storage) -
     await asyncio.to_thread(opening.put_aside, folder, *unknown)
 
 
-async def _watch(folder: DataFolder, lock: DataLock, store: Store) -> None:
+async def _watch(folder: DataFolder, lock: DataLock, store: Store, recording: Recording) -> None:
     """Leave when the data folder or the store goes away or shows damage: the next process waits for it, or mends it.
 
-    What SQLite holds in memory hides damage on the disk, so that is looked at, too.
+    What SQLite holds in memory hides damage on the disk, so the file is looked at now and then. A row that could not
+    be read costs no match: the rest goes on until no camera is on.
 
     Raises:
         FolderGone, StoreDamaged: it is so.
@@ -325,7 +326,8 @@ async def _watch(folder: DataFolder, lock: DataLock, store: Store) -> None:
         await asyncio.to_thread(lock.check)
         await asyncio.to_thread(opened.check)
         looks += 1
-        if not store.damage and looks % STORE_EVERY == 0:
+        doubted, store.doubted = store.doubted and not recording.active, store.doubted and recording.active
+        if not store.damage and (doubted or looks % STORE_EVERY == 0):
             store.damage = await asyncio.to_thread(partial(damage, folder.store, in_use=True))
         if store.damage:
             raise StoreDamaged(f"the store is damaged: {store.damage}")

@@ -14,6 +14,7 @@
     │   ├── FolderGone        the data folder went away
     │   ├── StoreDamaged      the store's file is damaged: the next process salvages it
     │   └── CameraStuck       a camera can only be freed by that
+    ├── RowUnreadable         a row of the store cannot be true: its reader fails, the next process leaves it out
     ├── CameraLost            the camera is not there or has gone: its lane tries again
     ├── WorkerDied            a call's worker is gone: one attempt of the call is used up
     ├── PoolClosed            the process is leaving: nothing is wrong with the call
@@ -107,6 +108,10 @@ class FolderGone(LeaveError):
 
 class StoreDamaged(LeaveError):
     """The store's file is damaged: a new process puts it aside and saves what can be read."""
+
+
+class RowUnreadable(EzrecError):
+    """A row of the store cannot be what was written. Whoever needs it fails; a new process leaves it out."""
 
 
 class CameraLost(EzrecError):

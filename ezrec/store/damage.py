@@ -19,7 +19,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ezrec.domain.errors import StoreDamaged
+from ezrec.domain.errors import RowUnreadable
 from ezrec.files import fsync_folder, make_folders, write_atomically
 from ezrec.store import rows
 from ezrec.store.database import VERSION
@@ -132,7 +132,7 @@ def readable(table: str, row: Any) -> bool:
     try:
         READERS.get(table, dict)(row)
         return plausible(table, row)
-    except (StoreDamaged, *rows.UNREADABLE):
+    except (RowUnreadable, *rows.UNREADABLE):
         return False
 
 

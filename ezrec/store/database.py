@@ -14,7 +14,7 @@ from typing import Self, TypeVar
 import aiosqlite
 
 from ezrec.domain.clock import Clock, SystemClock
-from ezrec.domain.errors import LeaveError, RetryError, StoreDamaged, StoreMissing
+from ezrec.domain.errors import LeaveError, RetryError, RowUnreadable, StoreDamaged, StoreMissing
 from ezrec.store.rows import Row
 
 _T = TypeVar("_T")
@@ -68,6 +68,7 @@ class Database:
         self._inside = inside
         self._turn = asyncio.Lock()
         self.damage: str | None = None  # what showed to be wrong with the file while it was used
+        self.doubted = False  # a row could not be read
 
     @classmethod
     async def open(cls, path: Path, *, clock: Clock | None = None, create: bool = False, migrate: bool = False) -> Self:
@@ -179,8 +180,11 @@ class Database:
                 raise
             self.damage = str(error)
             raise StoreDamaged(f"the store is damaged: {error}; `ezrec run` saves what can be read of it") from error
-        except StoreDamaged as error:  # a row that cannot be read, or found by what was done in `together`
+        except StoreDamaged as error:  # found by what was done in `together`
             self.damage = str(error)
+            raise
+        except RowUnreadable:
+            self.doubted = True
             raise
 
     async def _all(self, sql: str, *values: object) -> list[sqlite3.Row]:

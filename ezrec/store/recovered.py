@@ -7,6 +7,7 @@ over.
 
 from collections.abc import Sequence
 
+from ezrec.domain.events import FootageFound
 from ezrec.domain.stages import Stage
 from ezrec.domain.timeline import HOLD_US, Offset, Segment
 from ezrec.store.database import Database
@@ -36,6 +37,11 @@ class RecoveredTable(Database):
     async def recovered_at(self) -> int:
         """When the store was last lost, UTC µs; 0 if it never was."""
         return (await self._read("SELECT max(at) FROM recovery"))[0][0] or 0
+
+    async def was_found(self, booking_id: str) -> bool:
+        """Whether a film is made anew because the store was lost: then nobody was told of an earlier one."""
+        return bool(await self._read("SELECT 1 FROM event WHERE booking_id = ? AND kind = ? LIMIT 1", booking_id,
+                                     FootageFound.kind))
 
     async def recover_run(self, run: int, boot_id: str, offsets: Sequence[Offset]) -> None:
         """Give a run its row again; harmless if it has one."""

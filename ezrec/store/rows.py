@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from ezrec.domain import events, messages
 from ezrec.domain.booking import Booking
 from ezrec.domain.certificate import Certificate
-from ezrec.domain.errors import StoreDamaged
+from ezrec.domain.errors import RowUnreadable
 from ezrec.domain.events import FilmEvent
 from ezrec.domain.film import ChunkReport, Film, Recipe, Rung
 from ezrec.domain.messages import Body, MessageKind
@@ -33,7 +33,7 @@ def _reader(read: Callable[[Row], _T]) -> Callable[[Row], _T]:
             return read(row)
         except UNREADABLE as error:
             what = read.__name__.removesuffix("_of")
-            raise StoreDamaged(f"the store's row of a {what} cannot be read: {error}") from error
+            raise RowUnreadable(f"the store's row of a {what} cannot be read: {error}") from error
 
     return reading
 

@@ -30,6 +30,8 @@ from ezrec.tasks.parts import Range, due_parts, is_same, read_part
 
 log = logs.get("upload")
 
+MOST_GENERATIONS = 6  # that a film from before the store was lost is looked for under
+
 AWAY_S = 60  # so long a film's file may not be readable, as while its disk is away, before the film is made again
 
 
@@ -119,6 +121,8 @@ class Upload:
         whole = sorted(due_parts(growth, recipe.part_size, 0))
         rows = [upload.sure[number] for number, _, _ in whole]
         key, parts = film.object_key or "", _parts(rows)
+        if await self._store.was_found(film.booking_id):
+            await _remove_others(self._storage, film, self._key)
         try:
             log.debug("storing film", booking=film.booking_id, key=key)
             stored = await self._storage.complete(key, film.upload_id or "", parts, growth.path)
@@ -137,7 +141,7 @@ class Upload:
 
     async def _begin(self, film: Film) -> Film:
         """The film with its key and its upload; the key is stored before anything is uploaded."""
-        key = film.object_key or object_key(self._template, film, self._camera_id, self._zone)
+        key = film.object_key or self._key(film)
         if film.object_key is None:
             await self._name(film, key)
         upload_id = film.upload_id
@@ -147,6 +151,9 @@ class Upload:
             await self._name(film, key, upload_id)
             log.debug("upload opened", booking=film.booking_id, key=key)
         return replace(film, object_key=key, upload_id=upload_id)
+
+    def _key(self, film: Film) -> str:
+        return object_key(self._template, film, self._camera_id, self._zone)
 
     async def _name(self, film: Film, key: str, upload_id: str | None = None) -> None:
         if not await self._store.name_upload(film.booking_id, film.generation, key, upload_id):
@@ -324,6 +331,12 @@ async def _remove_lost(store: Store, storage: Storage, film: Film, key: str, err
         raise RetryError(f"{error}, and has been removed") from error
     if recovered_at and film.generation == 1:
         raise FilmDamaged(f"its key {key} is that of an earlier film, from before the store was lost") from error
+
+
+async def _remove_others(storage: Storage, film: Film, key_of: Callable[[Film], str]) -> None:
+    """Remove what a lost store had stored of a film under other generations, and not published."""
+    for generation in set(range(1, MOST_GENERATIONS)) - {film.generation}:
+        await storage.remove(key_of(replace(film, generation=generation)))
 
 
 def _part(row: PartRow) -> Part:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ezrec.domain.errors import StoreDamaged
+from ezrec.domain.errors import RowUnreadable
 from ezrec.domain.planning import Chunk
 from ezrec.domain.stages import Stage
 from ezrec.store import VERSION, Store
@@ -82,9 +82,9 @@ async def test_a_row_that_comes_to_be_unreadable_while_the_store_is_in_use_is_da
     await fill(store)
     with closing(sqlite3.connect(path)) as db, db:
         db.execute(harm)
-    with pytest.raises(StoreDamaged, match="cannot be read"):
+    with pytest.raises(RowUnreadable, match="cannot be read"):
         await read(store)
-    assert store.damage  # the recorder leaves, and the next one saves what can be read
+    assert store.doubted  # the recorder leaves when no camera is on, and the next one leaves that row out
 
 
 @pytest.mark.parametrize("version", [0, 2, VERSION, VERSION + 1, 75])

@@ -22,6 +22,7 @@ from ezrec.config.values import KEY_CHARACTERS, KEY_FIELDS, KEY_IDS
 from ezrec.domain.booking import LONGEST_ID
 from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import OtherObject, ParkError, RetryError, UploadGone
+from ezrec.domain.events import FootageFound
 from ezrec.domain.film import Film
 from ezrec.domain.naming import store_id
 from ezrec.domain.stages import Stage
@@ -815,3 +816,16 @@ async def test_a_film_whose_key_a_lost_store_gave_to_another_one_is_made_under_t
     assert not await scene.work()
     assert scene.again == [f"its key 2027-01-15/{key.name} is that of an earlier film, from before the store was lost"]
     assert key.read_bytes() == b"a film of this id, earlier on this day"
+
+
+async def test_a_film_made_anew_leaves_no_object_that_a_lost_store_had_stored_under_another_generation(
+        scene: Scene) -> None:
+    for name in ("match.mp4", "match@2.mp4", "match@3.mp4", "other@2.mp4"):
+        key = scene.storage.library / "2027-01-15" / name
+        key.parent.mkdir(parents=True, exist_ok=True)
+        key.write_bytes(b"of the store that was lost")
+    await scene.desk.store.note_recovery("lost")
+    await scene.desk.store.record("match", FootageFound())
+    await scene.put_home()
+    left = {name: content for name, content in scene.storage.objects().items() if name.startswith("2027")}
+    assert left == {"2027-01-15/match.mp4": CONTENT, "2027-01-15/other@2.mp4": b"of the store that was lost"}

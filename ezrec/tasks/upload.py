@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -62,9 +63,7 @@ class Upload:
         self._store = store
         self._clock = clock
         self._storage = storage
-        self._template = settings.storage.key
-        self._camera_id = settings.site.camera_id
-        self._zone = zone
+        self._key = partial(object_key, settings.storage.key, camera_id=settings.site.camera_id, zone=zone)
         self._growth = growth
         self._make_again = make_again
         self._uploads: dict[str, OpenUpload] = {}  # by booking
@@ -151,9 +150,6 @@ class Upload:
             await self._name(film, key, upload_id)
             log.debug("upload opened", booking=film.booking_id, key=key)
         return replace(film, object_key=key, upload_id=upload_id)
-
-    def _key(self, film: Film) -> str:
-        return object_key(self._template, film, self._camera_id, self._zone)
 
     async def _name(self, film: Film, key: str, upload_id: str | None = None) -> None:
         if not await self._store.name_upload(film.booking_id, film.generation, key, upload_id):

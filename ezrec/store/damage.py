@@ -149,10 +149,12 @@ def _look(path: Path, limit_s: float, *, in_use: bool) -> None:
         return
     if not path.stat().st_size:
         raise _Damage(f"{path.name} is empty")  # SQLite would drop its log, which may hold all of it
-    with closing(connect(path)) as db, _interrupted_after(db, limit_s):
-        db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        if not in_use and (wrong := harm_to_log(path)):
+    if not in_use:
+        with closing(connect(path)) as db:
+            db.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # SQLite writes the log's index for that
+        if wrong := harm_to_log(path):  # with nothing open: it opens and closes files that SQLite locks
             raise _Damage(wrong)
+    with closing(connect(path)) as db, _interrupted_after(db, limit_s):
         _check(db)
         _check_writable(path)
 

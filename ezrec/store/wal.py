@@ -24,8 +24,9 @@ TORN = 1  # commits that a power cut may spoil
 def harm_to_log(store: Path) -> str | None:
     """What is wrong with the log of the store at `store`, in words; None if nothing is.
 
-    The store must be open in this process, and something have been read from it: SQLite writes the log's index then.
-    Blocks.
+    Something must have been read from the store before, because SQLite writes the log's index then. It must not be open
+    in this process: closing a file here drops SQLite's locks on it, and whoever opens the store next takes the index
+    for a left-over and cuts it. Blocks.
 
     Raises:
         OSError: the disk does not give them.

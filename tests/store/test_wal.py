@@ -3,11 +3,12 @@
 import os
 import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
+from ezrec.store import damage as module
 from ezrec.store.damage import damage
 from ezrec.store.wal import FRAME, HEADER
 from tests.fakes.harm import overwrite
@@ -75,3 +76,20 @@ def test_frames_from_before_the_log_was_begun_anew_are_no_damage(store: Path) ->
         assert frames(store) >= 20
         shutil.copytree(store.parent, store.parents[1] / "again", ignore=shutil.ignore_patterns("*-shm"))
     assert damage(store.parents[1] / "again" / "ezrec.db") is None
+
+
+def test_the_log_is_looked_at_while_this_process_has_nothing_of_the_store_open(
+        store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closing a file drops SQLite's locks on it: who opens the store then cuts the index under the recorder."""
+    found: list[str] = []
+
+    def look(path: Path) -> None:
+        for handle in Path("/proc/self/fd").iterdir():
+            with suppress(OSError):
+                found.append(str(handle.readlink()))
+        assert path == store
+
+    monkeypatch.setattr(module, "harm_to_log", look)
+    assert damage(store) is None
+    assert found
+    assert not [name for name in found if name.startswith(str(store))]

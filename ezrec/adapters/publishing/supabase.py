@@ -58,7 +58,7 @@ class SupabasePublisher:
                 expected=NO_FUNCTION)
         except Refused as error:
             if error.code == DOUBLE:
-                raise self._double(video) from error
+                return await self._confirm(video, error)
             if error.code not in NO_FUNCTION:
                 raise
             self._say_older()
@@ -66,6 +66,23 @@ class SupabasePublisher:
         if [one.get("recording_id") for one in confirmed] != [video.recording_id]:
             raise RetryError(f"the row of {video.recording_id} in videos was not confirmed")
         return None
+
+    async def _confirm(self, video: Video, refused: Refused) -> None:
+        """See whose row is in the way: it may be this very one, put in by a call whose answer was lost just now.
+
+        Raises:
+            RetryError: none is there any more.
+            ParkError: it is another recording's, or another court's.
+        """
+        rows = await self._supabase.rows(
+            "read a video", lambda client: client.table(TABLE).select("recording_id", "user_id", "camera_id")
+            .eq("booking_id", video.booking_id))
+        if any((row.get("recording_id"), str(row.get("user_id")), str(row.get("camera_id")))
+               == (video.recording_id, video.user_id, video.camera_id) for row in rows):
+            return
+        if rows:
+            raise self._double(video) from refused
+        raise RetryError(f"the row of {video.recording_id} in videos was not confirmed") from refused
 
     async def _put(self, video: Video) -> None:
         """The row alone, into a table that may not even keep its bookings apart."""

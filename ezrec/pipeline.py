@@ -1,8 +1,9 @@
 """The pipeline: asyncio queues between the steps; take, work, take the step, hand on; retry, park, resume.
 
 A step's work does what can be done now for one film and says whether it is finished. A film is queued for a step when
-it is queued: by footage, by growth, by the step before, by a person. Each step works its queue oldest film first, one
-film at a time; what fails is tried again with full-jitter backoff or parked with its reason.
+it is queued: by footage, by growth, by the step before, by a person. Each step works its queue one film at a time: live
+films first, then the oldest; what fails is tried again with full-jitter backoff or parked with its reason. A film is
+live while its match is played and for some minutes after it. Beside one, old films are worked a little at a time.
 """
 
 import asyncio
@@ -21,19 +22,33 @@ from ezrec.store import Store
 log = logs.get("pipeline")
 
 ATTEMPTS = 3  # of a step that fails in an unforeseen way, before the film is parked
+LIVE_US = 15 * 60 * SECOND  # so long after its window a film still goes before older ones
+
+
+async def _keep_nothing(_: str) -> None:
+    """What a step does to forget a film of which it keeps nothing."""
 
 
 @dataclass
 class Step:
-    """One step: the stages a film can be in while it is worked on, and the work."""
+    """One step: the stages a film can be in while it is worked on, and the work.
+
+    `forget` is called with the booking id of a film that was worked on and is not this step's any more, or is parked.
+    """
 
     name: str
     stages: frozenset[Stage]
     work: Callable[[Film], Awaitable[bool]]
-    queue: asyncio.PriorityQueue[tuple[int, str]] = field(default_factory=asyncio.PriorityQueue)
+    forget: Callable[[str], Awaitable[None]] = _keep_nothing
+    queue: asyncio.PriorityQueue[tuple[bool, int, str]] = field(default_factory=asyncio.PriorityQueue)
     waiting: set[str] = field(default_factory=set)  # booking ids that are in the queue
+    known: set[str] = field(default_factory=set)  # booking ids of the films it may keep something of
     failures: dict[str, int] = field(default_factory=dict)  # booking id → failures in a row
     resting: dict[str, asyncio.TimerHandle] = field(default_factory=dict)  # until it is tried again
+
+    def takes(self, film: Film) -> bool:
+        """Whether it is this step's turn with a film."""
+        return film.stage in self.stages and self.name not in film.parked
 
 
 class Pipeline:
@@ -44,6 +59,7 @@ class Pipeline:
         self._store = store
         self._clock = clock
         self._due = asyncio.Event()
+        self._live: frozenset[str] = frozenset()  # booking ids of the live films that may advance
 
     def notify(self) -> None:
         """Something has changed: queue every film that may advance."""
@@ -51,12 +67,18 @@ class Pipeline:
 
     def enqueue(self, step: Step, film: Film) -> None:
         """Queue one film for one step, unless it waits there already or rests after a failure."""
-        if film.retry_at is None and film.booking_id in step.resting:  # a person asked for it now
-            step.resting.pop(film.booking_id).cancel()
-        if film.stage in step.stages and film.parked_step != step.name and film.booking_id not in step.resting \
-                and film.booking_id not in step.waiting:
+        if film.retry_at is None:  # a person asked for it now
+            self._end_rest(step, film.booking_id)
+        if step.takes(film) and film.booking_id not in step.resting and film.booking_id not in step.waiting:
             step.waiting.add(film.booking_id)
-            step.queue.put_nowait((film.starts_at, film.booking_id))
+            step.queue.put_nowait((not self._is_live(film), film.starts_at, film.booking_id))
+
+    def gives_way(self, film: Film) -> bool:
+        """Whether a film is to be worked a little at a time, because it is not live and another one is."""
+        return bool(self._live) and film.booking_id not in self._live
+
+    def _is_live(self, film: Film) -> bool:
+        return film.stage is Stage.RECORDING or self._clock.wall_us() < film.ends_at + LIVE_US
 
     def retry_now(self, *steps: Step) -> None:
         """The network is back, or so it seems: what rests after a failure (at these steps; at all) is tried now."""
@@ -70,15 +92,21 @@ class Pipeline:
         """Queue the films that may advance whenever something changed; at start every film goes on where it was."""
         while True:
             self._due.clear()
-            for film in await self._store.films(*{stage for step in self.steps for stage in step.stages}):
-                for step in self.steps:
+            films = await self._store.films(*{stage for step in self.steps for stage in step.stages})
+            self._live = frozenset(film.booking_id for film in films if not film.parked and self._is_live(film))
+            for step in self.steps:
+                for gone in step.known - {film.booking_id for film in films if step.takes(film)} - step.waiting:
+                    self._end_rest(step, gone)
+                    step.waiting.add(gone)
+                    step.queue.put_nowait((True, 0, gone))  # to be forgotten
+                for film in films:
                     self.enqueue(step, film)
             await self._due.wait()
 
     async def work(self, step: Step) -> None:
         """Work one step's queue until stopped."""
         while True:
-            _, booking_id = await step.queue.get()
+            *_, booking_id = await step.queue.get()
             step.waiting.discard(booking_id)
             if booking_id not in step.resting:  # it may have been queued while it was failing
                 try:
@@ -91,8 +119,10 @@ class Pipeline:
     async def work_once(self, step: Step, booking_id: str) -> None:
         """Do one step's work for one film, if it still is the film's turn."""
         film = await self._store.film(booking_id)
-        if film is None or film.stage not in step.stages or film.parked_step == step.name:
+        if film is None or not step.takes(film):
+            await self._forget(step, booking_id)
             return
+        step.known.add(booking_id)
         try:
             done = await step.work(film)
         except (LeaveError, PoolClosed):
@@ -116,10 +146,10 @@ class Pipeline:
         foreseen = isinstance(error, EzrecError) and not isinstance(error, IllegalStep)
         reason = str(error) if foreseen else f"{type(error).__name__}: {error}"
         if isinstance(error, ParkError) or (not isinstance(error, RetryError) and failures >= ATTEMPTS):
-            step.failures.pop(film.booking_id)
             await self._store.park(film.booking_id, step.name, reason)
             log.error("film parked", booking=film.booking_id, step=step.name, reason=reason,
                       exc_info=None if foreseen else error)
+            await self._forget(step, film.booking_id)
             return
         rest_s = backoff.wait_s(failures)
         with suppress(RetryError):  # on a full disk nobody is told, but it goes on all the same
@@ -128,6 +158,16 @@ class Pipeline:
         log.warning("step failed, trying again", booking=film.booking_id, step=step.name, attempt=failures,
                     retry_s=round(rest_s, 1), error=reason, exc_info=None if foreseen else error)
         self._rest(step, film.booking_id, rest_s)
+
+    async def _forget(self, step: Step, booking_id: str) -> None:
+        self._end_rest(step, booking_id)
+        step.failures.pop(booking_id, None)
+        step.known.discard(booking_id)
+        await step.forget(booking_id)
+
+    def _end_rest(self, step: Step, booking_id: str) -> None:
+        if handle := step.resting.pop(booking_id, None):
+            handle.cancel()
 
     def _rest(self, step: Step, booking_id: str, rest_s: float) -> None:
         step.resting[booking_id] = asyncio.get_running_loop().call_later(rest_s, self._rested, step, booking_id)

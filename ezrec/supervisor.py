@@ -56,6 +56,7 @@ FIRST_ANSWER_S = 1.5  # what the bookings' sources get at start before the camer
 QUICK_S = 1.0  # what a usual crash left is known before READY, cameras run meanwhile; what takes longer is known later
 WATCH_EVERY_S = 1.0  # how often it is looked whether data folder and store are still there
 STORE_EVERY = 20  # of these looks one reads the store's file
+WORKER_S, WORKER_TIMES = 60.0, 15  # a worker may take so long for a call, or this many times a chunk's length
 SEEN_ALIVE_S = 10.0  # the watchdog is fed while the recorder has looked at its windows within this time
 
 
@@ -112,7 +113,7 @@ class Supervisor:
         settings, clock, folder = self.settings, self._clock, self._folder
         zone = ZoneInfo(settings.site.timezone)
         cameras = make_cameras(settings, clock)
-        pool = RenderPool(settings.film.workers)
+        pool = RenderPool(settings.film.workers, limit_s=max(WORKER_S, WORKER_TIMES * settings.film.chunk_s))
 
         pipeline = Pipeline(store, clock)
         recovery = Recovery(store, clock, folder, {camera.name: camera.rate for camera in cameras}, pipeline.notify)
@@ -121,9 +122,10 @@ class Supervisor:
         recipes = Recipes(settings, folder, pool, cameras[0].rate, {camera.name: camera.turned for camera in cameras})
         films = FilmMaking(store, clock, folder, pool, recipes, recording, settings.film.chunk_s,
                            {camera.name: camera.rate for camera in cameras}, settings.film.workers,
-                           pipeline.notify)
+                           pipeline.notify, pipeline.gives_way)
         storage = make_storage(settings, folder, lambda: recording.active)
-        upload = Upload(store, clock, storage, settings, zone, films.growth, films.make_again)
+        upload = Upload(store, clock, storage, settings, zone, films.growth, films.make_again,
+                        pipeline.gives_way, pipeline.notify)
         cloud = make_cloud(settings, clock)
         publisher = cloud.publisher or LocalPublisher(store)
         outbox = Outbox(store, clock, storage, publisher, cloud.bookings,
@@ -146,8 +148,8 @@ class Supervisor:
         bookings = Bookings(store, clock, make_sources(settings, cloud), settings.bookings, zone, changed, publisher,
                             recovery.spans)
         pipeline.steps = (
-            Step("film", frozenset({Stage.RECORDING, Stage.RECORDED}), films.work),
-            Step("upload", UPLOADING, upload.work),
+            Step("film", frozenset({Stage.RECORDING, Stage.RECORDED}), films.work, films.release),
+            Step("upload", UPLOADING, upload.work, upload.forget),
             Step("publish", frozenset({Stage.UPLOADED}), publish.work),
             Step("cleanup", frozenset({Stage.PUBLISHED}), cleanup.work),
         )

@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 import psutil
 
 from ezrec.adapters.system import rss_bytes
-from ezrec.domain.errors import PoolClosed, RetryError, WorkerDied
+from ezrec.domain.errors import PoolClosed, RetryError, WorkerDied, WorkerHung
 
 _A = TypeVar("_A")
 _R = TypeVar("_R")
@@ -46,12 +46,14 @@ _LOWEST_BEST_EFFORT = 7  # ionice level; the idle class could starve a worker fo
 class RenderPool:
     """Runs functions in `workers` processes, each replaced after `tasks_per_worker` calls to give its memory back.
 
-    `niceness` is added to the parent's (0 to 19). Workers start when they are first needed.
+    `niceness` is added to the parent's (0 to 19). Workers start when they are first needed. One that has not answered a
+    call after `limit_s`, its start included, is killed.
     """
 
-    def __init__(self, workers: int, tasks_per_worker: int = 16, niceness: int = 10) -> None:
+    def __init__(self, workers: int, tasks_per_worker: int = 16, niceness: int = 10, limit_s: float = 60.0) -> None:
         if workers < 1 or tasks_per_worker < 1:
             raise ValueError("a pool needs at least one worker, and a worker at least one task")
+        self._limit_s = limit_s
         self._closed = False
         self._slots = [_Slot(tasks_per_worker, niceness) for _ in range(workers)]
         self._idle: asyncio.Queue[_Slot] = asyncio.Queue()
@@ -62,10 +64,11 @@ class RenderPool:
         """Return `fn(arg)`, run in a worker as soon as one is free, first come first served.
 
         `fn` must be importable by name, `arg` and the result picklable (tens of kB, not pictures). If the caller is
-        cancelled the worker is killed, so a limit set with `asyncio.timeout` frees the slot too.
+        cancelled the worker is killed, so that frees the slot too.
 
         Raises:
             WorkerDied: the worker that ran this call is gone; raised once, for this call alone.
+            WorkerHung: it did not answer within the pool's limit.
             PoolClosed: the pool was closed before the call ended.
             RetryError: no process could be started.
             whatever `fn` raised.
@@ -74,12 +77,18 @@ class RenderPool:
         try:
             if self._closed:
                 raise PoolClosed("the workers have been stopped")
-            return await slot.call(fn, arg)
+            async with asyncio.timeout(self._limit_s) as limit:
+                return await slot.call(fn, arg)
         except BrokenProcessPool as error:
             how = slot.drop()
             if self._closed:
                 raise PoolClosed("the workers have been stopped") from None
-            raise WorkerDied(f"a worker died while it ran {getattr(fn, '__name__', fn)}{how}") from error
+            raise WorkerDied(f"a worker died while it ran {_name(fn)}{how}") from error
+        except TimeoutError as error:
+            if not limit.expired():  # a disk's, say: `fn` raised it
+                raise
+            slot.drop()
+            raise WorkerHung(f"{_name(fn)} did not answer for {self._limit_s:g} s, its worker was killed") from error
         except asyncio.CancelledError:
             slot.drop()
             raise
@@ -173,6 +182,10 @@ class _Slot:
         if executor is not None:
             executor.shutdown(wait=False, cancel_futures=True)
         return ended
+
+
+def _name(fn: Callable[..., object]) -> str:
+    return getattr(fn, "__name__", str(fn))
 
 
 def _exit_words(code: int) -> str:

@@ -137,7 +137,7 @@ def plain(film: Film, progress: Progress) -> dict[str, Any]:
         "object_key": film.object_key, "url": film.url, "bytes": film.bytes, "sha256": film.sha256,
         "chunks_planned": progress.planned, "chunks_rendered": progress.rendered,
         "attempts": film.attempts, "retry_at": utc_text(film.retry_at) if film.retry_at else None,
-        "parked_step": film.parked_step, "parked_reason": film.parked_reason,
+        "parked_step": film.parked_step, "parked_reason": film.parked_reason, "also_parked": dict(film.also_parked),
     }
 
 
@@ -169,7 +169,7 @@ def _extent(film: Film, progress: Progress) -> str:
 
 def _remark(film: Film) -> str:
     if film.parked_reason:
-        return f"parked: {film.parked_reason}"
+        return f"parked: {'; '.join(film.parked.values())}"
     if film.attempts:
         return f"failed {words.many(film.attempts, 'time')}, waiting"
     return film.object_key or "" if film.url else ""

@@ -55,10 +55,12 @@ def tell(film: Film | None, entries: Sequence[StoryEntry], outbox: Sequence[Mess
 
 def standing(film: Film, zone: ZoneInfo) -> Iterator[str]:
     """What keeps the film from going on, if anything does."""
-    if film.parked_step:
-        yield (f"It is parked while {_doing(film.parked_step)}: {film.parked_reason}. "
+    for step, reason in film.parked.items():
+        yield (f"It is parked while {_doing(step)}: {reason}. "
                f"`ezrec films retry {film.booking_id}` sends it on its way again.")
-    elif film.attempts:
+    if film.parked:
+        return
+    if film.attempts:
         when = f"; it is tried again at {clock_time(film.retry_at, zone)}" if film.retry_at else ""
         yield f"Its next step failed {many(film.attempts, 'time')}{when}."
 

@@ -17,6 +17,7 @@
     ├── RowUnreadable         a row of the store cannot be true: its reader fails, the next process leaves it out
     ├── CameraLost            the camera is not there or has gone: its lane tries again
     ├── WorkerDied            a call's worker is gone: one attempt of the call is used up
+    │   └── WorkerHung        it was killed because it did not answer: another film's turn
     ├── PoolClosed            the process is leaving: nothing is wrong with the call
     ├── SettingsError         refused at start; names the key, the file and the remedy
     ├── StoreMissing          a command found no store it may use
@@ -120,6 +121,10 @@ class CameraLost(EzrecError):
 
 class WorkerDied(EzrecError):
     """The worker of a call died before it answered: what the call did is unknown, and it may be made again."""
+
+
+class WorkerHung(WorkerDied):
+    """The worker of a call did not answer within the call's limit, and was killed."""
 
 
 class PoolClosed(EzrecError):

@@ -5,7 +5,8 @@ film, so that settings changed in mid-film count for the next one and a film mad
 """
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from fractions import Fraction
 from typing import Any
@@ -237,6 +238,13 @@ class Film:
     certificate: Certificate | None
     changed_at: int
     sums: tuple[str, ...] = ()  # SHA-256 of each part of the closed film, as it was joined; gone once it is stored
+    also_parked: Mapping[str, str] = field(default_factory=dict)  # step → reason, beside the one that was parked first
+
+    @property
+    def parked(self) -> dict[str, str]:
+        """The steps that wait for a person, each with its reason."""
+        first = {self.parked_step: self.parked_reason or ""} if self.parked_step else {}
+        return first | dict(self.also_parked)
 
 
 def recipe_of(film: Film) -> Recipe:

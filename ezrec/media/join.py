@@ -102,6 +102,7 @@ class Joiner:
         self._ticks = 0
         self._tracks = {"video": _Track(), "audio": _Track()}
         self._before = ""  # the kind of the packet added last
+        self._whole = 0  # the film's length behind its newest whole chunk, in bytes
 
     @property
     def ticks(self) -> int:
@@ -110,8 +111,12 @@ class Joiner:
 
     @property
     def grown(self) -> int:
-        """The film's length in bytes on disk: from `recipe.index_reserve` up to here nothing will change any more."""
-        return self._file.end if self._file is not None and self._container is not None else 0
+        """The film's length in bytes up to the end of its newest whole chunk.
+
+        From `recipe.index_reserve` up to here nothing will change any more: what is in the file of a chunk that is
+        being added may still turn out to be other bytes.
+        """
+        return self._whole
 
     @property
     def sums(self) -> Mapping[int, str]:
@@ -123,7 +128,7 @@ class Joiner:
 
     def index_bytes(self) -> int:
         """Upper bound of the index as it would be written now, in bytes."""
-        far = self._container is not None and self.grown > 0xFFFF_FFFF
+        far = self.grown > 0xFFFF_FFFF
         tables = sum(track.bytes(8 if far else 4) for track in self._tracks.values())
         return FRONT + FIXED + 2 * len(self._extradata or b"") + tables
 
@@ -155,6 +160,7 @@ class Joiner:
                 raise
             raise ChunkDamaged(str(error)) from error
         self._ticks += ticks
+        self._whole = self._file.end if self._file is not None else 0
 
     def close(self) -> FilmFacts:
         """Write the index, make the film durable and look at it once more.
@@ -185,6 +191,7 @@ class Joiner:
 
     def discard(self) -> None:
         """Give the film up and remove its file. Harmless if nothing was joined or it was discarded before."""
+        self._whole = 0
         if self._file is not None:
             self._file.drop()
         self._path.unlink(missing_ok=True)

@@ -19,7 +19,7 @@ from ezrec.store.rows import Row
 
 _T = TypeVar("_T")
 
-VERSION = 4
+VERSION = 5
 MIGRATIONS: dict[int, str] = {
     1: """
 CREATE TABLE outbox (
@@ -47,6 +47,9 @@ CREATE TABLE recovery (
     at     INTEGER PRIMARY KEY,
     reason TEXT NOT NULL
 ) STRICT;
+""",
+    4: """
+ALTER TABLE film ADD COLUMN also_parked TEXT;
 """,
 }
 """SQL that takes the store from version N to N + 1, by N. schema.sql holds the newest version."""

@@ -29,7 +29,8 @@ from ezrec.store.story import StoryTable
 log = logs.get("store")
 
 COLUMNS = frozenset({"generation", "starts_at", "ends_at", "recipe", "object_key", "upload_id", "url", "bytes",
-                     "sha256", "attempts", "retry_at", "parked_step", "parked_reason", "certificate", "sums"})
+                     "sha256", "attempts", "retry_at", "parked_step", "parked_reason", "also_parked", "certificate",
+                     "sums"})
 """What may be set without a step."""
 
 
@@ -118,7 +119,7 @@ class FilmTable(OutboxTable, StoryTable):
                          (to, self._clock.wall_us(), film.booking_id))
         await self._record(db, film.booking_id, StageChanged(film.stage, to))
         # One that is parked is `failed` until it is published; one that is made again was `completed` before.
-        if to in STATUS_WORDS and not film.parked_step and (
+        if to in STATUS_WORDS and not film.parked and (
                 to not in (Stage.RECORDED, Stage.RENDERED)
                 or stages.says_more(STATUS_WORDS[to], await self._told(film.booking_id))):
             reason = "nothing was recorded in the window" if to is Stage.MISSED else None
@@ -145,12 +146,17 @@ class FilmTable(OutboxTable, StoryTable):
             return await self._film_in(booking_id)
 
     async def park(self, booking_id: str, step: str, reason: str) -> None:
-        """Stop trying one step of a film until a person says so; its booking's owner is told."""
+        """Stop trying one step of a film until a person says so; its booking's owner is told, once."""
         async with self._transaction() as db:
             await self._park(db, booking_id, step, reason)
 
     async def _park(self, db: aiosqlite.Connection, booking_id: str, step: str, reason: str) -> None:
-        await self._set(db, booking_id, {"parked_step": step, "parked_reason": reason})
+        film = await self._film_in(booking_id)
+        if step in film.parked:
+            return
+        await self._set(db, booking_id,
+                        {"also_parked": json.dumps({**film.also_parked, step: reason})} if film.parked_step else
+                        {"parked_step": step, "parked_reason": reason})
         await self._record(db, booking_id, Parked(step, reason))
         await self._post_status(db, booking_id, FAILED, reason)
 
@@ -163,8 +169,8 @@ class FilmTable(OutboxTable, StoryTable):
         async with self._transaction() as db:
             if to is not None:
                 await self._step(db, await self._film_in(booking_id), to, {})
-            await self._set(db, booking_id, {"parked_step": None, "parked_reason": None, "attempts": 0,
-                                             "retry_at": None})
+            await self._set(db, booking_id, {"parked_step": None, "parked_reason": None, "also_parked": None,
+                                             "attempts": 0, "retry_at": None})
             await db.execute("UPDATE outbox SET attempts = 0, retry_at = NULL, parked_reason = NULL"
                              " WHERE booking_id = ?", (booking_id,))
             await self._record(db, booking_id, Retried())

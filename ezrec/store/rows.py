@@ -141,7 +141,8 @@ def film_of(row: Row) -> Film:
         attempts=row["attempts"], retry_at=row["retry_at"], parked_step=row["parked_step"],
         parked_reason=row["parked_reason"],
         certificate=Certificate.from_json(json.loads(row["certificate"])) if row["certificate"] else None,
-        changed_at=row["changed_at"], sums=_sums(row["sums"]))
+        changed_at=row["changed_at"], sums=_sums(row["sums"]),
+        also_parked=_reasons(row["also_parked"]))
 
 
 def _sums(text: str | None) -> tuple[str, ...]:
@@ -151,6 +152,15 @@ def _sums(text: str | None) -> tuple[str, ...]:
     except ValueError:
         return ()
     return tuple(sums) if isinstance(sums, list) and all(isinstance(one, str) for one in sums) else ()
+
+
+def _reasons(text: str | None) -> dict[str, str]:
+    """Why steps are parked; none if that cannot be read: they are tried, and parked again."""
+    try:
+        reasons = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return {str(step): str(reason) for step, reason in reasons.items()} if isinstance(reasons, dict) else {}
 
 
 def progress_of(row: Row) -> Progress:

@@ -1,6 +1,6 @@
 -- EZREC's memory. Instants in columns that end in _at are UTC µs, in _us run-monotonic µs. Paths are relative to the
 -- data folder. A row that names a file is written after the file is closed and fsynced; see docs/design.md, "Promises".
--- Version 4. Every later version adds its step to MIGRATIONS in store/database.py.
+-- Version 5. Every later version adds its step to MIGRATIONS in store/database.py.
 
 CREATE TABLE booking (                      -- what the sources ask for, validated
     id         TEXT PRIMARY KEY,
@@ -28,11 +28,12 @@ CREATE TABLE film (                         -- one booking's product; stays as h
     sha256        TEXT,                     -- composite: sha256 over the parts' binary sha256s, a dash, their number
     attempts      INTEGER NOT NULL DEFAULT 0,
     retry_at      INTEGER,
-    parked_step   TEXT,                     -- the step that a person must send on its way again
+    parked_step   TEXT,                     -- the step that was parked first: a person must send it on its way again
     parked_reason TEXT,
     certificate   TEXT,                     -- JSON
     changed_at    INTEGER NOT NULL,         -- when it took its last step
-    sums          TEXT                      -- JSON: SHA-256 of each part of the closed film, as it was joined
+    sums          TEXT,                     -- JSON: SHA-256 of each part of the closed film, as it was joined
+    also_parked   TEXT                      -- JSON: step → reason, of the other steps that are parked
 ) STRICT;
 
 CREATE TABLE run (                          -- one unbroken life of the recorder on one monotonic clock

@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 
+from ezrec.adapters.storage import Part
 from ezrec.domain.errors import FilmAway, FilmDamaged
 from ezrec.store.rows import PartRow
 from ezrec.tasks.film.growing import Growth
@@ -70,6 +71,11 @@ def read_part(growth: Growth, number: int, offset: int, size: int) -> PartRow:
 def is_same(growth: Growth, row: PartRow, part: Range) -> bool:
     """Whether a part that is known from before is, by its checksum, what was written into the film's file now."""
     return (row.number, row.offset, row.bytes) == part and growth.sums.get(row.number) == row.sha256
+
+
+def part_of(row: PartRow) -> Part:
+    """A part as the storage takes it."""
+    return Part(row.number, row.offset, row.bytes, row.md5)
 
 
 def _open(path: str, flags: int) -> int:

@@ -10,7 +10,7 @@ No part is stored that is not what was written into the film's file. A film whos
 import asyncio
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from ezrec.domain.stages import Stage
 from ezrec.store import Store
 from ezrec.store.rows import PartRow
 from ezrec.tasks.film.growing import Growth
-from ezrec.tasks.parts import Range, due_parts, is_same, read_part
+from ezrec.tasks.parts import Range, due_parts, is_same, part_of, read_part
 
 log = logs.get("upload")
 
@@ -54,18 +54,123 @@ class OpenUpload:
         return row is not None and growth.sums.get(number, row.sha256) == row.sha256
 
 
+class PartUpload:
+    """Puts the parts that are due. `growth` tells how far a film's file is.
+
+    `gives_way` says whether another film goes before this one: then one part goes up at a time, each call one.
+    """
+
+    def __init__(self, store: Store, storage: Storage, growth: Callable[[Film], Growth | None],
+                 gives_way: Callable[[Film], bool]) -> None:
+        self._store = store
+        self._storage = storage
+        self._growth = growth
+        self._gives_way = gives_way
+
+    async def put(self, film: Film, recipe: Recipe, upload: OpenUpload) -> bool:
+        """Put all parts that are due, as many at a time as the storage takes; while the film grows on, the next too.
+
+        After a failure nothing new is begun, and what is under way ends by itself: what goes up need not go again.
+        Returns False if there are more, and another film's turn has come.
+
+        Raises:
+            EzrecError: the first failure.
+        """
+        under_way: dict[asyncio.Task[None], int] = {}
+        failures: list[EzrecError] = []
+        begun, left = 0, False
+        try:
+            while True:
+                for growth, part in [] if failures else self._due(film, recipe, upload, under_way.values()):
+                    gives_way = self._gives_way(film)
+                    left = gives_way and begun > 0
+                    if left or len(under_way) >= (1 if gives_way else self._storage.in_flight):
+                        break
+                    task = asyncio.create_task(self._put(film, growth, part, upload), name="upload")
+                    under_way[task] = part[0]
+                    begun += 1
+                if not under_way:
+                    break
+                ended, _ = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+                for task in ended:
+                    del under_way[task]
+                    if isinstance(error := task.exception(), EzrecError):
+                        failures.append(error)
+                    elif error:
+                        raise error
+        finally:
+            for task in under_way:
+                task.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
+        if failures:
+            raise failures[0]
+        return not left
+
+    def _due(self, film: Film, recipe: Recipe, upload: OpenUpload,
+             under_way: Collection[int]) -> Iterator[tuple[Growth, Range]]:
+        """The parts that are due and neither stored for sure nor under way."""
+        if growth := self._growth(film):
+            for part in due_parts(growth, recipe.part_size, recipe.index_reserve):
+                if not upload.is_sure(growth, part[0]) and part[0] not in under_way:
+                    yield growth, part
+
+    async def _put(self, film: Film, growth: Growth, part: Range, upload: OpenUpload) -> None:
+        """Put one part, unless the storage holds it with the bytes that were written into this film."""
+        number, _, size = part
+        known, md5 = upload.rows.get(number), upload.there.pop(number, None)
+        # What is stored as it was written need not be read: here it may have been damaged since.
+        row = known if known and known.md5 == md5 and is_same(growth, known, part) else \
+            await self.read(film, growth, part)
+        there = md5 == row.md5
+        if not there:
+            log.debug("uploading part", booking=film.booking_id, part=number, bytes=size)
+            try:
+                await self._storage.put_part(film.object_key or "", film.upload_id or "", part_of(row), growth.path)
+            except ParkError:
+                await self.read(film, growth, part)  # was it changed in the meantime?
+                raise
+        if upload.rows.get(number) != row:
+            await self._store.put_part(film.booking_id, film.generation, row)
+        upload.sure[number] = row
+        now = self._growth(film)
+        upload.live_bytes += size if now and not now.closed else 0
+        log.debug("part found" if there else "part uploaded", booking=film.booking_id, part=number, bytes=size)
+
+    async def read(self, film: Film, growth: Growth, part: Range) -> PartRow:
+        """A part as it is in the film's file now.
+
+        Raises:
+            RetryError: the file that grew is being made anew, or closed, and this was not the new one.
+            FilmDamaged, FilmAway: see `read_part`.
+        """
+        try:
+            return await asyncio.to_thread(read_part, growth, *part)
+        except (FilmDamaged, FilmAway) as error:
+            now = self._growth(film)
+            if not growth.closed and (now is None or now.sums is not growth.sums):
+                raise RetryError("the film's file is being made again") from error
+            raise
+
+
 class Upload:
-    """The upload task. `growth` tells how far a film's file is; `make_again` is told of a damaged one, and why."""
+    """The upload task. `growth` tells how far a film's file is; `make_again` is told of a damaged one, and why.
+
+    `gives_way` says whether another film goes before this one: then its parts go up one at a time, each call one, and
+    `again` is called when there are more.
+    """
 
     def __init__(self, store: Store, clock: Clock, storage: Storage, settings: Settings, zone: ZoneInfo,
-                 growth: Callable[[Film], Growth | None],
-                 make_again: Callable[[Film, str], Awaitable[None]]) -> None:
+                 growth: Callable[[Film], Growth | None], make_again: Callable[[Film, str], Awaitable[None]],
+                 gives_way: Callable[[Film], bool] = lambda _: False,
+                 again: Callable[[], None] = lambda: None) -> None:
         self._store = store
         self._clock = clock
         self._storage = storage
         self._key = partial(object_key, settings.storage.key, camera_id=settings.site.camera_id, zone=zone)
         self._growth = growth
         self._make_again = make_again
+        self._again = again
+        self._parts = PartUpload(store, storage, growth, gives_way)
         self._uploads: dict[str, OpenUpload] = {}  # by booking
         self._away: dict[str, int] = {}  # booking → since when its film's file cannot be read, monotonic µs
 
@@ -113,7 +218,9 @@ class Upload:
     async def _store_what_is_final(self, film: Film, recipe: Recipe) -> bool:
         film = await self._begin(film)
         upload = await self._known(film)
-        await self._put_parts(film, recipe, upload)
+        if not await self._parts.put(film, recipe, upload):
+            self._again()
+            return False
         growth = self._growth(film)
         if growth is None or not growth.closed:
             return False
@@ -127,7 +234,7 @@ class Upload:
             stored = await self._storage.complete(key, film.upload_id or "", parts, growth.path)
         except ParkError as error:
             for part in whole:
-                await self._read(film, growth, part)  # is the film's file to blame?
+                await self._parts.read(film, growth, part)  # is the film's file to blame?
             if isinstance(error, OtherObject):
                 await _remove_lost(self._store, self._storage, film, key, error)
             raise
@@ -169,78 +276,10 @@ class Upload:
             known.doubted = False
         return known
 
-    async def _put_parts(self, film: Film, recipe: Recipe, upload: OpenUpload) -> None:
-        """Put all parts that are due, as many at a time as the storage takes; while the film grows on, the next too.
-
-        After a failure nothing new is begun, and what is under way ends by itself: what goes up need not go again.
-
-        Raises:
-            EzrecError: the first failure.
-        """
-        under_way: dict[asyncio.Task[None], int] = {}
-        failures: list[EzrecError] = []
-        try:
-            while True:
-                growth = self._growth(film)
-                if growth and not failures:
-                    for part in due_parts(growth, recipe.part_size, recipe.index_reserve):
-                        if len(under_way) >= self._storage.in_flight:
-                            break
-                        if not upload.is_sure(growth, part[0]) and part[0] not in under_way.values():
-                            task = asyncio.create_task(self._put(film, growth, part, upload), name="upload")
-                            under_way[task] = part[0]
-                if not under_way:
-                    break
-                ended, _ = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
-                for task in ended:
-                    del under_way[task]
-                    if isinstance(error := task.exception(), EzrecError):
-                        failures.append(error)
-                    elif error:
-                        raise error
-        finally:
-            for task in under_way:
-                task.cancel()
-            await asyncio.gather(*under_way, return_exceptions=True)
-        if failures:
-            raise failures[0]
-
-    async def _put(self, film: Film, growth: Growth, part: Range, upload: OpenUpload) -> None:
-        """Put one part, unless the storage holds it with the bytes that were written into this film."""
-        number, _, size = part
-        known, md5 = upload.rows.get(number), upload.there.pop(number, None)
-        # What is stored as it was written need not be read: here it may have been damaged since.
-        row = known if known and known.md5 == md5 and is_same(growth, known, part) else \
-            await self._read(film, growth, part)
-        there = md5 == row.md5
-        if not there:
-            log.debug("uploading part", booking=film.booking_id, part=number, bytes=size)
-            try:
-                await self._storage.put_part(film.object_key or "", film.upload_id or "", _part(row), growth.path)
-            except ParkError:
-                await self._read(film, growth, part)  # was it changed in the meantime?
-                raise
-        if upload.rows.get(number) != row:
-            await self._store.put_part(film.booking_id, film.generation, row)
-        upload.sure[number] = row
-        now = self._growth(film)
-        upload.live_bytes += size if now and not now.closed else 0
-        log.debug("part found" if there else "part uploaded", booking=film.booking_id, part=number, bytes=size)
-
-    async def _read(self, film: Film, growth: Growth, part: Range) -> PartRow:
-        """A part as it is in the film's file now.
-
-        Raises:
-            RetryError: the file that grew is being made anew, or closed, and this was not the new one.
-            FilmDamaged, FilmAway: see `read_part`.
-        """
-        try:
-            return await asyncio.to_thread(read_part, growth, *part)
-        except (FilmDamaged, FilmAway) as error:
-            now = self._growth(film)
-            if not growth.closed and (now is None or now.sums is not growth.sums):
-                raise RetryError("the film's file is being made again") from error
-            raise
+    async def forget(self, booking_id: str) -> None:
+        """Keep nothing of a film's upload: what is stored of it is asked for, if it goes on."""
+        self._uploads.pop(booking_id, None)
+        self._away.pop(booking_id, None)
 
     # ---- an upload that is gone
 
@@ -268,7 +307,7 @@ class Upload:
             elif (row := before.get(part[0])) and is_same(growth, row, part):
                 rows.append(row)
             else:
-                rows.append(await self._read(film, growth, part))
+                rows.append(await self._parts.read(film, growth, part))
         stored = await self._storage.verify(film.object_key, _parts(rows), growth.path)
         if stored:
             await self._finish(film, growth.path, stored, rows, known.live_bytes if known else None)
@@ -335,12 +374,8 @@ async def _remove_others(storage: Storage, film: Film, key_of: Callable[[Film], 
         await storage.remove(key_of(replace(film, generation=generation)))
 
 
-def _part(row: PartRow) -> Part:
-    return Part(row.number, row.offset, row.bytes, row.md5)
-
-
 def _parts(rows: Sequence[PartRow]) -> list[Part]:
-    return [_part(row) for row in rows]
+    return [part_of(row) for row in rows]
 
 
 def object_key(template: str, film: Film, camera_id: str, zone: ZoneInfo) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ezrec.store import VERSION
 from ezrec.store import damage as module
 from ezrec.store.damage import damage
 from ezrec.store.wal import FRAME, HEADER
@@ -25,7 +26,7 @@ def store(tmp_path: Path) -> Path:
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("PRAGMA journal_mode=WAL")
         db.executescript(SCHEMA.read_text("utf-8"))
-        db.execute("PRAGMA user_version=4")
+        db.execute(f"PRAGMA user_version={VERSION}")
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         for number in range(20):
             db.execute("INSERT INTO booking VALUES (?, 'cli', 1, 2, 'scheduled', '{}', 0, 0)", (f"b{number}",))

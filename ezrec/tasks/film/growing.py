@@ -1,18 +1,20 @@
 """The films' files while they grow: chunks are appended in order, each file on a thread of its own.
 
-A file holds one generation. After a crash, or when its film is begun again, it is made anew from its chunks. So is a
-file that does not hold what was written into it.
+A chunk is joined to the file that holds all before it, and to no other. A closed file stays as it is until its film
+has taken its step, however often that is tried. A file holds one generation. After a crash, or when its film is begun
+again, it is made anew from its chunks. So is a file that does not hold what was written into it.
 """
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from ezrec import files, logs
-from ezrec.domain.errors import BadMedia, ChunkDamaged, IndexOutgrown, IntroLost
+from ezrec.domain.errors import BadMedia, ChunkDamaged, IndexOutgrown, IntroLost, RetryError
 from ezrec.domain.film import Film, recipe_of
 from ezrec.domain.stages import Stage
 from ezrec.folders import DataFolder
@@ -44,7 +46,8 @@ class GrowingFile:
     generation: int
     joiner: Joiner
     thread: ThreadPoolExecutor
-    joined: int = -1  # the number of the newest chunk in it; 0 is the intro
+    joined: int  # the number of the newest chunk in it; 0 is the intro, -1 stands before one
+    made: Growth | None = None  # what it came to, once it is closed
     damaged: bool = False  # it does not hold what was written
 
     async def call(self, what: Callable[[], _R]) -> _R:
@@ -52,8 +55,10 @@ class GrowingFile:
         return await asyncio.get_running_loop().run_in_executor(self.thread, what)
 
     async def drop(self) -> None:
-        """Give the file up, on its thread: it may be adding a chunk."""
-        await self.call(self.joiner.discard)
+        """Give the file up, on its thread: it may be adding a chunk. One that is closed stays: it may be the film's."""
+        if self.made is None:
+            with suppress(OSError):  # whoever makes it anew tries to remove it, too
+                await self.call(self.joiner.discard)
         self.thread.shutdown(wait=False)
 
 
@@ -73,7 +78,8 @@ class GrowingFiles:
         growing = self._files.get(film.booking_id)
         if growing is None or growing.generation != film.generation or growing.damaged:
             return None
-        return Growth(path, growing.joiner.grown, closed=False, sums=growing.joiner.sums)
+        final = growing.made.final if growing.made else growing.joiner.grown
+        return Growth(path, final, closed=False, sums=growing.joiner.sums)
 
     def doubt(self, film: Film) -> None:
         """The file is damaged: it is made anew when the film's work begins the next time, and shown to nobody."""
@@ -106,6 +112,7 @@ class GrowingFiles:
         """Append a chunk (0: the intro), if it is not in the file yet; `sha256` looks up its file's, on a thread.
 
         Raises:
+            RetryError: the file does not end with the chunk before it; if it was closed, it is made anew.
             IndexOutgrown: the film needs more room for its index.
             ChunkDamaged: the chunk is not what it should be, and is removed; the film's file is as it was.
             BadMedia: it cannot be joined; the film's file is made anew.
@@ -113,6 +120,10 @@ class GrowingFiles:
         growing = await self._open(film)
         if growing.joined >= number:
             return
+        if growing.made:  # more came to light than it was closed with
+            await self.drop(film.booking_id)
+        if growing.made or number != growing.joined + 1:
+            raise RetryError(f"chunk {number} does not follow chunk {growing.joined} of the film's file")
         what = {"booking": film.booking_id} | ({"chunk": number} if number else {})
         log.debug("joining chunk" if number else "joining intro", **what)
         try:
@@ -131,13 +142,15 @@ class GrowingFiles:
         self._grown()
 
     async def close(self, film: Film) -> Growth:
-        """Close and validate the film's file. It stays this one's until `finish`.
+        """Close and validate the film's file, unless that is done. It stays this one's until `finish`.
 
         Raises:
             IndexOutgrown: the index does not fit into its reserve; the file is made anew.
             BadMedia: the closed file is not what was joined; the file is made anew.
         """
         growing = await self._open(film)
+        if growing.made:
+            return growing.made
         log.debug("closing film", booking=film.booking_id)
         try:
             facts = await growing.call(growing.joiner.close)
@@ -146,7 +159,8 @@ class GrowingFiles:
             raise
         log.debug("film closed", booking=film.booking_id, bytes=facts.bytes)
         path = self._folder.film_file(film.recording_id, film.generation)
-        return Growth(path, facts.bytes, closed=True, sums=growing.joiner.sums)
+        growing.made = Growth(path, facts.bytes, closed=True, sums=growing.joiner.sums)
+        return growing.made
 
     def finish(self, film: Film) -> None:
         """The film has taken its step: its file is no longer this one's."""
@@ -174,7 +188,8 @@ class GrowingFiles:
         await asyncio.to_thread(self._folder.make_way, path)
         await asyncio.to_thread(self._remove, self._folder.film_files(film.recording_id))
         thread = ThreadPoolExecutor(1, thread_name_prefix="join")
-        growing = GrowingFile(film.generation, Joiner(str(path), recipe_of(film)), thread)
+        recipe = recipe_of(film)
+        growing = GrowingFile(film.generation, Joiner(str(path), recipe), thread, joined=-1 if recipe.intro else 0)
         self._files[film.booking_id] = growing
         return growing
 

@@ -1,8 +1,8 @@
 """Film making: what footage is known is planned, rendered and joined; a film whose window is over is closed.
 
-`work` does for one film all that can be done now and says whether it is finished. It is called again whenever there
-is more footage. Everything that it needs after a crash is in the store and in files: the film's file itself is made
-again from its chunks.
+`work` does for one film all that can be done now, beside a live film a little of it, and says whether it is finished.
+It is called again whenever there is more footage. Everything that it needs after a crash is in the store and in files:
+the film's file itself is made again from its chunks.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import json
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from enum import Enum, auto
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -41,12 +42,23 @@ REMADE = 3  # how often a film is made again because its file was damaged, befor
 MOST_SPOILT = 3  # times in a row that a chunk's file may come out damaged
 
 
+class _Done(Enum):
+    """What a call came to of what was planned."""
+
+    WHOLE = auto()  # all is in the film's file
+    SOME = auto()  # it was left: the film is read again
+    CHANGED = auto()  # rows of footage or chunks have changed: they are read again
+
+
 class FilmMaking:
-    """The film task. `grown` is called whenever a film's file grew or closed."""
+    """The film task. `grown` is called whenever a film's file grew or closed, or there is more to do for it.
+
+    `gives_way` says whether another film goes before this one: then it is left after each batch of chunks.
+    """
 
     def __init__(self, store: Store, clock: Clock, folder: DataFolder, pool: RenderPool, recipes: Recipes,
                  recorder: Recorder, chunk_s: float, camera_rates: Mapping[str, Fraction], workers: int,
-                 grown: Callable[[], None]) -> None:
+                 grown: Callable[[], None], gives_way: Callable[[Film], bool] = lambda _: False) -> None:
         self._store = store
         self._folder = folder
         self._rates = camera_rates
@@ -58,6 +70,7 @@ class FilmMaking:
         self._rendering = Rendering(store, folder, pool, self._losses, self._patience)
         self._files = GrowingFiles(folder, grown)
         self._grown = grown
+        self._gives_way = gives_way
         self._remade: Counter[str] = Counter()  # booking → how often its film's file was damaged
         self._spoilt: Counter[tuple[str, int]] = Counter()  # booking and chunk: damaged in a row
 
@@ -70,8 +83,13 @@ class FilmMaking:
         await self._files.drop_all()
 
     async def forget(self, booking_id: str) -> None:
-        """Keep nothing of a film, neither in memory nor a file that grows."""
-        self._planner.forget(booking_id)
+        """Keep nothing of a film that is done with."""
+        self._remade.pop(booking_id, None)
+        await self.release(booking_id)
+
+    async def release(self, booking_id: str) -> None:
+        """Keep nothing that is only needed while a film is made, neither in memory nor a file that grows."""
+        self._planner.release(booking_id)
         self._footage.forget(booking_id)
         self._patience.forget(booking_id)
         self._losses.forget(booking_id)
@@ -131,10 +149,14 @@ class FilmMaking:
             await self._losses.cut_out(film, footage, lost.losses)
             return True
         try:
-            if not await self._render_and_join(film, plan, footage):
+            done = await self._render_and_join(film, plan, footage)
+            if done is _Done.CHANGED:
                 self._planner.forget(film.booking_id)
                 return True
-            if film.stage is not Stage.RECORDED or not planning.complete(footage.stretches):
+            behind = done is _Done.SOME or plan.more
+            if behind:
+                self._grown()
+            if behind or film.stage is not Stage.RECORDED or not planning.complete(footage.stretches):
                 return False
             if not plan.rows:
                 return _nothing_yet(film, footage)
@@ -145,11 +167,8 @@ class FilmMaking:
             await self._planner.leave_intro_out(film, lost)
         return True
 
-    async def _render_and_join(self, film: Film, plan: Plan, footage: FilmFootage) -> bool:
-        """Render what is planned, as many at a time as there are workers, and join in order as they come.
-
-        Returns False if on the way the rows of footage or chunks have changed, so that they must be read again.
-        """
+    async def _render_and_join(self, film: Film, plan: Plan, footage: FilmFootage) -> _Done:
+        """Render what is planned, as many at a time as there are workers, and join in order as they come."""
         waiting, whole = await self._waiting(film, plan), True
         while waiting:
             batch = list(islice((row for row in waiting if not row.rendered), self._workers))
@@ -158,7 +177,7 @@ class FilmMaking:
             for row, result in zip(batch, results, strict=True):
                 if isinstance(result, FootageGone):
                     await self._cut_out(film, plan, footage, row, result)
-                    return False
+                    return _Done.CHANGED
                 if isinstance(result, BaseException):
                     raise result
                 plan.replace(result)
@@ -169,7 +188,14 @@ class FilmMaking:
                 if not row.rendered:
                     plan.replace(row)
                     waiting = await self._waiting(film, plan)
-        return whole
+            if whole and waiting and await self._is_to_be_left(film):
+                return _Done.SOME
+        return _Done.WHOLE if whole else _Done.CHANGED
+
+    async def _is_to_be_left(self, film: Film) -> bool:
+        """Whether a film that is being worked on gives way to another one, was called off, or begun again."""
+        now = await self._store.film(film.booking_id)
+        return self._gives_way(film) or now is None or (now.stage, now.generation) != (film.stage, film.generation)
 
     async def _waiting(self, film: Film, plan: Plan) -> deque[ChunkRow]:
         """The chunks that are not in the film's file yet, which begins with the intro."""
@@ -216,7 +242,7 @@ class FilmMaking:
         await self._store.step(film.booking_id, Stage.RENDERED, bytes=made.final, certificate=certificate, sums=sums)
         log.info("film rendered", booking=film.booking_id, bytes=made.final)
         self._files.finish(film)
-        await self.forget(film.booking_id)
+        await self.release(film.booking_id)
         # A closed, valid film needs its chunks no more.
         await asyncio.to_thread(lambda: files.remove(*self._folder.chunks(film.recording_id)))
 

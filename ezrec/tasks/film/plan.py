@@ -15,7 +15,7 @@ from fractions import Fraction
 from ezrec import logs
 from ezrec.adapters.workers import RenderPool
 from ezrec.domain import planning
-from ezrec.domain.errors import FootageAway, IntroLost
+from ezrec.domain.errors import FootageAway, IntroLost, ParkError
 from ezrec.domain.events import RecipeFrozen
 from ezrec.domain.film import Film, Recipe, Rung, recipe_of, tick_us
 from ezrec.domain.planning import Chunk
@@ -31,6 +31,8 @@ from ezrec.tasks.film.recipe import Recipes
 
 log = logs.get("film")
 
+AHEAD = 16  # chunks
+MOST_AGAIN = 20  # generations that a film whose window stays as it is begins in one life of the recorder
 NO_CHUNK = 0  # what waits for footage before there is a chunk
 
 Sizes = dict[str, tuple[int, int]]
@@ -45,6 +47,11 @@ class Plan:
     rows: list[ChunkRow]
     old: Mapping[tuple[int, int], ChunkRow]  # rendered in older generations, by run and first tick
     validated_spans: Sequence[Span] = ()  # the spans for which the rows were found to be the film's beginning
+    more: bool = False  # there is more to be planned, once some of these are rendered
+
+    def is_ahead(self) -> bool:
+        """Whether enough rows wait to be rendered."""
+        return len(self.rows) >= AHEAD and not any(row.rendered for row in self.rows[-AHEAD:])
 
     def replace(self, row: ChunkRow) -> None:
         """Put a chunk's newest row into its place."""
@@ -64,10 +71,16 @@ class Planner:
         self._chunk_s = chunk_s
         self._patience = patience
         self._plans: dict[str, Plan] = {}
+        self._begun: dict[str, list[tuple[int, int]]] = {}  # booking → the film's window at each generation begun here
 
     def forget(self, booking_id: str) -> None:
         """Read the film's rows again the next time."""
         self._plans.pop(booking_id, None)
+
+    def release(self, booking_id: str) -> None:
+        """Keep nothing of a film."""
+        self.forget(booking_id)
+        self._begun.pop(booking_id, None)
 
     async def with_recipe(self, film: Film, footage: FilmFootage) -> Film:
         """The film with its recipe, which is frozen once a first chunk can be planned; without one before.
@@ -89,16 +102,20 @@ class Planner:
         return replace(film, recipe=recipe)
 
     async def plan(self, film: Film, footage: FilmFootage) -> tuple[Film, Plan]:
-        """The film, in its next generation if its plan no longer holds, and the rows of all that can be rendered.
+        """The film, in its next generation if its plan no longer holds, and the rows of what can be rendered.
+
+        At most `AHEAD` rows wait to be rendered: whoever is behind by hours need not have all of them written first.
 
         Raises:
             FootageAway, FootageGone: see `with_recipe`.
+            ParkError: it was begun again too often.
         """
         film = await self._valid(film, footage)
         recipe, plan = recipe_of(film), await self._plan_of(film)
         anchors = {span.run: span.anchor_us for span in footage.spans}
-        while chunk := self._next_chunk(footage, recipe, plan):
+        while (chunk := self._next_chunk(footage, recipe, plan)) and not plan.is_ahead():
             plan.rows.append(await self._write_row(film, plan, chunk, anchors[chunk.run]))
+        plan.more = chunk is not None
         return film, plan
 
     # ---- the next chunk
@@ -188,6 +205,16 @@ class Planner:
         await self._begin_again(film, "the intro cannot be used any more", recipe)
 
     async def _begin_again(self, film: Film, reason: str, recipe: Recipe | None = None) -> Film:
+        """The film in its next generation.
+
+        Raises:
+            ParkError: that did not help `MOST_AGAIN` times, so it would go on for ever.
+        """
+        begun = self._begun.setdefault(film.booking_id, [])
+        if begun.count((film.starts_at, film.ends_at)) >= MOST_AGAIN:
+            raise ParkError(f"it was begun again {MOST_AGAIN} times, the last time because {reason}; "
+                            "the camera files are kept")
+        begun.append((film.starts_at, film.ends_at))
         log.warning("film begun again", booking=film.booking_id, reason=reason, generation=film.generation + 1)
         columns = {"recipe": recipe.dumps()} if recipe else {}
         return await self._store.next_generation(film.booking_id, reason, **columns)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ezrec import logs
 from ezrec.adapters.workers import RenderPool
-from ezrec.domain.errors import BadMedia, FootageAway, FootageGone, ParkError, WorkerDied
+from ezrec.domain.errors import BadMedia, FootageAway, FootageGone, ParkError, RetryError, WorkerDied, WorkerHung
 from ezrec.domain.events import FallbackTaken
 from ezrec.domain.film import ChunkJob, ChunkReport, Film, Rung, ladder, recipe_of, tick_us
 from ezrec.domain.timeline import HOLD_US
@@ -20,7 +20,6 @@ from ezrec.tasks.film.patience import Patience
 
 log = logs.get("film")
 
-LIMIT_S = 600  # for a chunk, waiting for a worker included: some hundred times what it takes
 ATTEMPTS = 3  # on each rung of the fallback ladder
 
 
@@ -40,6 +39,7 @@ class Rendering:
         Raises:
             FootageAway: some of its footage may come back; that is no failed attempt.
             FootageGone: some of its ticks can be shown from no camera's footage.
+            RetryError: its worker hung, which is a failed attempt.
             ParkError: the last rung failed as well.
         """
         booking_id, number = film.booking_id, row.chunk.number
@@ -47,16 +47,16 @@ class Rendering:
         job = self._job(film, row, footage)
         await asyncio.to_thread(self._folder.make_way, *(Path(path) for path in (job.out, job.poster) if path))
         try:
-            async with asyncio.timeout(LIMIT_S):  # its end kills the worker
-                report: ChunkReport = await self._pool.run(render, job)
+            report: ChunkReport = await self._pool.run(render, job)
         except FootageAway:
             self._patience.begin(booking_id, number)
             raise
         except FootageGone:
             self._patience.end(booking_id, number, given_up=job.accept_loss)
             raise
-        except TimeoutError:
-            return await self._failed(film, row, WorkerDied(f"no answer for {LIMIT_S} s"))
+        except WorkerHung as error:
+            await self._failed(film, row, error)
+            raise RetryError(f"chunk {number}: {error}") from error  # the other films' turn
         except (BadMedia, WorkerDied, MemoryError) as error:
             return await self._failed(film, row, error)
         self._patience.end(booking_id, number, given_up=job.accept_loss and bool(report.lost))

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +207,81 @@ async def test_a_parked_upload_stops_neither_film_making_nor_the_next_step(desk:
     assert (work.calls, film.parked_step, upload.waiting) == (["match"], "upload", set())
 
 
+async def test_two_steps_that_park_a_film_both_stay_parked_and_each_says_so_once(desk: Desk) -> None:
+    making, uploading = Fails(), Fails()
+    making.errors, uploading.errors = ([ParkError(why) for _ in range(20)] for why in ("broken", "refused"))
+    made, (film_step, upload) = line(desk, making, uploading)
+    await desk.film(Stage.RECORDING)
+    for _ in range(20):
+        await made.work_once(film_step, "match")
+        await made.work_once(upload, "match")
+    film = await desk.now()
+    assert film.parked == {"film": "broken", "upload": "refused"}
+    assert (film.parked_step, film.parked_reason) == ("film", "broken")
+    assert (len(making.calls), len(uploading.calls)) == (1, 1)
+    assert [entry.kind for entry in await desk.store.events("match")].count("parked") == 2
+    await desk.store.retry("match")
+    assert (await desk.now()).parked == {}
+    await made.work_once(upload, "match")
+    assert len(uploading.calls) == 2
+
+
+async def test_a_live_film_goes_before_older_ones_and_these_give_way_meanwhile(desk: Desk) -> None:
+    work = Fails()
+    made, (step,) = line(desk, work)
+    old = [await desk.film(Stage.RECORDED, f"old{hours}", -hours * 3600, -hours * 3600 + 60) for hours in (5, 3)]
+    over = await desk.film(Stage.RECORDED, "just over", -3600, -10)
+    async with running(made, ()):
+        await eventually(lambda: has(len(step.waiting) == 3))
+    assert [made.gives_way(film) for film in (*old, over)] == [True, True, False]
+    live = await desk.film(Stage.RECORDING, "played", -60)
+    made.enqueue(step, live)
+    async with running(made):
+        await eventually(lambda: has(len(set(work.calls)) == 4))
+    assert list(dict.fromkeys(work.calls)) == ["just over", "played", "old5", "old3"]
+    for name in ("just over", "played"):
+        await desk.store.park(name, "film", "broken")
+    async with running(made, ()):
+        await eventually(lambda: has(not any(made.gives_way(film) for film in old)))  # there is nothing to wait for
+
+
+@pytest.mark.parametrize("end", ["cancelled", "parked", "parked by a person's hand", "gone"])
+async def test_a_step_keeps_nothing_of_a_film_that_it_will_not_work_on(
+        desk: Desk, timers: Timers, end: str) -> None:
+    forgotten: list[str] = []
+
+    async def forget(booking_id: str) -> None:
+        forgotten.append(booking_id)
+
+    errors: dict[str, Exception] = {"match": RetryError("no network")}
+
+    async def work(film: Film) -> bool:
+        if film.booking_id in errors:
+            raise errors[film.booking_id]
+        return False
+
+    made, (step,) = line(desk, work)
+    step.forget = forget
+    await desk.film(Stage.RECORDING)
+    await desk.film(Stage.RECORDING, "other")
+    async with running(made):
+        await eventually(lambda: has(step.resting and step.known == {"match", "other"}))
+        assert forgotten == []
+        if end == "cancelled":
+            await desk.store.step("match", Stage.CANCELLED)
+        elif end == "parked":
+            errors["match"] = ParkError("broken")
+            timers.fire()
+        elif end == "gone":
+            await desk.store.step("match", Stage.CANCELLED)
+            await desk.store.step("match", Stage.CLEANED)
+        else:
+            await desk.store.park("match", "film", "enough")
+        made.notify()
+        await eventually(lambda: has("match" in forgotten))
+    assert (step.known, step.failures, step.resting, step.waiting) == ({"other"}, {}, {}, set())
+
+
 @pytest.mark.parametrize("error", [LeaveError("hung"), PoolClosed("stopping")])
 async def test_what_ends_the_process_is_no_failure_of_the_film(desk: Desk, error: Exception) -> None:
     made, (step,) = line(desk, Fails(error))
@@ -332,12 +407,13 @@ async def has(value: object) -> bool:
 class running:  # noqa: N801 - reads as a verb
     """The pipeline's tasks, for the length of a block."""
 
-    def __init__(self, made: Pipeline) -> None:
+    def __init__(self, made: Pipeline, steps: Sequence[Step] | None = None) -> None:
         self._made = made
+        self._steps = made.steps if steps is None else steps
 
     async def __aenter__(self) -> None:
         self._tasks = [asyncio.create_task(self._made.run()),
-                       *(asyncio.create_task(self._made.work(step)) for step in self._made.steps)]
+                       *(asyncio.create_task(self._made.work(step)) for step in self._steps)]
 
     async def __aexit__(self, *_: object) -> None:
         for task in self._tasks:

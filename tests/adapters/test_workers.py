@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from ezrec.adapters.workers import RenderPool
-from ezrec.domain.errors import BadMedia, PoolClosed, RetryError, WorkerDied
+from ezrec.domain.errors import BadMedia, PoolClosed, RetryError, WorkerDied, WorkerHung
 
 JOBS = '''
 import os, signal, sys, threading
@@ -47,6 +47,9 @@ def manners(_):
     blocked = sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
     oom = int(open("/proc/self/oom_score_adj").read())
     return os.nice(0), all(ignored), blocked, oom
+
+def time_out(text):
+    raise TimeoutError(text)
 
 def unpicklable(_):
     return threading.Lock()
@@ -205,6 +208,27 @@ async def test_a_call_that_is_cancelled_frees_its_worker(pool: RenderPool, jobs:
         await call
     assert await pool.run(jobs.double, 2) == 4
     await until(lambda: gone(busy))
+
+
+async def test_a_worker_that_does_not_answer_is_killed_and_the_next_call_works(
+        jobs: ModuleType, tmp_path: Path) -> None:
+    pool = RenderPool(1, limit_s=1.0)
+    try:
+        call = await hang(pool, jobs, tmp_path)
+        hung = pool.pids()[0]
+        waiting = asyncio.create_task(pool.run(jobs.double, 2))
+        with pytest.raises(WorkerHung, match=r"touch_and_hang did not answer for 1 s"):
+            await asyncio.wait_for(call, 20)
+        await until(lambda: gone(hung))
+        assert await waiting == 4  # it had waited for the worker for as long as a call may take
+    finally:
+        await pool.close()
+
+
+async def test_a_time_out_within_a_function_is_its_own_error(pool: RenderPool, jobs: ModuleType) -> None:
+    with pytest.raises(TimeoutError, match="the disk"):
+        await pool.run(jobs.time_out, "the disk")
+    assert len(pool.pids()) == 1
 
 
 async def test_a_call_that_is_cancelled_while_it_waits_disturbs_nobody(

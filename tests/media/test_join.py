@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -137,6 +138,28 @@ def test_a_chunk_that_is_not_what_was_rendered_is_refused_and_the_film_goes_on(
         joiner.add(one.out, 20, report.sha256)
     assert (joiner.grown, joiner.ticks) == (grown, 20)
     assert joiner.close().frames == 20
+
+
+def test_a_film_has_grown_only_by_whole_chunks(
+    tmp_path: Path, recipe: Recipe, chunks: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joiner = Joiner(tmp_path / "film.mp4", recipe)
+    joiner.add(*chunks[0])
+    whole, seen = joiner.grown, []
+    write = os.pwrite
+
+    def fails_late(*args: Any) -> int:
+        seen.append(joiner.grown)
+        if len(seen) == 5:
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+        return write(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.pwrite", fails_late)
+        with pytest.raises(OSError, match="Cannot allocate memory"):
+            joiner.add(*chunks[3])
+    assert (tmp_path / "film.mp4").stat().st_size > whole  # half a chunk is in it
+    assert set(seen) == {whole} == {joiner.grown}
 
 
 def test_a_film_that_meets_a_full_disk_is_discarded_without_another_error(

@@ -313,6 +313,38 @@ async def test_parts_that_become_due_while_others_go_up_join_them(scene: Scene) 
     assert sorted(puts) == [f"put {n}" for n in (3, 4, 5, 6, 7)]
 
 
+async def test_beside_a_live_film_an_old_one_puts_one_part_a_call(scene: Scene) -> None:
+    again: list[int] = []
+    scene.storage.in_flight = 3
+    gives_way = True
+    scene.upload = Upload(scene.desk.store, scene.desk.clock, scene.storage, scene.desk.settings(), BERLIN,
+                          scene._growth, scene._make_again, lambda _: gives_way, lambda: again.append(1))
+    for calls in range(1, 4):
+        assert not await scene.work()
+        assert (len(puts(scene)), len(again)) == (calls, calls)
+    scene.closed, scene.final = False, 6500  # as far as it has grown
+    assert not await scene.work()
+    gives_way = False
+    scene.closed, scene.final = True, len(CONTENT)
+    assert await scene.work()
+    assert (len(puts(scene)), len(again)) == (11, 3)
+    assert scene.storage.objects()["2027-01-15/match.mp4"] == CONTENT
+
+
+async def test_what_is_forgotten_of_an_upload_is_asked_for(scene: Scene) -> None:
+    scene.closed, scene.final = False, 6500
+    await scene.work()
+    await scene.upload.forget("match")
+    scene.closed, scene.final = True, len(CONTENT)
+    assert await scene.work()
+    assert len(puts(scene)) == 11
+    assert scene.storage.asked.count("parts") == 2
+
+
+def puts(scene: Scene) -> list[str]:
+    return [one for one in scene.storage.asked if one.startswith("put ")]
+
+
 async def test_after_a_failure_nothing_new_is_begun_and_what_is_under_way_stays_confirmed(scene: Scene) -> None:
     scene.storage.in_flight = 3
     failed = asyncio.Event()

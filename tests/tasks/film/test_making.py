@@ -4,9 +4,10 @@ import asyncio
 import hashlib
 import json
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -25,6 +26,7 @@ from ezrec.domain.errors import (
     ParkError,
     RetryError,
     WorkerDied,
+    WorkerHung,
 )
 from ezrec.domain.events import FootageLost, GenerationBegun, Parked
 from ezrec.domain.film import CameraShare, Canvas, ChunkJob, ChunkReport, Film, Intro, Recipe, Rung, View, tick_us
@@ -39,9 +41,10 @@ from ezrec.tasks.film import growing
 from ezrec.tasks.film.footage import FilmFootage
 from ezrec.tasks.film.growing import GrowingFile, GrowingFiles
 from ezrec.tasks.film.making import FilmMaking
-from ezrec.tasks.film.plan import Plan, Planner
+from ezrec.tasks.film.plan import AHEAD, MOST_AGAIN, Plan, Planner
 from tests.fakes.desk import MONO_S, RECIPE, Desk, a_desk
 from tests.fakes.holding import Holding
+from tests.fakes.waiting import eventually
 
 S = SECOND
 FOR_EVER = 1 << 62
@@ -302,6 +305,196 @@ async def test_a_chunk_that_is_half_joined_spoils_nothing(
     again = 3 if isinstance(error, BadMedia) else 0  # a broken chunk is rendered again, and then when it is retried
     assert studio.pool.rendered().count(60) == 1 + again
     assert studio.pool.rendered().count(0) == 1
+
+
+async def over(studio: Studio) -> None:
+    await studio.record(13)
+    await studio.desk.store.step("match", Stage.RECORDED)
+
+
+@pytest.mark.parametrize("call", ["segments", "events", "step"])
+async def test_a_hiccup_of_the_store_after_closing_costs_neither_the_film_nor_another_join(
+        studio: Studio, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    await over(studio)
+    closings: list[str] = []
+    close, really = Joiner.close, getattr(studio.desk.store, call)
+
+    def counted(joiner: Joiner) -> Any:
+        closings.append(str(joiner.path))
+        return close(joiner)
+
+    async def locked(*args: Any, **more: Any) -> Any:
+        if closings and len(tries) < 3:
+            tries.append(call)
+            raise RetryError("the store: database is locked")
+        return await really(*args, **more)
+
+    tries: list[str] = []
+    monkeypatch.setattr(Joiner, "close", counted)
+    monkeypatch.setattr(studio.desk.store, call, locked)
+    for _ in range(3):
+        with pytest.raises(RetryError, match="locked"):
+            await studio.work()
+    growth = studio.films.growth(await studio.desk.now())
+    assert growth
+    assert (growth.final, growth.closed) == (len(film_text(*WHOLE)), False)  # what is final may go up meanwhile
+    assert await studio.work()
+    assert (await studio.desk.now()).stage is Stage.RENDERED
+    assert (await studio.text(), len(closings), studio.pool.rendered()) == (
+        film_text(*WHOLE), 1, [first for first, _ in WHOLE])
+
+
+async def test_a_film_whose_step_was_taken_as_the_recorder_stopped_keeps_its_file(
+        studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    await over(studio)
+    step = studio.desk.store.step
+
+    async def stopped(*args: Any, **more: Any) -> Any:
+        await step(*args, **more)
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(studio.desk.store, "step", stopped)
+    with pytest.raises(asyncio.CancelledError):
+        await studio.work()
+    await studio.films.close()
+    assert (await studio.desk.now()).stage is Stage.RENDERED
+    assert await studio.text() == film_text(*WHOLE)
+
+
+async def test_footage_that_comes_to_light_after_closing_is_joined_to_a_file_made_anew(
+        studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    film = await studio.desk.now()
+    await studio.record(7)
+    await move(studio, 0, 6)
+    await studio.desk.store.step("match", Stage.RECORDED)
+    step = studio.desk.store.step
+    monkeypatch.setattr(studio.desk.store, "step", locked_once(step))
+    with pytest.raises(RetryError, match="locked"):
+        await studio.work()
+    for at in range(7, 13):
+        for camera in ("left", "right"):
+            await studio.desk.segment(1, at, 1, camera)
+    await studio.desk.lay(film, 1)
+    studio.known_s = 13
+    for _ in range(4):
+        with suppress(RetryError):
+            await studio.work()
+    assert (await studio.desk.now()).stage is Stage.RENDERED
+    assert await studio.text() == film_text(*WHOLE)
+
+
+def locked_once(call: Callable[..., Any]) -> Callable[..., Any]:
+    """A call of the store's that finds it locked the first time."""
+    errors = [RetryError("the store: database is locked")]
+
+    async def called(*args: Any, **more: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return await call(*args, **more)
+
+    return called
+
+
+async def test_a_chunk_is_never_joined_to_a_file_that_lacks_the_one_before_it(
+        studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    await studio.record(7)
+    join, released = GrowingFiles.join, []
+
+    async def lose_it(files: GrowingFiles, film: Film, number: int, *rest: Any) -> None:
+        if number == 3 and not released:
+            released.append(number)
+            await studio.films.release("match")
+        await join(files, film, number, *rest)
+
+    monkeypatch.setattr(GrowingFiles, "join", lose_it)
+    with pytest.raises(RetryError, match="chunk 3 does not follow chunk 0"):
+        await studio.work()
+    await studio.work()
+    assert await studio.text() == film_text(*WHOLE[:3])
+
+
+async def test_a_film_that_is_begun_again_for_ever_is_parked_with_its_reason_and_a_moved_window_begins_the_count_anew(
+        studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    await studio.record(7)
+    await studio.work()
+    monkeypatch.setattr("ezrec.domain.planning.broken", lambda *_: "it flickers")
+    for at in range(MOST_AGAIN):
+        film = await studio.desk.now()
+        await studio.desk.store.put_span("match", replace(await first_span(studio), end_us=(MONO_S + 12) * S - at - 1))
+        await studio.work()
+        assert (await studio.desk.now()).generation == film.generation + 1
+    await studio.desk.store.put_span("match", replace(await first_span(studio), end_us=(MONO_S + 11) * S))
+    with pytest.raises(ParkError, match=f"begun again {MOST_AGAIN} times, the last time because it flickers"):
+        await studio.work()
+    await move(studio, 0, 10)
+    await studio.work()
+    assert (await studio.desk.now()).generation == MOST_AGAIN + 2
+
+
+async def test_a_film_gives_way_after_each_batch_and_goes_on_where_it_was(studio: Studio) -> None:
+    gives_way = True
+    told: list[int] = []
+    studio.films = FilmMaking(studio.desk.store, studio.desk.clock, studio.desk.folder, studio.pool, studio.recipes,  # type: ignore[arg-type]
+                              studio, 2.0, {"left": Fraction(30), "right": Fraction(30)}, 2,
+                              lambda: told.append(len(studio.pool.jobs)), lambda _: gives_way)
+    await over(studio)
+    for rendered in (2, 4):
+        assert not await studio.work()  # not done: nobody who rests is to be tried for it
+        assert (len(studio.pool.jobs), told[-1]) == (rendered, rendered)
+    gives_way = False
+    assert await studio.work()
+    assert await studio.text() == film_text(*WHOLE)
+    assert sorted(studio.pool.rendered()) == [first for first, _ in WHOLE]
+
+
+async def test_a_film_that_is_called_off_is_not_rendered_to_its_end(studio: Studio) -> None:
+    async def call_off() -> None:
+        await studio.desk.store.step("match", Stage.CANCELLED)
+
+    tasks: list[asyncio.Task[None]] = []
+    before = set(threading.enumerate())
+    studio.pool.fails = lambda job: (tasks.append(asyncio.create_task(call_off())) if not job.first_tick else None)  # type: ignore[func-returns-value]
+    await studio.record(13)
+    await studio.work()
+    await asyncio.gather(*tasks)
+    assert len(studio.pool.jobs) < len(WHOLE)
+    await studio.films.release("match")
+    assert studio.films.growth(await studio.desk.now()) is None
+    await eventually(lambda: no_thread_joins(before))
+
+
+async def no_thread_joins(before: set[threading.Thread]) -> bool:
+    return not [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("join")]
+
+
+async def test_few_chunks_are_written_down_before_they_are_rendered(studio: Studio) -> None:
+    studio.restart(chunk_s=0.1)
+    await over(studio)
+    ahead: list[int] = []
+    write = studio.desk.store.plan_chunk
+
+    async def plan_chunk(*args: Any, **more: Any) -> None:
+        await write(*args, **more)
+        ahead.append(sum(not row.rendered for row in await studio.desk.store.chunks("match", 1)))
+
+    studio.desk.store.plan_chunk = plan_chunk  # type: ignore[method-assign]
+    while not await studio.work():
+        pass
+    assert max(ahead) == AHEAD
+    assert (await studio.desk.now()).stage is Stage.RENDERED
+    assert len(studio.pool.jobs) == 120
+
+
+async def test_a_chunk_whose_worker_hangs_gives_the_other_films_their_turn_and_is_a_failed_attempt(
+        studio: Studio) -> None:
+    studio.pool.fails = lambda job: WorkerHung("no answer") if job.first_tick == 60 and job.rung is Rung.FULL else None
+    await studio.record(5)
+    for attempt in (1, 2, 3):
+        with pytest.raises(RetryError, match="chunk 2: no answer"):
+            await studio.work()
+        assert studio.pool.rendered() == [0, *[60] * attempt]
+    await studio.work()
+    assert await studio.text() == film_text((0, 60)) + "[60+60 side_by_side left,right]"
 
 
 async def move(studio: Studio, start_s: float, end_s: float) -> None:

@@ -42,6 +42,7 @@ def take(folder: Path, size: tuple[int, int], frames: int) -> Taken:
     segments: dict[str, list[Footage]] = {}
     whole: dict[str, Path] = {}
     for camera in ("left", "right"):
+        (folder / camera).mkdir(parents=True)
         view = CourtView(size, camera, cameras.simulated.overlap)
         encoder = H264Encoder(size, RATE, bitrate(size), cameras.keyframe_s)
         picture = new_picture(size)

@@ -20,10 +20,10 @@ from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 
-from tests.bench import film_cost, idle, live, pi, recorder, upload
+from tests.bench import backlog, film_cost, idle, live, pi, recorder, upload
 from tests.bench.result import LEFT_OUT, Plan, Row, Say
 
-NAMES = ("film", "recorder", "pi", "live", "idle", "upload")
+NAMES = ("film", "recorder", "backlog", "pi", "live", "idle", "upload")
 
 
 def run() -> int:
@@ -36,6 +36,7 @@ def run() -> int:
     steps: dict[str, Callable[[Say], list[Row]]] = {
         "film": lambda say: film_cost.measure(plan, ffmpeg, say),
         "recorder": lambda say: recorder.measure(plan, say),
+        "backlog": lambda say: backlog.measure(plan, say),
         "pi": lambda say: pi.measure(plan, say),
         "live": lambda say: live.measure(plan, say),
         "idle": lambda say: idle.measure(plan, say),

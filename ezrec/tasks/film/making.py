@@ -53,7 +53,7 @@ class _Done(Enum):
 class FilmMaking:
     """The film task. `grown` is called whenever a film's file grew or closed, or there is more to do for it.
 
-    `gives_way` says whether another film goes before this one: then it is left after each batch of chunks.
+    `gives_way` says whether another film goes before this one: then it is left after each chunk.
     """
 
     def __init__(self, store: Store, clock: Clock, folder: DataFolder, pool: RenderPool, recipes: Recipes,
@@ -171,7 +171,8 @@ class FilmMaking:
         """Render what is planned, as many at a time as there are workers, and join in order as they come."""
         waiting, whole = await self._waiting(film, plan), True
         while waiting:
-            batch = list(islice((row for row in waiting if not row.rendered), self._workers))
+            at_once = 1 if self._gives_way(film) else self._workers
+            batch = list(islice((row for row in waiting if not row.rendered), at_once))
             results = await asyncio.gather(*(self._rendering.render(film, row, footage) for row in batch),
                                            return_exceptions=True)
             for row, result in zip(batch, results, strict=True):

@@ -48,7 +48,7 @@ class Preflight:
         self._min_free = settings.disk.min_free_mb << 20
         self._ahead_us = round(settings.cameras.preflight_s * SECOND)
         self._least_us = round((settings.cameras.lead_s + ROOM_S) * SECOND)
-        self._done: set[str] = set()
+        self._done: set[str] = set()  # bookings that are looked at, or were
         self.newest: PreflightResult | None = None
 
     async def run(self) -> None:
@@ -60,7 +60,9 @@ class Preflight:
     async def run_once(self) -> None:
         """One look: the pre-flight of every booking that is near enough and has had none."""
         now = self._clock.wall_us()
-        for film in await self._store.films(Stage.BOOKED):
+        films = await self._store.films(Stage.BOOKED)
+        self._done &= {film.booking_id for film in films}
+        for film in films:
             if film.booking_id in self._done or not self._least_us < film.starts_at - now <= self._ahead_us:
                 continue
             self._done.add(film.booking_id)

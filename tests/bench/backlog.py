@@ -28,7 +28,7 @@ def measure(plan: Plan, say: Say) -> list[Row]:
     minutes = 30 if plan.quick else HOURS * 60
     with Court(plan.folder / "backlog", size) as court:
         court.start()
-        court.record("minute", RECORDED_S, say, publish=False)
+        court.record("minute", RECORDED_S, say, publish=True)
         court.site.stop()
         say(f"a backlog of {minutes} minutes")
         asyncio.run(_multiply(court.site.data, minutes))

@@ -56,8 +56,9 @@ def tell(film: Film | None, entries: Sequence[StoryEntry], outbox: Sequence[Mess
 def standing(film: Film, zone: ZoneInfo) -> Iterator[str]:
     """What keeps the film from going on, if anything does."""
     for step, reason in film.parked.items():
-        yield (f"It is parked while {_doing(step)}: {reason}. "
-               f"`ezrec films retry {film.booking_id}` sends it on its way again.")
+        by_itself = f"It is tried again at {clock_time(film.passing[step], zone)}; " if step in film.passing else ""
+        yield (f"It is parked while {_doing(step)}: {reason}. {by_itself}"
+               f"`ezrec films retry {film.booking_id}` sends it on its way again{' now' if by_itself else ''}.")
     if film.parked:
         return
     if film.attempts:
@@ -70,8 +71,9 @@ def waiting(outbox: Sequence[Message], zone: ZoneInfo) -> Iterator[str]:
     for message in outbox:
         what = _message(message.body)
         if message.parked_reason:
-            yield (f"{what} was refused for good: {message.parked_reason}. "
-                   f"`ezrec films retry {message.booking_id}` tries it again.")
+            by_itself = f"It is tried again at {clock_time(message.retry_at, zone)}; " if message.retry_at else ""
+            yield (f"{what} was refused: {message.parked_reason}. {by_itself}"
+                   f"`ezrec films retry {message.booking_id}` tries it again{' now' if by_itself else ''}.")
         elif message.attempts:
             when = f"; it is tried again at {clock_time(message.retry_at, zone)}" if message.retry_at else ""
             yield f"{what} waits: it failed {many(message.attempts, 'time')}{when}."

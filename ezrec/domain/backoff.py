@@ -3,6 +3,7 @@
 import random
 
 BASE_S, LONGEST_S = 1.0, 60.0
+SLOW_BASE_S, SLOWEST_S = 300.0, 3600.0
 _MOST_DOUBLINGS = 16  # beyond it the longest wait is reached long since
 
 
@@ -13,3 +14,11 @@ def wait_s(failures: int) -> float:
     https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     """
     return random.uniform(0, min(LONGEST_S, BASE_S * 2 ** min(failures, _MOST_DOUBLINGS)))
+
+
+def slow_wait_s(refusals: int) -> float:
+    """A wait in seconds after so many refusals in a row that may end by themselves: 5 to 10 minutes at first, then up
+    to an hour. Half of it is jitter.
+    """
+    longest_s = min(SLOWEST_S, 2 * SLOW_BASE_S * 2 ** min(refusals, _MOST_DOUBLINGS))
+    return random.uniform(longest_s / 2, longest_s)

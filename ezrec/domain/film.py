@@ -239,6 +239,7 @@ class Film:
     changed_at: int
     sums: tuple[str, ...] = ()  # SHA-256 of each part of the closed film, as it was joined; gone once it is stored
     also_parked: Mapping[str, str] = field(default_factory=dict)  # step → reason, beside the one that was parked first
+    passing: Mapping[str, int] = field(default_factory=dict)  # step that is parked → when it is tried again by itself
 
     @property
     def parked(self) -> dict[str, str]:

@@ -50,6 +50,7 @@ CREATE TABLE recovery (
 """,
     4: """
 ALTER TABLE film ADD COLUMN also_parked TEXT;
+ALTER TABLE film ADD COLUMN passing TEXT;
 """,
 }
 """SQL that takes the store from version N to N + 1, by N. schema.sql holds the newest version."""

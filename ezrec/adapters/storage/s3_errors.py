@@ -38,6 +38,10 @@ _CREDENTIAL = frozenset({
     "ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidToken", "NotSignedUp", "RequestExpired",
     "RequestTimeTooSkewed", "SignatureDoesNotMatch", "TokenRefreshRequired", "Unauthorized", "UnauthorizedAccess",
 })
+_OURS = frozenset({"EntityTooSmall", "InvalidArgument", "InvalidPartOrder", "InvalidRequest", "KeyTooLongError",
+                   "MalformedXML", "NotImplemented", "PreconditionFailed"})
+"""Refusals that depend on what is sent. All others (rights, quota, no bucket) somebody else may put right."""
+
 _ADVICE = {
     "AccessDenied": "let the access key put, get and list objects, and list and abort multipart uploads, there",
     "AuthorizationHeaderMalformed": "correct s3.region",
@@ -94,7 +98,8 @@ def _refusal(error: ClientError, doing: str) -> EzrecError:
         return RetryError(words)
     if not code or code == str(status):  # botocore's word for a refusal that it cannot read
         return RetryError(f"{words}; {NO_S3}")
-    return ParkError(f"{words}; {_ADVICE.get(code, 'it will refuse it again; the log has its answer')}")
+    return ParkError(f"{words}; {_ADVICE.get(code, 'it will refuse it again; the log has its answer')}",
+                     passing=code not in _OURS)
 
 
 def _reason(error: BaseException) -> str:

@@ -21,6 +21,11 @@ _PASSING = re.compile(r"PGRST00\d|08...|40...|53...|55P03|57...|58...|XX...")
 """No database, a lost connection, rolled back, out of resources, locked, cancelled or shutting down, broken inside:
 https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 
+_OURS = re.compile(r"PGRST1(?!16)\d\d|22...|23502|23505")
+"""A request that cannot be read, a value that its column cannot take, a row that is there: they depend on what is sent.
+All other refusals (rights, schema, quota, a rule of the table's) somebody else may put right.
+"""
+
 _COLUMN = re.compile(r"'([^']+)' column of|column \"?(?:\w+\.)?(\w+)\"?(?: of relation \"?\w+\"?)? does not exist")
 
 _TABLES = "`ezrec tables` prints the SQL that puts this right; run it on the project's database"
@@ -71,7 +76,8 @@ def refusal(response: httpx.Response) -> EzrecError:
                           "place of https in supabase.url?)")
     if code and not _PASSING.fullmatch(code):
         hint = _HINTS.get(code)
-        return Refused(f"{text}; {hint}" if hint else text, code, _column(body))
+        return Refused(f"{text}; {hint}" if hint else text, code, _column(body),
+                       passing=not _OURS.fullmatch(code))
     return RetryError(text)
 
 

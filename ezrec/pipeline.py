@@ -155,7 +155,7 @@ class Pipeline:
             await self._park(step, film, reason, None if foreseen else error,
                              passing=isinstance(error, ParkError) and error.passing)
             return
-        rest_s = backoff.wait_s(failures)
+        rest_s = max(backoff.wait_s(failures), error.after_s if isinstance(error, RetryError) else 0)
         with suppress(RetryError):  # on a full disk nobody is told, but it goes on all the same
             await self._store.update_film(film.booking_id, attempts=failures,
                                           retry_at=self._clock.wall_us() + round(rest_s * SECOND))

@@ -226,6 +226,14 @@ async def test_two_steps_that_park_a_film_both_stay_parked_and_each_says_so_once
     assert len(uploading.calls) == 2
 
 
+async def test_whoever_asks_not_to_be_called_is_not_called_before(desk: Desk, timers: Timers) -> None:
+    made, (step,) = line(desk, Fails(RetryError("slow down", after_s=120)))
+    await desk.film(Stage.RECORDING)
+    await made.work_once(step, "match")
+    assert timers.set[-1][0] == 120
+    assert (await desk.now()).retry_at == desk.clock.wall_us() + 120 * SECOND
+
+
 async def test_a_refusal_that_may_pass_is_told_once_and_tried_again_slowly_by_itself(
         desk: Desk, timers: Timers) -> None:
     work = Fails(*[ParkError("the project is restricted", passing=True) for _ in range(3)])

@@ -45,7 +45,14 @@ class EzrecError(Exception):
 
 
 class RetryError(EzrecError):
-    """What failed may work later: it is tried again with growing, jittered delays."""
+    """What failed may work later: it is tried again with growing, jittered delays.
+
+    `after_s`: who refused asked not to be called again before so many seconds are over.
+    """
+
+    def __init__(self, *text: object, after_s: float = 0.0) -> None:
+        super().__init__(*text)
+        self.after_s = after_s
 
 
 class CredentialError(RetryError):

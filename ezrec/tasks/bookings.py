@@ -53,6 +53,7 @@ class Bookings:
         self._looked_up: set[str] = set()
         self._turn = asyncio.Lock()  # one look at a time makes the films follow
         self._ask_turn = {source.name: asyncio.Lock() for source in sources}
+        self._asked_s: dict[str, float] = {}  # source → how long it asked not to be asked again
         self._asking: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -72,7 +73,7 @@ class Bookings:
         while True:
             await self._ask(source)
             await self.follow()
-            await asyncio.sleep(self._pause_s())
+            await asyncio.sleep(max(self._pause_s(), self._asked_s.pop(source.name, 0)))
 
     async def _watch(self) -> None:
         """Let the films follow when a command wrote to the store, and now and then because time goes on."""
@@ -112,6 +113,7 @@ class Bookings:
                 if rows is not None:
                     await self._take(source, rows)
             except RetryError as error:
+                self._asked_s[source.name] = error.after_s
                 self._say_once((source.name, str(error)), "bookings not read, keeping the last good answer",
                                source=source.name, error=str(error))
             except ParkError as error:

@@ -93,7 +93,7 @@ class Outbox:
         try:
             await self._ways[message.kind](message)
         except RetryError as error:
-            await self._failed(message, str(error))
+            await self._failed(message, str(error), error.after_s)
             return False
         except ParkError as error:
             await self._refused(message, str(error), passing=error.passing)
@@ -130,9 +130,9 @@ class Outbox:
         say("message refused", booking=message.booking_id, kind=message.kind, reason=reason,
             **{} if rest_us is None else {"retry_s": round(rest_us / SECOND)})
 
-    async def _failed(self, message: Message, reason: str) -> None:
+    async def _failed(self, message: Message, reason: str, after_s: float = 0) -> None:
         attempts = message.attempts + 1
-        rest_us = round(backoff.wait_s(attempts) * SECOND)
+        rest_us = round(max(backoff.wait_s(attempts), after_s) * SECOND)
         self._rests[message.id] = self._clock.mono_us() + rest_us
         await self._store.message_failed(message, attempts, self._clock.wall_us() + rest_us)
         say = log.warning if attempts in (1, 10, 100) else log.debug  # a week without network is said a few times

@@ -150,6 +150,20 @@ async def test_what_is_refused_for_good_is_parked_and_told_again_when_somebody_s
     assert cloud.done[-2:] == [("match", "row"), ("match", "video_uploaded")]
 
 
+async def test_a_cloud_that_asks_not_to_be_called_is_not_called_before(desk: Desk) -> None:
+    await film(desk, Stage.RECORDING)
+    cloud = Cloud()
+    cloud.errors = [RetryError("slow down", after_s=120)]
+    task = outbox(desk, cloud)
+    await task.run_once()
+    desk.clock.forward(119 * SECOND)
+    await task.run_once()
+    assert cloud.done == []
+    desk.clock.forward(1 * SECOND)
+    await task.run_once()
+    assert cloud.done == [("match", "recording")]
+
+
 async def test_a_refusal_that_may_pass_is_told_at_once_holds_up_nothing_and_is_tried_again_by_itself(
         desk: Desk) -> None:
     await film(desk, Stage.UPLOADED)

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from ezrec.domain.backoff import asked_s
 from ezrec.domain.errors import CredentialError, EzrecError, Refused, RetryError
 
 SHOWN = 300  # characters of a foreign text that a message repeats; the log has the whole
@@ -78,7 +79,7 @@ def refusal(response: httpx.Response) -> EzrecError:
         hint = _HINTS.get(code)
         return Refused(f"{text}; {hint}" if hint else text, code, _column(body),
                        passing=not _OURS.fullmatch(code))
-    return RetryError(text)
+    return RetryError(text, after_s=asked_s(response.headers.get("retry-after", "")))
 
 
 def _json_object(response: httpx.Response) -> dict[str, Any]:

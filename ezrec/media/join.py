@@ -1,9 +1,10 @@
 """Join chunks to one film by stream copy, while it is being uploaded.
 
-The film is an MP4 with a reserve in front. While chunks are added nothing behind the reserve ever changes; closing
-writes the index into the reserve, and nothing behind the index: what that leaves empty is stored before as well. The same chunks give the same bytes, so that a film whose joiner died is made again
-and its upload goes on. A reserve that is too small would ruin the front of the film on closing, and the file would
-still open: hence the size of the index is calculated while the film grows, and checked before it is closed.
+The film is an MP4 with a reserve in front. While chunks are added nothing behind the reserve ever changes. Closing
+writes the index into the reserve and nothing behind the index, so that what it leaves empty can be stored before, too.
+The same chunks give the same bytes, so that a film whose joiner died is made again and its upload goes on. A reserve
+that is too small would ruin the front of the film on closing, and the file would still open: hence the size of the
+index is calculated while the film grows, and checked before it is closed.
 
 The SHA-256 of each of the film's parts is taken of the bytes as they are written, and a chunk's before it is joined:
 what a disk makes of them later is found out.
@@ -33,7 +34,7 @@ from ezrec.pyav import LibavError, copied_stream, forget, opened, translated
 FRONT = 64  # bytes: the boxes around the index (ftyp 32, an empty box 8, mdat's header 8), rounded up
 RUN = 1 << 20  # bytes: libavformat's mov muxer puts neighbouring samples into one MP4 chunk up to this size
 FIXED = 1600  # bytes: movie, track, media and sample description boxes of two tracks, without the parameter sets
-HEADERS = 16  # bytes: the empty box and mdat's header, where libavformat puts them, 32 before the reserve's end
+HEADERS = 16  # bytes: the empty box and mdat's header, which libavformat puts before the first picture
 SOUND_S = 120  # s of intro sound that a reserve has room for
 
 
@@ -188,13 +189,16 @@ class Joiner:
                 f"but {self._recipe.index_reserve} are reserved"
             )
         container, self._container = self._container, None
-        headers = self._file.front(self._recipe.index_reserve - 32, HEADERS)  # type: ignore[union-attr]  # see `_begin`
+        file: Any = self._file
+        index_at = int.from_bytes(file.front(0, 4))  # behind ftyp
+        headers_at = index_at + self._recipe.index_reserve - FRONT
+        headers = file.front(headers_at, HEADERS)
         try:
             container.close()
         except LibavError as error:
             raise translated(error, self._path, "cannot be joined") from error
-        self._begin_media_behind_index(headers)
-        self._file.finish()  # type: ignore[union-attr]
+        _begin_media_behind_index(file, index_at, headers_at, headers)
+        file.finish()
         fsync_file(self._path)
         fsync_folder(self._path.parent)
         facts = film_facts(self._path)
@@ -235,20 +239,6 @@ class Joiner:
         if audio is not None:
             self._streams["audio"] = copied_stream(self._container, audio)
 
-    def _begin_media_behind_index(self, headers: bytes) -> None:
-        """Let mdat begin where the index ends, and leave the `headers` before the media as they were.
-
-        They hold mdat's length, known last of all, and lie in a part that may be stored already. That there is more
-        than media in mdat is nothing to a player: the index says where each sample is.
-        """
-        file: Any = self._file
-        index = int.from_bytes(file.front(0, 4))  # it lies behind ftyp
-        end = index + int.from_bytes(file.front(index, 4))
-        file.seek(end)
-        file.write(struct.pack(">I4sQ", 1, b"mdat", file.end - end))
-        file.seek(self._recipe.index_reserve - 32)
-        file.write(headers)
-
     def _append(self, chunk: _Chunk) -> None:
         base = 1 / Fraction(self._recipe.rate)
         for packet in chunk.packets:
@@ -268,6 +258,19 @@ class Joiner:
                 self._container.mux_one(packet)  # type: ignore[union-attr]  # opened by `_begin`
             except LibavError as error:
                 raise translated(error, self._path, "cannot be joined") from error
+
+
+def _begin_media_behind_index(file: HashingFile, index_at: int, headers_at: int, headers: bytes) -> None:
+    """Let mdat begin where the index ends, and leave the `headers` before the first picture as they were.
+
+    They hold mdat's length, which is known last of all, and lie in a part that may be stored already. That mdat has
+    more in it than pictures is nothing to a player: the index says where each of them is.
+    """
+    end = index_at + int.from_bytes(file.front(index_at, 4))
+    file.seek(end)
+    file.write(struct.pack(">I4sQ", 1, b"mdat", file.end - end))
+    file.seek(headers_at)
+    file.write(headers)
 
 
 def _compare(chunk: Path, sha256: str) -> None:

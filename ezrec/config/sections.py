@@ -193,7 +193,7 @@ class FilmSettings(Section):
     keep_segments_h: float = number(0, 0, 8760, "h", "how long footage is kept after its film is published")
     keep_cancelled_h: float = number(168, 0, 8760, "h", "how long footage of a cancelled booking is kept")
     index_reserve_kb: MaybeInt = number(
-        None, 16, 65536, "KiB", "room kept in front of a film for its index; empty: reckoned from the length")
+        None, 16, 65536, "KiB", "room kept in front of a film for its index; empty: enough for the longest booking")
 
 
 class StorageSettings(Section):

@@ -284,8 +284,8 @@ def test_a_refusal_says_whether_waiting_helps(status: int, code: str, kind: type
     ("AccessDenied", True), ("NoSuchBucket", True), ("QuotaExceeded", True), ("EntityTooLarge", True),
     ("PermanentRedirect", True), ("InvalidArgument", False), ("EntityTooSmall", False), ("KeyTooLongError", False)])
 def test_a_refusal_may_pass_unless_it_depends_on_what_was_sent(code: str, passing: bool) -> None:
-    error = verdict(exceptions.ClientError(
-        {"Error": {"Code": code, "Message": "No."}, "ResponseMetadata": {"HTTPStatusCode": 403}}, "UploadPart"), "put it")
+    answer = {"Error": {"Code": code, "Message": "No."}, "ResponseMetadata": {"HTTPStatusCode": 403}}
+    error = verdict(exceptions.ClientError(answer, "UploadPart"), "put it")
     assert isinstance(error, ParkError)
     assert error.passing is passing
 

@@ -33,6 +33,7 @@ log = logs.get("film")
 
 MAX_MEDIA_BYTES = 1 << 30  # of a logo or an intro; more is a mistake
 MOST_PARTS = 10_000  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+ROOM_S = 6 * 3600.0  # s of film that an index has room for at least, so that no longer match outgrows it
 ROOM = 1.1  # over what the encoder's limit allows, for index and container
 UNUSABLE = (BadMedia, WorkerDied, MemoryError)  # a file that kills its worker is left out like one that is broken
 
@@ -103,17 +104,28 @@ class Recipes:
 
     def _part_size(self) -> int:
         """The size of parts, in bytes: as set, but not so small that the longest film could not be stored."""
-        bookings, film = self._settings.bookings, self._settings.film
-        longest_s = bookings.longest_h * 3600 + bookings.pre_roll_s + bookings.post_roll_s + film.intro_max_s
-        most_mb = film.maxrate / 8 * longest_s * ROOM / (1 << 20)
+        most_mb = self._settings.film.maxrate / 8 * self._longest_s() * ROOM / (1 << 20)
         return max(self._settings.storage.part_mb, math.ceil(most_mb / MOST_PARTS)) << 20
 
+    def _longest_s(self) -> float:
+        """The length of the longest film that the settings allow, in seconds."""
+        bookings = self._settings.bookings
+        return (bookings.longest_h * 3600 + bookings.pre_roll_s + bookings.post_roll_s
+                + self._settings.film.intro_max_s)
+
     def _reserve(self, film: Film, recipe: Recipe) -> int:
+        """Room for the index, in bytes: what it leaves empty is stored early, so that there may be more than enough.
+
+        A booking can be extended up to the longest; one that outgrew its index would have to be stored anew.
+        """
         if self._settings.film.index_reserve_kb:
             return self._settings.film.index_reserve_kb << 10
-        ticks = int((film.ends_at - film.starts_at) * recipe.rate / SECOND)
         clip = recipe.intro
-        return index_reserve(ticks + (clip.ticks if clip else 0), recipe.encoder, bool(clip and clip.sound))
+        booked_s = (film.ends_at - film.starts_at) / SECOND + (float(clip.ticks / recipe.rate) if clip else 0)
+        room_s = min(max(2 * booked_s, ROOM_S), max(booked_s, self._longest_s()))
+        media_bytes = int(recipe.encoder.maxrate / 8 * room_s)
+        ticks = math.ceil(room_s * recipe.rate / 2)  # the reserve has room for twice as many
+        return index_reserve(ticks, recipe.encoder, bool(clip and clip.sound), media_bytes)
 
     async def _logo(self, name: str, file: Path, position: str, width: float, margin: float, opacity: float,
                     canvas: Canvas) -> Logo:

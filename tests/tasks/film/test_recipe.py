@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ import numpy as np
 import pytest
 
 from ezrec.config import Settings
+from ezrec.config.sections import BookingsSettings
 from ezrec.domain.errors import BadMedia, WorkerDied
 from ezrec.domain.film import EncoderOptions, Film, Intro, Recipe
 from ezrec.domain.stages import Stage
 from ezrec.folders import DataFolder
+from ezrec.media.join import RUN
 from ezrec.tasks.film import recipe as recipe_module
 from ezrec.tasks.film.recipe import Recipes
 
@@ -213,6 +216,29 @@ async def test_a_film_that_becomes_wide_keeps_what_it_was_frozen_with(tmp_path: 
     assert narrow.intro
     assert (wide.intro.sha256, wide.skipped) == (narrow.intro.sha256, ())
     assert wide.intro.path != narrow.intro.path
+
+
+@pytest.mark.parametrize(("booked_s", "longest_h", "room_s"), [
+    (600, 6, 6 * 3600), (6 * 3600, 6, 6 * 3600), (600, 2, 2 * 3600), (2 * 3600, 1, 2 * 3600), (600, 24, 6 * 3600),
+    (5 * 3600, 24, 10 * 3600), (24 * 3600, 24, 24 * 3600)])
+async def test_an_index_has_room_for_whatever_a_booking_may_become(
+        tmp_path: Path, pool: Pool, booked_s: int, longest_h: int, room_s: int) -> None:
+    made = recipes(tmp_path, pool)
+    made._settings = made._settings.model_copy(update={"bookings": BookingsSettings(longest_h=longest_h)})
+    reserve = (await made.freeze(replace(FILM, ends_at=booked_s * 1_000_000), SIZES)).index_reserve
+    pictures = 12e6 / 8 * room_s / 2 ** 20  # MiB, at most
+    least = room_s * 30 * 16 + pictures * 20
+    assert least < reserve < least * 1.1 + 150_000
+
+
+@pytest.mark.parametrize(("rate", "maxrate"), [(1, 12_000_000), (30, 100_000_000), (25, 200_000)])
+async def test_an_index_has_room_for_pictures_so_large_that_each_lies_in_an_mp4_chunk_of_its_own(
+        tmp_path: Path, pool: Pool, rate: int, maxrate: int) -> None:
+    film = replace(FILM, ends_at=6 * 3600 * 1_000_000)
+    recipe = await recipes(tmp_path, pool, rate=rate, maxrate=maxrate).freeze(film, SIZES)
+    ticks, each = 6 * 3600 * rate, maxrate / 8 / rate
+    together = max(1, RUN // each)  # pictures in an MP4 chunk
+    assert recipe.index_reserve > ticks * (4 + 8 + 2) + 20 * ticks / together
 
 
 async def test_the_reserve_for_the_index_is_the_settings_if_it_has_one(tmp_path: Path, pool: Pool) -> None:

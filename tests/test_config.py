@@ -278,6 +278,27 @@ def test_what_a_chosen_combination_needs_is_named(text: str, lines: list[str]) -
     assert [told[:len(line)] for told, line in zip(problems(), lines, strict=True)] == lines
 
 
+@pytest.mark.parametrize(("section", "line"), [
+    ('[supabase]\nkey = "x"\nurl = "https://p.supabase.co/rest/v1"', "supabase.url: ends in /rest/v1, must be "),
+    ('[supabase]\nkey = "x"\nurl = "http://p.supabase.co"', "supabase.url: begins with http://, must be https://"),
+    ('[supabase]\nkey = "x"\nurl = "http://192.168.1.2:80"', "supabase.url: begins with http://, must be https://"),
+    ('[supabase]\nkey = "x"\nurl = "http://localhost.eu"', "supabase.url: begins with http://, must be https://"),
+    ('[s3]\nendpoint = "https://a.r2.cloudflarestorage.com/films"', "s3.endpoint: ends in /films, must be "),
+    ('[s3]\nbucket = "films"\nendpoint = "https://films.s3.example:9000"', " alone: https://s3.example:9000")])
+def test_an_address_that_leads_nowhere_or_shows_a_key_to_all_is_refused(section: str, line: str) -> None:
+    toml(section)
+    assert any(line in one for one in problems())
+
+
+@pytest.mark.parametrize("section", [
+    '[supabase]\nkey = "x"\nurl = "https://p.supabase.co/"', '[supabase]\nkey = "x"\nurl = "http://127.0.0.1:54321"',
+    '[supabase]\nkey = "x"\nurl = "http://localhost:54321"', '[supabase]\nkey = "x"\nurl = "http://[::1]:54321"',
+    '[s3]\nbucket = "films"\nendpoint = "http://nas.local:9000/"'])
+def test_an_address_of_a_service_alone_is_taken(section: str) -> None:
+    toml(section)
+    load()
+
+
 def test_a_refused_key_is_not_blamed_for_a_combination_as_well() -> None:
     toml('[cameras]\nsource = "replay"\nreplay.left = 3\nreplay.right = "r.mp4"\n')
     assert problem().startswith("cameras.replay.left (config.toml): should be")

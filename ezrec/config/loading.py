@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from ezrec.config.addresses import wrong_addresses
 from ezrec.config.places import (
     CONFIG_NAME,
     CREDENTIALS_NAME,
@@ -148,6 +149,7 @@ def _combinations(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     yield from _cameras(settings)
     yield from _cloud(settings)
     yield from _pairs(settings)
+    yield from wrong_addresses(settings)
     names = [logo.name for logo in settings.film.logos]
     if len(set(names)) < len(names):
         yield ("film.logos",), "film.logos: two logos have the same name; give each its own"

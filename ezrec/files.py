@@ -129,8 +129,8 @@ def allocate(path: Path, size: int) -> None:
         os.posix_fallocate(file.fileno(), 0, size)
 
 
-def make_folders(path: Path, below: Path | None = None) -> None:
-    """Make the folder `path` and those above it that are missing, each one durable in its parent.
+def make_folders(path: Path, below: Path | None = None, *, durable: bool = True) -> None:
+    """Make the folder `path` and those above it that are missing, each one durable in its parent if it is to be.
 
     `below` must be there already. A disk that was unmounted would otherwise be written beside.
 
@@ -149,7 +149,8 @@ def make_folders(path: Path, below: Path | None = None) -> None:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
     for folder in reversed(missing):
         folder.mkdir(exist_ok=True)
-        fsync_folder(folder.parent)
+        if durable:
+            fsync_folder(folder.parent)
 
 
 def remove(*paths: Path) -> None:

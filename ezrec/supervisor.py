@@ -23,6 +23,7 @@ from ezrec.adapters.metrics import Meter
 from ezrec.adapters.publishing.local import LocalPublisher
 from ezrec.adapters.segments import Sealed, SegmentWriter
 from ezrec.adapters.storage import Storage
+from ezrec.adapters.syncing import SyncPace
 from ezrec.adapters.workers import RenderPool
 from ezrec.config import Settings
 from ezrec.domain.clock import SECOND, Clock, SystemClock
@@ -80,6 +81,7 @@ class Supervisor:
         self._leaving = asyncio.Event()
         self._error: BaseException | None = None
         self._ended_us: dict[str, int] = {}  # when a side task last ended, monotonic µs
+        self._pace = SyncPace()  # of the data folder's disk
 
     async def run(self) -> int:
         """Run until a signal, `stop` or an error that the process must leave for; returns the exit status.
@@ -224,9 +226,10 @@ class Supervisor:
             await asyncio.sleep(interval_s / 3)
 
     def _degraded(self) -> list[str]:
-        """The side tasks that ended lately."""
+        """The side tasks that ended lately, and what is wrong with the disk."""
         now = self._clock.mono_us()
-        return [name for name, ended in self._ended_us.items() if now - ended < LONGEST_RESTART_S * SECOND]
+        ended = [name for name, ended in self._ended_us.items() if now - ended < LONGEST_RESTART_S * SECOND]
+        return [*ended, f"disk: {self._pace.trouble}"] if self._pace.trouble else ended
 
     # ---- start
 
@@ -258,7 +261,7 @@ class Supervisor:
                             on_failed: Callable[[Exception], None]) -> SegmentWriter:
                 return SegmentWriter(self._folder.segments, camera.name, run, rate=camera.rate,
                                      segment_us=round(recorder.segment_s * SECOND), queue_bytes=recorder.queue_mb << 20,
-                                     clock=self._clock, sealed=on_sealed, failed=on_failed)
+                                     clock=self._clock, sealed=on_sealed, failed=on_failed, pace=self._pace)
 
             return Lane(camera, make_writer, self._clock, recorder, sealed,
                         keep_warm=self.settings.cameras.keep_warm)

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -54,7 +54,7 @@ log = logs.get("supervisor")
 RESTART_S, LONGEST_RESTART_S = 1.0, 60.0  # delay before a side task is started again, doubled each time
 THREADS = 64  # made as needed; a dead name server holds one for 20 s for each call that is given up meanwhile
 FIRST_ANSWER_S = 1.5  # what the bookings' sources get at start before the cameras do; they are asked again at once
-QUICK_S = 1.0  # what a usual crash left is known before READY, cameras run meanwhile; what takes longer is known later
+QUICK_S = 1.5  # what a usual crash left is known before READY, cameras run meanwhile; what takes longer is known later
 WATCH_EVERY_S = 1.0  # how often it is looked whether data folder and store are still there
 STORE_EVERY = 20  # of these looks one reads the store's file
 WORKER_S, WORKER_TIMES = 60.0, 15  # a worker may take so long for a call, or this many times a chunk's length
@@ -156,10 +156,8 @@ class Supervisor:
             Step("cleanup", frozenset({Stage.PUBLISHED}), cleanup.work),
         )
 
-        await self._put_in_order(store, cleanup, recovery, storage, bookings)
-        await recording.begin(above=recovery.highest_run)
-        recorder = asyncio.create_task(self._guard(Task("recording", recording.run, vital=True)), name="recording")
-        side = [asyncio.create_task(self._guard(task), name=task.name) for task in (
+        await recording.begin_at_once(above=await asyncio.to_thread(_highest_run, folder))
+        side = (
             Task("bookings", bookings.run),
             Task("outbox", outbox.run),
             Task("pipeline", pipeline.run),
@@ -170,15 +168,22 @@ class Supervisor:
               if cloud.status else []),
             Task("device", device.run),
             Task("preflight", preflight.run),
+        )
+        in_order = asyncio.Event()
+        put_in_order = partial(self._put_in_order, store, cleanup, partial(recovery.begin, before=recording.run_id),
+                               storage, bookings)
+        recorder, *others = self._begin(
+            Task("recording", recording.run, vital=True),
             Task("folder", partial(_watch, folder, lock, store, recording)),
             Task("watchdog", partial(self._feed_watchdog, recording)),
-        )]
-        await recovery.settled(QUICK_S)
+            Task("side", partial(self._go_on, recording, put_in_order, in_order, side), vital=True),
+        )
+        await _until_known(in_order, recovery)
         log.info("ready", data=str(folder.root), cameras=[camera.name for camera in cameras], run=recording.run_id,
                  bookings=settings.bookings.source, storage=settings.storage.kind, publishing=settings.publishing.kind)
         await self._serve()
         log.info("stopping", waiting_for="films and uploads under way")
-        await _cancel(side)
+        await _cancel(others)
         await films.close()
         await storage.close()
         await cloud.close()
@@ -188,6 +193,22 @@ class Supervisor:
         await recording.stop()
         device.forget()
         log.info("stopped")
+
+    def _begin(self, *tasks: Task) -> list[asyncio.Task[None]]:
+        return [asyncio.create_task(self._guard(task), name=task.name) for task in tasks]
+
+    async def _go_on(self, recording: Recording, put_in_order: Callable[[], Awaitable[None]], in_order: asyncio.Event,
+                     side: Iterable[Task]) -> None:
+        """Cameras first: then what earlier runs left, then everything else until stopped."""
+        await recording.looked.wait()
+        await put_in_order()
+        recording.earlier_known()
+        in_order.set()
+        tasks = self._begin(*side)
+        try:
+            await asyncio.wait(tasks)
+        finally:
+            await _cancel(tasks)
 
     async def _serve(self) -> None:
         """Tell systemd that the recorder is ready, and wait until it is to leave."""
@@ -233,12 +254,12 @@ class Supervisor:
 
     # ---- start
 
-    async def _put_in_order(self, store: Store, cleanup: Cleanup, recovery: Recovery, storage: Storage,
-                            bookings: Bookings) -> None:
+    async def _put_in_order(self, store: Store, cleanup: Cleanup, find_footage: Callable[[], Awaitable[None]],
+                            storage: Storage, bookings: Bookings) -> None:
         """What earlier runs left unfinished; nothing that lies in the folder keeps the recorder from recording."""
         steps: dict[str, Callable[[], Awaitable[None]]] = {
             "deletions": cleanup.run_once,
-            "footage of earlier runs": recovery.begin,
+            "footage of earlier runs": find_footage,
             "unfinished files": partial(asyncio.to_thread, lambda: files.remove(*self._folder.unfinished_files())),
             "unfinished films": partial(_drop_unfinished, store, self._folder, storage),
             "bookings": partial(_first_answer, bookings),
@@ -292,6 +313,24 @@ def status_of(error: BaseException) -> int:
     if isinstance(error, BaseExceptionGroup):
         return max(map(status_of, error.exceptions))
     return error.status if isinstance(error, LeaveError) else 1
+
+
+def _highest_run(folder: DataFolder) -> int:
+    """The highest number of a run that has a folder here. Blocks."""
+    try:
+        return max(folder.runs(), default=0)
+    except OSError as error:
+        log.error("folders of runs not looked through", error=str(error))  # noqa: TRY400 - foreseen
+        return 0
+
+
+async def _until_known(in_order: asyncio.Event, recovery: Recovery) -> None:
+    """Wait until what earlier runs left is known, but not for long: a slow disk must not keep systemd waiting."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(QUICK_S):
+            await in_order.wait()
+    if in_order.is_set():
+        await recovery.settled(QUICK_S)
 
 
 async def _first_answer(bookings: Bookings) -> None:

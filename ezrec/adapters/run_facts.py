@@ -14,7 +14,6 @@ from pathlib import Path
 from statistics import median
 
 from ezrec import files
-from ezrec.adapters.syncing import all_soon
 from ezrec.domain.clock import SECOND
 from ezrec.domain.timeline import Offset
 
@@ -44,7 +43,7 @@ def write(path: Path, facts: RunFacts) -> None:
         return
     path.write_bytes(data)
     path.chmod(files.FILE_MODE)
-    all_soon(*(partial(files.fsync_folder, folder) for folder in (path.parent.parent, path.parent)),
+    files.all_soon(*(partial(files.fsync_folder, folder) for folder in (path.parent.parent, path.parent)),
              partial(files.fsync_file, path))
 
 

@@ -24,11 +24,11 @@ import av.error
 import structlog
 
 from ezrec.adapters.cameras import Frame, seen_us
-from ezrec.adapters.syncing import PATIENCE_S, SYNC_US, FileSyncs, SyncPace, all_soon
+from ezrec.adapters.syncing import PATIENCE_S, SYNC_US, FileSyncs, SyncPace
 from ezrec.domain.clock import SECOND, Clock
 from ezrec.domain.errors import SegmentFailed
 from ezrec.domain.timeline import HOLD_US, Interval, Segment
-from ezrec.files import fsync_folder, make_folders
+from ezrec.files import all_soon, fsync_folder, make_folders
 
 log = structlog.get_logger(task="recording")
 

@@ -25,9 +25,6 @@ SYNC_US = SECOND
 PATIENCE_S = 0.25
 """How long a writer waits for a sync before it writes on, in seconds."""
 
-LONG_S = 0.02
-"""How long one of several syncs may take before the next one is begun beside it, in seconds."""
-
 LONGEST_S = 1.25
 """A sync that takes longer breaks promise 5: what one takes to the disk was written while the one before it was under
 way, and both together may take 2 s. A quarter of a second is for a machine that is busy.
@@ -126,32 +123,6 @@ class _Sync:
         self._thread.join()
         if self._error:
             raise self._error
-
-
-def all_soon(*works: Callable[[], object]) -> None:
-    """Do works one after the other, and beside each other as soon as one takes long; wait for all of them.
-
-    On a slow disk one after the other would take too long. Raises the error of the first one that failed.
-    """
-    if len(works) == 1:
-        works[0]()
-        return
-    errors: list[Exception] = []
-
-    def one(work: Callable[[], object]) -> None:
-        try:
-            work()
-        except Exception as error:  # noqa: BLE001 - raised where all are waited for
-            errors.append(error)
-
-    threads = [threading.Thread(target=one, args=(work,), name="sync", daemon=True) for work in works]
-    for thread in threads:
-        thread.start()
-        thread.join(LONG_S)
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
 
 
 class Growing(Protocol):

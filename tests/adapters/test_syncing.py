@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 from ezrec.adapters import syncing
-from ezrec.adapters.syncing import LATELY, FileSyncs, SyncPace, all_soon
+from ezrec.adapters.syncing import LATELY, FileSyncs, SyncPace
 from ezrec.domain.clock import SECOND
 from tests.fakes.clocks import MadeUpClock
 from tests.fakes.waiting import wait_until
@@ -95,25 +95,6 @@ def test_the_next_sync_begins_a_second_of_footage_after_the_last_one_began_and_n
     wait_until(lambda: syncs.is_sealed(0))
     syncs.look(clock.mono_us())
     assert begun == [1001, 1004]  # at once: what came meanwhile is not on the disk
-
-
-def test_works_run_beside_each_other_only_when_one_takes_long() -> None:
-    order: list[str] = []
-    all_soon(lambda: order.append("one"), lambda: order.append("two"))
-    assert order == ["one", "two"]
-    both = threading.Barrier(2)
-    all_soon(lambda: both.wait(10), lambda: both.wait(10))
-
-
-def test_the_error_of_the_first_work_that_fails_is_raised_when_all_are_over() -> None:
-    done: list[str] = []
-
-    def fail() -> None:
-        raise OSError(5, "broken")
-
-    with pytest.raises(OSError, match="broken"):
-        all_soon(fail, lambda: done.append("the other"))
-    assert done == ["the other"]
 
 
 def test_a_try_out_measures_the_disk_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -252,7 +252,7 @@ def _look(site: Site, booking_id: str, deaths: Sequence[_Death], ahead_us: int, 
         missing_s = max(missing_s, length(told.missing) / 1e6)
         back_us = 0
         for death in deaths:
-            before = clip(told.missing, max(death.at_us - 2 * LOST_US, back_us), death.at_us)
+            before = clip(told.missing, min(max(death.at_us - 2 * LOST_US, back_us), death.at_us), death.at_us)
             outcome.lost_s = max(outcome.lost_s, length(before) / 1e6)
             back_us = death.again_us + AGAIN_US
         stated_s = max(stated_s, length(clip(told.stated, start, end)) / 1e6)

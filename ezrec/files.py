@@ -13,7 +13,8 @@ import io
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -22,6 +23,9 @@ from ezrec.domain.errors import EzrecError, ParkError, RetryError
 
 FILE_MODE = 0o644
 """Of every file that is kept, whatever the umask."""
+
+LONG_S = 0.02
+"""How long one of several syncs may take before the next one is begun beside it, in seconds."""
 
 _NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _NOT_POSSIBLE = frozenset({errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.EFBIG})
@@ -71,6 +75,32 @@ def _fsync(path: Path, flags: int) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def all_soon(*works: Callable[[], object]) -> None:
+    """Do works one after the other, and beside each other as soon as one takes long; wait for all of them.
+
+    On a slow disk one after the other would take too long. Raises the error of the first one that failed.
+    """
+    if len(works) == 1:
+        works[0]()
+        return
+    errors: list[Exception] = []
+
+    def one(work: Callable[[], object]) -> None:
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - raised where all are waited for
+            errors.append(error)
+
+    threads = [threading.Thread(target=one, args=(work,), name="sync", daemon=True) for work in works]
+    for thread in threads:
+        thread.start()
+        thread.join(LONG_S)
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
 
 
 def temporary_beside(path: Path) -> Path:
@@ -129,8 +159,8 @@ def allocate(path: Path, size: int) -> None:
         os.posix_fallocate(file.fileno(), 0, size)
 
 
-def make_folders(path: Path, below: Path | None = None) -> None:
-    """Make the folder `path` and those above it that are missing, each one durable in its parent.
+def make_folders(path: Path, below: Path | None = None, *, durable: bool = True) -> None:
+    """Make the folder `path` and those above it that are missing, each one durable in its parent if it is to be.
 
     `below` must be there already. A disk that was unmounted would otherwise be written beside.
 
@@ -149,7 +179,8 @@ def make_folders(path: Path, below: Path | None = None) -> None:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
     for folder in reversed(missing):
         folder.mkdir(exist_ok=True)
-        fsync_folder(folder.parent)
+        if durable:
+            fsync_folder(folder.parent)
 
 
 def remove(*paths: Path) -> None:

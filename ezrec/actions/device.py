@@ -48,7 +48,7 @@ class DeviceState:
     preflight: PreflightResult | None
     backlog: Backlog | None
     last_error: LastError | None
-    degraded: Collection[str]  # side tasks that ended lately
+    degraded: Collection[str]  # side tasks that ended lately, and a disk that is too slow
 
     def row(self, site: SiteSettings) -> Row:
         """The state as the columns of `system_status`."""

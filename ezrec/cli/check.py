@@ -11,7 +11,7 @@ import typer
 from ezrec import logs
 from ezrec.cli import words
 from ezrec.cli.settings import CommandContext, show_json
-from ezrec.domain.clock import SystemClock
+from ezrec.domain.clock import SECOND, SystemClock
 from ezrec.domain.errors import AlreadyRunning, CameraLost, EzrecError
 from ezrec.folders import DataFolder, DataLock
 
@@ -24,20 +24,21 @@ UNKNOWN: dict[str, Any] = {  # of a camera that gave nothing
 
 def check(
     context: typer.Context,
-    cameras: Annotated[bool, typer.Option("--cameras", help="Start both cameras, judge and save a picture of each.")],
+    cameras: Annotated[bool, typer.Option("--cameras", help="Start both cameras, judge and save a picture of each.")]
+        = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
     reference: Annotated[bool, typer.Option(
         "--reference", help="Keep the pictures as what the cameras should see; later pictures are compared.")] = False,
 ) -> None:
-    """Check the cameras: what is there, who holds them, whether frames flow and what they show.
+    """Check the disk: whether it is fast enough. With --cameras also what is there, who holds them, whether frames flow
+    and what they show.
 
-    Exit status 0 only if every camera is fine. Stop the recorder first: one process has the cameras.
+    Exit status 0 only if the disk and every camera are fine. For the cameras stop the recorder first: one process has
+    them.
 
     Example: `ezrec check --cameras --reference` after the cameras were mounted and focused.
     """
-    if not cameras:
-        raise typer.BadParameter("say what to check: --cameras")
-    from ezrec import files  # noqa: PLC0415 - what commands without cameras do not need
+    from ezrec import files  # noqa: PLC0415 - what other commands do not need
 
     command: CommandContext = context.obj
     settings = command.load()
@@ -46,9 +47,11 @@ def check(
     logs.set_up("error", folder.logs, stream=sys.stderr)
     logging.getLogger("picamera2").setLevel(logging.CRITICAL)  # its errors stand in what is found
     files.make_folders(folder.root)
+    found = {"machine": _machine(folder.root), "disk": _disk(folder.root)}
     try:
-        with DataLock(folder):
-            found = look(settings, folder, keep=reference)
+        if cameras:
+            with DataLock(folder):
+                found |= look(settings, folder, keep=reference)
     except AlreadyRunning as error:
         raise EzrecError(f"the cameras cannot be tried while they are used: {error}{_as_the_recorder_says(folder)}") \
             from error
@@ -58,7 +61,7 @@ def check(
         show_json(found)
     else:
         tell(found)
-    if not all(one["ok"] for one in found["cameras"].values()):
+    if not all(one["ok"] for one in (found["disk"], *found.get("cameras", {}).values())):
         raise typer.Exit(1)
 
 
@@ -93,7 +96,7 @@ def look(settings: Any, folder: DataFolder, *, keep: bool) -> dict[str, Any]:
     for thread in threads:
         thread.join(LIMIT_S / len(threads))
     hung = UNKNOWN | {"problems": [f"a call on the camera hangs for {LIMIT_S / len(threads):.0f} s"]}
-    return {"source": settings.cameras.source, "machine": _machine(folder.root), "holders": held,
+    return {"source": settings.cameras.source, "holders": held,
             **describe_cameras(settings),
             "cameras": {camera.name: results.get(camera.name, hung) for camera in made}}
 
@@ -104,6 +107,19 @@ def _machine(data: Path) -> dict[str, Any]:
 
     now = Meter(data, SystemClock()).measure()
     return {"temperature_c": now.temperature_c, "throttled": now.throttled, "disk_free_mb": now.disk_free_mb}
+
+
+def _disk(data: Path) -> dict[str, Any]:
+    """How long syncs take on the data folder's disk, and whether that keeps what is promised of a power cut."""
+    from ezrec.adapters import syncing  # noqa: PLC0415
+
+    try:
+        longest_us = max(syncing.measure(data))
+    except OSError as error:
+        return {"ok": False, "sync_ms": None, "problems": [f"cannot be written: {error.strerror or error}"]}
+    ok = longest_us <= syncing.LONGEST_S * SECOND
+    return {"ok": ok, "sync_ms": longest_us // 1000,
+            "problems": [] if ok else [f"{syncing.too_slow(longest_us)}: {syncing.REMEDY}"]}
 
 
 def _try(camera: Any, folder: DataFolder, *, keep: bool) -> dict[str, Any]:
@@ -128,11 +144,13 @@ def _try(camera: Any, folder: DataFolder, *, keep: bool) -> dict[str, Any]:
 def tell(found: dict[str, Any]) -> None:
     """Say it to people."""
     rows: list[tuple[str, str] | str] = [("machine ", _machine_words(found["machine"]))]
+    if "disk" in found:
+        rows.append(("disk    ", _disk_words(found["disk"])))
     if "software" in found:
         rows.append(("software", ", ".join(f"{name} {version}" for name, version in found["software"].items())))
         rows += [("found   ", f"{at}: {one}") for at, one in enumerate(found["found"])]
-    rows += [("held by ", one["words"]) for one in found["holders"]]
-    for name, one in found["cameras"].items():
+    rows += [("held by ", one["words"]) for one in found.get("holders", [])]
+    for name, one in found.get("cameras", {}).items():
         rows.append((f"{name:8}", _sentence(one)))
         if one.get("picture"):
             rows.append((" " * 8, f"its picture: {one['picture']}"))
@@ -146,6 +164,12 @@ def _machine_words(machine: dict[str, Any]) -> str:
     if machine["throttled"]:
         said.append(f"THE PROCESSOR IS HELD BACK: {machine['throttled']}")
     return "; ".join(said) or "says nothing of itself"
+
+
+def _disk_words(disk: dict[str, Any]) -> str:
+    if not disk["ok"]:
+        return f"NOT OK: {'; '.join(disk['problems'])}"
+    return f"ok; a sync takes {disk['sync_ms']} ms at most"
 
 
 def _sentence(one: dict[str, Any]) -> str:

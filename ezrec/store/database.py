@@ -6,7 +6,8 @@ Limits: knows no table; those are the Store's.
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Self, TypeVar
@@ -15,6 +16,7 @@ import aiosqlite
 
 from ezrec.domain.clock import Clock, SystemClock
 from ezrec.domain.errors import LeaveError, RetryError, RowUnreadable, StoreDamaged, StoreMissing
+from ezrec.files import all_soon, fsync_file, fsync_folder, os_errors
 from ezrec.store.rows import Row
 
 _T = TypeVar("_T")
@@ -86,9 +88,12 @@ class Database:
             StoreDamaged: SQLite cannot use it.
             RetryError: the disk is full, or fails.
         """
-        if not create and not await asyncio.to_thread(path.exists):
+        there = await asyncio.to_thread(path.exists)
+        if not create and not there:
             raise StoreMissing(f"no store at {path}: start `ezrec run` once, or name its folder (--data, paths.data)")
         try:
+            if not there:
+                await asyncio.to_thread(_make, path)
             db = await aiosqlite.connect(path, isolation_level=None, timeout=BUSY_MS / 1000)
         except sqlite3.OperationalError as error:
             raise RetryError(f"the store {path}: {error}") from error
@@ -112,9 +117,8 @@ class Database:
     async def _migrate(self, allowed: bool) -> None:
         version = await self.version()
         if version == 0:
-            schema = (files("ezrec.store") / "schema.sql").read_text("utf-8")
             try:
-                await self._db.executescript(f"BEGIN IMMEDIATE;\n{schema}\nPRAGMA user_version={VERSION};\nCOMMIT;")
+                await self._db.executescript(_schema())
             except sqlite3.OperationalError:
                 await self._db.rollback()
                 if await self.version() == 0:  # otherwise another process made it in the same moment
@@ -216,3 +220,25 @@ class Database:
     async def version_of_data(self) -> int:
         """A number that changes when another process has written to the store."""
         return int((await self._read("PRAGMA data_version"))[0][0])
+
+
+def _schema() -> str:
+    """The SQL that makes a new store."""
+    schema = (files("ezrec.store") / "schema.sql").read_text("utf-8")
+    return f"BEGIN IMMEDIATE;\n{schema}\nPRAGMA user_version={VERSION};\nCOMMIT;"
+
+
+def _make(path: Path) -> None:
+    """Make a new store, then make it durable as a whole: SQLite would need seven syncs, one after the other. Blocks.
+
+    What SQLite refuses here, because another process makes it in the same moment, say, shows when it is opened.
+
+    Raises:
+        RetryError: the disk is full, or fails.
+    """
+    with suppress(sqlite3.OperationalError), closing(sqlite3.connect(path, isolation_level=None)) as db:
+        for pragma in (f"busy_timeout={BUSY_MS}", "synchronous=OFF", "journal_mode=WAL"):
+            db.execute(f"PRAGMA {pragma}")
+        db.executescript(_schema())
+    with os_errors(f"make the store {path}"):  # only now: a file's locks go when any of the process's handles is closed
+        all_soon(partial(fsync_file, path), partial(fsync_folder, path.parent))

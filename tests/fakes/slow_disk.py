@@ -1,0 +1,25 @@
+"""A disk that is slow to sync: a small library that is preloaded into the program, built when it is needed."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+SOURCE = Path(__file__).with_name("slow_sync.c")
+NEEDS = "gcc not found: apt-get install gcc libc6-dev"
+
+
+def can_be_built() -> bool:
+    """Whether there is a compiler."""
+    return shutil.which("gcc") is not None
+
+
+def slow_disk(folder: Path, seconds: float | tuple[float, float]) -> dict[str, str]:
+    """The environment of a program whose syncs take so many seconds each, or a random time between two.
+
+    The library is built into `folder`.
+    """
+    library = folder / "slow_sync.so"
+    if not library.exists():
+        subprocess.run(["gcc", "-shared", "-fPIC", "-O2", "-o", str(library), str(SOURCE), "-ldl"], check=True)
+    times = seconds if isinstance(seconds, tuple) else (seconds,)
+    return {"LD_PRELOAD": str(library), "SLOW_SYNC_S": " ".join(map(str, times))}

@@ -177,21 +177,24 @@ class TsFile:
         """What makes the file's name durable, if it is not yet."""
         return [partial(fsync_folder, folder) for folder in self._names]
 
-    def seal(self) -> int:
+    def seal(self, sync_is_over: Callable[[], object] = lambda: None) -> int:
         """Close the file for good, with its folder's entry; its length in bytes.
+
+        `sync_is_over` waits for a sync that is under way.
 
         Raises:
             OSError: it may not be durable; it stays as it is, closed.
         """
+        names = self._naming()
         try:
             self._muxer.close()
             self._spill()
-            if self._doubtful:
-                raise OSError(errno.EIO, "an earlier sync failed", str(self.path))
-            names = self._naming()
             all_soon(*names[:-1], partial(os.fsync, self._handle), *names[-1:])
         finally:
+            sync_is_over()
             os.close(self._handle)
+        if self._doubtful:
+            raise OSError(errno.EIO, "an earlier sync failed", str(self.path))
         return self.size
 
     def discard(self) -> None:

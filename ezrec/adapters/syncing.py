@@ -1,7 +1,7 @@
 """Syncing: a file that grows is taken to the disk beside its being written, and slow disks are told of.
 
 A sync of an SD card may take a second. So each has a thread of its own: whoever writes waits for it for a moment, as
-long as most take, and then writes on. Of one file no two syncs run at a time.
+long as most take, and then writes on. Of one file no two syncs run at a time, until it is sealed.
 """
 
 import os
@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -131,8 +132,8 @@ class Growing(Protocol):
     def sync(self) -> None:
         """Take everything written to the disk. Raises OSError."""
 
-    def seal(self) -> int:
-        """Close it for good and make it durable. Raises OSError."""
+    def seal(self, sync_is_over: Callable[[], object]) -> int:
+        """Close it for good and make it durable; a sync under way is waited for before that. Raises OSError."""
 
 
 class FileSyncs:
@@ -161,13 +162,8 @@ class FileSyncs:
     def seal(self) -> None:
         """Begin to seal the file; there is nothing to `look` after any more."""
         before = self._under_way
-
-        def seal() -> None:
-            if before:
-                before.wait(None)  # if it failed the file knows
-            self._file.seal()
-
-        self._begin(seal)
+        wait = partial(before.wait, None) if before else lambda: True
+        self._begin(partial(self._file.seal, wait))  # beside it, or the two would take too long on a slow disk
 
     def is_sealed(self, limit_s: float | None) -> bool:
         """Wait for the sealing, with a limit in seconds or without one; whether it is over.

@@ -221,6 +221,20 @@ def test_the_next_segment_is_written_while_the_last_one_is_being_sealed(
     assert rig.writer.pending_from_us is None
 
 
+def test_a_segment_is_sealed_beside_a_sync_that_is_under_way_and_closed_after_it(
+        tmp_path: Path, footage: list[Frame], monkeypatch: pytest.MonkeyPatch) -> None:
+    rig, disk = Rig(tmp_path, segment_us=2_000_000), SlowDisk(monkeypatch)
+    synced: list[int] = []
+    monkeypatch.setattr(segments, "os", Os(fdatasync=disk.sync, fsync=synced.append))
+    rig.put(footage[:61])
+    until(lambda: len(synced) == 1)
+    assert (disk.under_way, rig.sealed) == (1, [])
+    os.fstat(synced[0])  # it is open still: its number must not become another file's
+    disk.go_on.set()
+    assert rig.writer.close(LIMIT_S)
+    assert [one.frames for one in rig.sealed] == [60, 1]
+
+
 def test_a_sync_that_fails_while_frames_are_written_costs_the_segment_and_is_told(
         tmp_path: Path, footage: list[Frame], monkeypatch: pytest.MonkeyPatch) -> None:
     rig, disk = Rig(tmp_path, segment_us=60_000_000), SlowDisk(monkeypatch)

@@ -60,7 +60,7 @@ def test_a_disk_that_hangs_is_said_while_it_hangs(said: list[dict[str, object]])
         def sync(self) -> None:
             assert go_on.wait(10)
 
-        def seal(self) -> int:
+        def seal(self, sync_is_over: object) -> int:
             return 0
 
     syncs = FileSyncs(File(), 1000 * SECOND, clock, pace, lambda: None)
@@ -83,7 +83,7 @@ def test_the_next_sync_begins_a_second_of_footage_after_the_last_one_began_and_n
             begun.append(clock.mono_us() // SECOND)
             assert go_on.wait(10)
 
-        def seal(self) -> int:
+        def seal(self, sync_is_over: object) -> int:
             return 0
 
     syncs = FileSyncs(File(), 1000 * SECOND, clock, SyncPace(), lambda: None)

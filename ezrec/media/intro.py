@@ -39,7 +39,6 @@ SOUND_FRAME = 1024  # samples in an AAC frame
 EARLY = Fraction(1, 4)  # of a tick: a picture this little late still counts for its tick (rounded time stamps)
 ROUNDED = Fraction(1, 10)  # of a tick: what is left of the last picture counts from here on
 ENCODER = 80  # pictures' bytes: what encoding takes at most; a chunk of the film takes the same
-PACE = 4  # a clip longer than a quarter of the usual limit may take so many times its length
 MISSING_S = 0.1  # a clip that is so much shorter than it says has lost something
 LARGEST_LOSS = 0.25  # of a clip's length; a clip that has lost more is not used
 
@@ -69,8 +68,8 @@ def _normalised(source: Path, recipe: Recipe, out: Path, max_s: float, deadline:
     facts = probe(source)
     if facts.duration_s > max_s:
         raise BadMedia(f"{source}: is {facts.duration_s:.1f} s long; an intro may have {max_s:g} s")
-    deadline.extend(PACE * facts.duration_s)
     sound = _sound(source, max_s, out.parent) if facts.sound else None
+    deadline.check()
     left_out = ["its sound cannot be decoded"] if facts.sound and sound is None else []
     with put_in_place(out) as temporary:
         ticks = _write(source, recipe, temporary, max_s, sound, deadline)

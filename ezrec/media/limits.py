@@ -1,15 +1,12 @@
 """Limits of time and memory for work on files from outside, which may be anything.
 
-They hold in the worker itself: time that a call waits for a worker does not count, and a decoder that never comes back
-is ended by the kernel. What is given up politely says so in words.
+Work that looks at its time is given up with words; what never looks is killed with its worker some seconds later
+(`adapters/workers.py`).
 
-Limits: Linux. Memory is what the process asks for (RLIMIT_DATA), over what it had; a clock alarm is set in worker
-processes only, for it ends the process.
+Limits: Linux. Memory is what the process asks for (RLIMIT_DATA), over what it had.
 """
 
-import multiprocessing
 import resource
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,9 +14,8 @@ from pathlib import Path
 
 from ezrec.domain.errors import BadMedia
 
-PREPARE_S = 60.0
+PREPARE_S = 55.0
 PREPARE_BYTES = 400_000_000
-LATE_S = 5.0  # so much later the process is ended
 
 
 class Deadline:
@@ -27,27 +23,13 @@ class Deadline:
 
     def __init__(self, name: str, seconds: float) -> None:
         self._name = name
-        self._began = time.monotonic()
-        self._seconds = 0.0
-        self.extend(seconds)
-
-    def extend(self, seconds: float) -> None:
-        """The work may take so long altogether, if that is longer than it could before."""
-        self._seconds = max(self._seconds, seconds)
-        if multiprocessing.parent_process() is not None:
-            left = self._began + self._seconds - time.monotonic()
-            signal.setitimer(signal.ITIMER_REAL, max(left, 0.0) + LATE_S)
+        self._seconds = seconds
+        self._over = time.monotonic() + seconds
 
     def check(self) -> None:
         """Raises BadMedia if the time is over."""
-        if time.monotonic() > self._began + self._seconds:
+        if time.monotonic() > self._over:
             raise BadMedia(f"{self._name}: is not ready after {self._seconds:.0f} s")
-
-    @staticmethod
-    def end() -> None:
-        """Set no alarm off any more."""
-        if multiprocessing.parent_process() is not None:
-            signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 @contextmanager
@@ -60,13 +42,11 @@ def within(name: str, seconds: float = PREPARE_S, size: int = PREPARE_BYTES) -> 
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     most = _data_bytes() + size
     resource.setrlimit(resource.RLIMIT_DATA, (most if soft == resource.RLIM_INFINITY else min(most, soft), hard))
-    deadline = Deadline(name, seconds)
     try:
-        yield deadline
+        yield Deadline(name, seconds)
     except MemoryError as error:
         raise BadMedia(f"{name}: needs more than {size // 1_000_000} MB of memory") from error
     finally:
-        deadline.end()
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 

@@ -105,6 +105,7 @@ class Intro:
     ticks: int
     sound: bool
     made_sha256: str = ""  # of the file at `path`; empty if an older version made it
+    left_out: str = ""  # what of the clip could not be used, in words for the certificate
 
 
 RECIPE_VERSION = 2

@@ -183,9 +183,9 @@ def reference_luma(file: Path | None) -> NDArray[np.uint8] | None:
     if file is None:
         return None
     try:
-        with av.open(str(file)) as container:
+        with av.open(str(file), metadata_errors="replace") as container:
             return small(next(container.decode(video=0)))
-    except (OSError, StopIteration, av.error.FFmpegError):
+    except (OSError, StopIteration, IndexError, av.error.FFmpegError):
         return None
 
 

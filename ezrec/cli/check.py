@@ -1,6 +1,7 @@
 """`ezrec check`: whether what the recorder needs is there and works."""
 
 import logging
+import os
 import sys
 import threading
 from pathlib import Path
@@ -9,8 +10,11 @@ from typing import Annotated, Any
 import typer
 
 from ezrec import logs
+from ezrec.actions import state as state_file
 from ezrec.cli import words
-from ezrec.cli.settings import CommandContext, show_json
+from ezrec.cli.settings import CommandContext, data_folder, show_json
+from ezrec.config import Settings
+from ezrec.config.doubts import doubts
 from ezrec.domain.clock import SystemClock
 from ezrec.domain.errors import AlreadyRunning, CameraLost, EzrecError
 from ezrec.folders import DataFolder, DataLock
@@ -24,24 +28,34 @@ UNKNOWN: dict[str, Any] = {  # of a camera that gave nothing
 
 def check(
     context: typer.Context,
-    cameras: Annotated[bool, typer.Option("--cameras", help="Start both cameras, judge and save a picture of each.")],
+    cameras: Annotated[bool, typer.Option(
+        "--cameras", help="Start both cameras, judge and save a picture of each.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
     reference: Annotated[bool, typer.Option(
         "--reference", help="Keep the pictures as what the cameras should see; later pictures are compared.")] = False,
 ) -> None:
-    """Check the cameras: what is there, who holds them, whether frames flow and what they show.
+    """Check settings, data folder and machine; with `--cameras` also whether frames flow and what they show.
 
-    Exit status 0 only if every camera is fine. Stop the recorder first: one process has the cameras.
+    Exit status 0 only if all is fine. Stop the recorder before you check the cameras: one process has them.
 
     Example: `ezrec check --cameras --reference` after the cameras were mounted and focused.
     """
-    if not cameras:
-        raise typer.BadParameter("say what to check: --cameras")
     from ezrec import files  # noqa: PLC0415 - what commands without cameras do not need
 
     command: CommandContext = context.obj
     settings = command.load()
-    folder = DataFolder(settings.paths.data)
+    folder = data_folder(settings)
+    if not cameras:
+        if reference:
+            raise typer.BadParameter("--reference keeps what --cameras sees: give both")
+        surroundings = look_around(settings, folder)
+        if as_json:
+            show_json(surroundings)
+        else:
+            tell_surroundings(surroundings)
+        if surroundings["problems"]:
+            raise typer.Exit(1)
+        return
     logs.register_secrets(settings)
     logs.set_up("error", folder.logs, stream=sys.stderr)
     logging.getLogger("picamera2").setLevel(logging.CRITICAL)  # its errors stand in what is found
@@ -62,11 +76,48 @@ def check(
         raise typer.Exit(1)
 
 
+def look_around(settings: Settings, folder: DataFolder) -> dict[str, Any]:
+    """Everything but the cameras, as JSON-able values; `problems` keep the recorder from its work. Nothing is made.
+
+    Raises:
+        SettingsError: cameras of this kind cannot be made here.
+    """
+    there = next(path for path in (folder.root, *folder.root.parents) if path.exists())
+    problems = [] if os.access(there, os.W_OK | os.X_OK) else [f"this user cannot write to {there}"]
+    machine = _machine(there)
+    free, least = machine["disk_free_mb"], settings.disk.min_free_mb
+    if free is not None and free < least:
+        problems.append(f"the disk has {free} MiB free, {least} are wanted (disk.min_free_mb)")
+    described: dict[str, Any] = {}
+    try:
+        described = _described(settings)
+    except CameraLost as error:
+        problems.append(str(error))
+    return {"source": settings.cameras.source, "data": str(folder.root), "timezone": settings.site.timezone,
+            "machine": machine, "recorder": state_file.read(folder, SystemClock().wall_us()), "problems": problems,
+            "doubts": doubts(settings), **described}
+
+
+def _described(settings: Settings) -> dict[str, Any]:
+    from ezrec.factories import describe_cameras  # noqa: PLC0415
+
+    return describe_cameras(settings)
+
+
+def tell_surroundings(found: dict[str, Any]) -> None:
+    """Say it to people."""
+    recorder = found["recorder"]
+    running = f"runs (process {recorder['pid']})" if recorder else "does not run on this data folder"
+    rows = [("settings", f"usable; local times are in {found['timezone']}"), ("data    ", found["data"]),
+            ("machine ", _machine_words(found["machine"])), ("recorder", running), ("cameras ", found["source"])]
+    rows += [("found   ", f"{at}: {one}") for at, one in enumerate(found.get("found", ()))]
+    rows += [("note    ", doubt) for doubt in found["doubts"]] + [("NOT OK  ", one) for one in found["problems"]]
+    words.sentences(words.console(), [*rows, "`ezrec check --cameras` tries the cameras as well."])
+
+
 def _as_the_recorder_says(folder: DataFolder) -> str:
     """How a running recorder says its cameras are."""
-    from ezrec.actions import device  # noqa: PLC0415
-
-    state = device.read(folder, SystemClock().wall_us())
+    state = state_file.read(folder, SystemClock().wall_us())
     if state is None:
         return ""
     cameras = ", ".join(f"camera {name} is {one['state']}" for name, one in state["cameras"].items())

@@ -8,6 +8,7 @@ from ezrec.actions import footage as actions
 from ezrec.actions.footage import Piece
 from ezrec.cli import words
 from ezrec.cli.settings import CommandContext, show_json, with_store, zone_of
+from ezrec.cli.words import say
 from ezrec.domain.clock import utc_text
 from ezrec.domain.naming import shown_id
 from ezrec.folders import DataFolder
@@ -32,16 +33,16 @@ def footage(context: typer.Context,
         show_json({"footage": [plain(piece) for piece in pieces], "aside": [str(path) for path in aside]})
         return
     if not pieces:
-        print("no footage is kept")
+        say("no footage is kept")
     else:
         zone, out = zone_of(settings), words.console()
-        table = words.table("run", f"from to ({settings.site.timezone})", "cameras", "size", "booking")
+        table = words.Listing("run", f"from–to ({settings.site.timezone})", "cameras", "size", "booking")
         for piece in pieces:
-            table.add_row(str(piece.run), words.window(piece.starts_at, piece.ends_at, zone), _cameras(piece),
+            table.add(str(piece.run), words.window_short(piece.starts_at, piece.ends_at, zone), _cameras(piece),
                           f"{piece.bytes / 1e6:.1f} MB", _whose(piece))
-        out.print(table)
+        table.print(out)
     if aside:
-        print(f"{words.many(len(aside), 'thing')} that could not be used: {aside[0].parent}")
+        say(f"{words.many(len(aside), 'thing')} that could not be used: {aside[0].parent}")
 
 
 def plain(piece: Piece) -> dict[str, Any]:

@@ -320,7 +320,11 @@ class Settings(BaseSettings):
 
     def describe(self) -> list[tuple[str, str, str]]:
         """Every key as (section.key, value as text with secrets masked, place it came from or "default")."""
-        return [(key, _words(self.value(key)), self._origins.get(key, "default")) for key in KEYS]
+        return [(key, _words(self.value(key)), self.origin(key)) for key in KEYS]
+
+    def origin(self, key: str) -> str:
+        """The place that the value of `section.key` came from, or "default"."""
+        return self._origins.get(key, "default")
 
     def secret_values(self) -> list[str]:
         """The secrets in the clear, for the log's mask and nobody else."""

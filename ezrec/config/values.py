@@ -155,6 +155,13 @@ def _size_words(value: tuple[int, int] | None) -> str:
 def _not_empty(path: Path) -> Path:
     if not path.parts:
         raise ValueError("should name a folder")
+    return _nameable(path)
+
+
+def _nameable(path: Path) -> Path:
+    """A path that the operating system can be asked for at all."""
+    if "\0" in str(path):
+        raise ValueError("may not hold a null character")
     return path
 
 
@@ -167,7 +174,7 @@ Rate = Annotated[Fraction, PlainValidator(rate), PlainSerializer(_ratio)]
 MaybeRate = Annotated[Rate | None, BeforeValidator(_none_if_empty)]
 MaybeInt = Annotated[int | None, BeforeValidator(_none_if_empty)]
 MaybeFloat = Annotated[float | None, BeforeValidator(_none_if_empty)]
-MaybePath = Annotated[Path | None, BeforeValidator(_none_if_empty)]
+MaybePath = Annotated[Annotated[Path, AfterValidator(_nameable)] | None, BeforeValidator(_none_if_empty)]
 SizeOrNone = Annotated[tuple[int, int] | None, BeforeValidator(_size), BeforeValidator(_none_if_empty),
                        PlainSerializer(_size_words)]
 Folder = Annotated[Path, AfterValidator(_not_empty)]

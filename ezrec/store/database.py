@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import aiosqlite
 
@@ -88,9 +88,13 @@ class Database:
         """
         if not create and not await asyncio.to_thread(path.exists):
             raise StoreMissing(f"no store at {path}: start `ezrec run` once, or name its folder (--data, paths.data)")
+        connecting = aiosqlite.connect(path, isolation_level=None, timeout=BUSY_MS / 1000)
         try:
-            db = await aiosqlite.connect(path, isolation_level=None, timeout=BUSY_MS / 1000)
+            db = await connecting
         except sqlite3.OperationalError as error:
+            # Its thread still has something to tell this loop, which may be closed right after this.
+            thread: Any = getattr(connecting, "_thread", connecting)
+            await asyncio.to_thread(thread.join, BUSY_MS / 1000)
             raise RetryError(f"the store {path}: {error}") from error
         db.row_factory = sqlite3.Row
         store = cls(db, clock or SystemClock())

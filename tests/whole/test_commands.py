@@ -176,7 +176,7 @@ def test_every_command_and_every_option_says_what_it_is_for(place: Path, ezrec: 
     ("bookings add --in 1m --for 1.5h", 2, "write 90s, 5m, 1h or 1h30m"),
     ("bookings add --in 1m", 2, "when it ends (--end or --for)"),
     ("bookings add --start noon --for 1h", 2, 'write "18:00"'),
-    ("bookings add --start 25:00 --for 1h", 2, "hour must be in 0..23"),
+    ("bookings add --start 25:00 --for 1h", 2, "between 00:00 and 24:00"),
     ("bookings add --start 2020-01-01T10:00 --for 1h", 1, "say a later time"),
     ("bookings add --in 1m --for 0s", 1, "it should be"),
     ("bookings add --in 1m --for 7h", 1, "6 h at most"),

@@ -4,12 +4,12 @@ import os
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from ezrec.config.sections import Settings
+from ezrec.config.sections import KEYS, Settings
 
 
 def doubts(settings: Settings) -> list[str]:
     """What the settings leave open and somebody should look at, in words."""
-    return [doubt for doubt in (zone_doubt(settings), _cameras_doubt(settings)) if doubt]
+    return [doubt for doubt in (zone_doubt(settings), _cameras_doubt(settings), *_without_effect(settings)) if doubt]
 
 
 def zone_doubt(settings: Settings) -> str:
@@ -27,6 +27,12 @@ def zone_doubt(settings: Settings) -> str:
 def _machine_zone() -> str:
     named = os.environ.get("TZ", "").lstrip(":") or os.path.realpath("/etc/localtime").partition("/zoneinfo/")[2]
     return named or f"{datetime.now(UTC).astimezone():%Z}"
+
+
+def _without_effect(settings: Settings) -> list[str]:
+    """The settings that are given and that nothing reads yet."""
+    return [f"{key} ({settings.origin(key)}): has no effect yet" for key, field in KEYS.items()
+            if "no effect yet" in (field.description or "") and settings.origin(key) != "default"]
 
 
 def _cameras_doubt(settings: Settings) -> str:

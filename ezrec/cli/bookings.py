@@ -63,7 +63,7 @@ def list_(context: typer.Context, as_json: JsonOption = False,
 @app.command(cls=Command)
 def add(
     context: typer.Context,
-    start: Annotated[str | None, typer.Option(help='When it starts: "2026-11-20 18:00" or "18:00" (court time), or '
+    start: Annotated[str | None, typer.Option(help='When it starts: "18:00" or "2030-11-20 18:00" (court time), or '
                                                    "an ISO 8601 instant.")] = None,
     end: Annotated[str | None, typer.Option(help="When it ends, like --start.")] = None,
     starts_in: Annotated[str | None, typer.Option(
@@ -77,7 +77,7 @@ def add(
 ) -> None:
     """Add a booking, or change one that was added here.
 
-    Examples: `ezrec bookings add --start "2026-11-20 18:00" --for 1h`, `ezrec bookings add --in 30s --for 2m --id try`
+    Examples: `ezrec bookings add --start 18:00 --for 1h`, `ezrec bookings add --in 30s --for 2m --id try`
     """
     command: CommandContext = context.obj
     settings = command.load()
@@ -118,8 +118,8 @@ def import_(context: typer.Context, file: Annotated[Path, typer.Argument(help="J
             as_json: JsonOption = False) -> None:
     """Add all bookings of a JSON file; rows with a mistake are named and skipped (exit status 1).
 
-    Example of a file: `[{"id": "42", "start_time": "2026-11-20T18:00:00Z", "end_time": "2026-11-20T19:00:00Z"}]`;
-    `"date": "2026-11-20"` with `"start_time": "18:00"` means court time.
+    Example of a file: `[{"id": "42", "start_time": "2030-11-20T18:00:00Z", "end_time": "2030-11-20T19:00:00Z"}]`;
+    `"date": "2030-11-20"` with `"start_time": "18:00"` means court time.
     """
     command: CommandContext = context.obj
     settings = command.load()
@@ -206,7 +206,7 @@ def instant(text: str, zone: ZoneInfo, after_us: int, *, end: bool = False) -> i
         found = bookings.time_of(text, zone, after_us=after_us, end=end)
     except BadBooking as error:
         hint = "" if re.match(r"[\d-]+[T ]?\d*:\d\d", text.strip(), re.ASCII) else \
-            '; write "18:00", "2026-11-20 18:00" or an ISO 8601 instant'
+            '; write "18:00", "2030-11-20 18:00" or an ISO 8601 instant'
         raise typer.BadParameter(f"{text[:40]!r} is no time{hint}" if hint else str(error)) from error
     if found.remark:
         say(f"note: {found.remark}", error=True)

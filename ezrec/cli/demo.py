@@ -184,8 +184,8 @@ def _report(console: Console, run: Run, settings: Settings, *, simulated: bool) 
     words.sentences(console, [*story.certificate_lines(film.certificate, zone), *story.reassurance(film.certificate)])
     good = all(done for done, _ in steps)
     console.print()
-    console.print(visible("its story: ezrec films explain " + shlex.join([run.booking_id, "--data", str(folder)])),
-                  soft_wrap=True)
+    asking = shlex.join(["films", "explain", run.booking_id, "--data", str(folder)])
+    console.print(visible(f"its story: {words.program()} {asking}"), soft_wrap=True)
     console.print(visible(str(path)), style="bold", soft_wrap=True)
     console.print(f"available {max(0.0, run.reached[Stage.PUBLISHED] - run.ends_at_s):.1f} s after the window's end",
                   style="bold green" if good else "bold red")

@@ -92,7 +92,7 @@ def explain(context: typer.Context, booking_id: BookingId, as_json: JsonOption =
 
 @app.command(cls=Command)
 def retry(context: typer.Context, booking_id: BookingId) -> None:
-    """Send a parked film on its way again, or publish what was recorded of a cancelled booking."""
+    """Retry a failed film, or publish what was recorded of a cancelled booking."""
     command: CommandContext = context.obj
     settings = command.load()
 
@@ -106,13 +106,13 @@ def rescue(
     context: typer.Context,
     booking_id: Annotated[str, typer.Argument(help="The booking's id; a new one if no booking of that time is known.")],
     start: Annotated[str | None, typer.Option(
-        help='From when: "2026-11-20 18:00" (court time), or an ISO 8601 instant. Needed if the booking is not known.',
+        help='From when: "2030-11-20 18:00" (court time), or an ISO 8601 instant. Needed if the booking is not known.',
     )] = None,
     end: Annotated[str | None, typer.Option(help="Until when, like --start.")] = None,
 ) -> None:
     """Have a film made of footage that is kept, for a time that has none. `ezrec footage` shows what is kept.
 
-    Example: `ezrec films rescue lost-match --start "2026-11-20 18:00" --end "2026-11-20 19:00"`
+    Example: `ezrec films rescue lost-match --start "18:00" --end "19:00"`
     """
     command: CommandContext = context.obj
     settings = command.load()

@@ -18,11 +18,11 @@ def footage(context: typer.Context,
             as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False) -> None:
     """Show the footage that is kept, and whose it is. Works while `ezrec run` runs.
 
-    Footage of no booking was found again after the device's memory (its database) was lost. A booking that covers it
+    Footage of no booking was found again after the database was lost. A booking that covers it
     gets its film by itself. `ezrec films rescue` makes one by hand. What nobody asks for is kept for
     `disk.keep_found_h` hours.
 
-    Example: `ezrec films rescue lost-match --start "2026-11-20 18:00" --end "2026-11-20 19:00"`
+    Example: `ezrec films rescue lost-match --start "18:00" --end "19:00"`
     """
     command: CommandContext = context.obj
     settings = command.load()

@@ -21,7 +21,7 @@ STAGES: dict[str, str] = {
     Stage.RECORDED: "The window is over and all its footage is on the disk.",
     Stage.RENDERED: "The film is finished and valid.",
     Stage.UPLOADED: "The film is stored and verified.",
-    Stage.PUBLISHED: "The film is published: its row is in.",
+    Stage.PUBLISHED: "The film is published: its database row is written.",
     Stage.CLEANED: "Its working files on this device are deleted.",
     Stage.CANCELLED: "The booking was cancelled; what was recorded stays for a while, unpublished.",
     Stage.MISSED: "Nothing was recorded in the window: the booking was missed.",
@@ -37,7 +37,7 @@ RUNGS: dict[str, str] = {
     Rung.LEFT: "from the left camera only",
     Rung.RIGHT: "from the right camera only",
 }
-FEW = 0.01  # of the frames that a camera shows
+FEW = 0.02  # of the frames that a camera shows
 STEPS = {"film": "making the film", "upload": "storing the film", "publish": "publishing the film",
          "cleanup": "cleaning up"}
 
@@ -120,7 +120,7 @@ def sentence(event: FilmEvent, zone: ZoneInfo) -> str:  # noqa: C901, PLR0911, P
             moved = window(starts_at, ends_at, zone)
             return f"The booking was changed to {moved} after its window: the film stays as it is."
         case events.FootageFound():
-            return "The device's memory had been lost. Footage of the booking was found again."
+            return "The database had been lost. Footage of the booking was found again."
         case events.Rescued():
             return "Somebody had the film made of footage that was kept."
         case events.StageChanged(before=Stage.RENDERED, after=Stage.RECORDED):

@@ -6,9 +6,12 @@ pipe or a file is not wrapped: a sentence is a line there.
 """
 
 import os
+import shlex
+import shutil
 import sys
 from collections.abc import Iterable
 from fractions import Fraction
+from pathlib import Path
 from urllib.parse import unquote, urlparse
 from zoneinfo import ZoneInfo
 
@@ -23,6 +26,16 @@ from ezrec.domain.stages import Stage
 
 PIPED_WIDTH = 200  # characters of a listing that no terminal limits
 APART = 2  # columns between cells
+
+
+def program() -> str:
+    """How this program was called, for a command that a person is to type."""
+    called = Path(sys.argv[0])
+    script = called if called.name == "ezrec" else Path(sys.executable).with_name("ezrec")
+    if shutil.which("ezrec") == str(script) or not script.is_file():
+        return "ezrec"
+    here = Path.cwd()
+    return shlex.quote(str(script.relative_to(here) if script.is_relative_to(here) else script))
 
 
 def say(text: str, *, error: bool = False) -> None:

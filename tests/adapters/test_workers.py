@@ -344,6 +344,6 @@ asyncio.run(main())
 
 
 def test_a_program_that_leaves_at_once_after_closing_leaks_nothing() -> None:
-    done = subprocess.run([sys.executable, "-c", LEAVING], cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=60,
-                          check=False)
+    done = subprocess.run([sys.executable, "-c", LEAVING], cwd=Path(__file__).parents[2], capture_output=True,
+                          text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -293,8 +293,8 @@ def test_an_id_that_is_used_again_is_shown_plain_with_its_times_and_found_by_its
     assert answer("films", "show", first)["booking_id"] == "done"
     assert "(Europe/Berlin)" in ezrec("films", "list")[1].splitlines()[0]
     assert len(re.findall(r"^done  ", ezrec("films", "list")[1], re.MULTILINE)) == 2
-    assert "published: its row is in" in ezrec("films", "explain", first)[1]
-    assert "published: its row is in" not in ezrec("films", "explain", "done")[1]
+    assert "published: its database row is written" in ezrec("films", "explain", first)[1]
+    assert "published: its database row is written" not in ezrec("films", "explain", "done")[1]
 
 
 async def film_again(data: Path) -> None:

@@ -154,9 +154,9 @@ SURROUNDINGS: dict[str, tuple[Callable[[Path], None], str]] = {
     "no home and no terminal")}
 
 
-def walk(place: Path, wrong: str = "", lines: list[list[str]] | None = None) -> list[tuple[list[str], int, str, str]]:
+def walk(place: Path, wrong: str = "") -> list[tuple[list[str], int, str, str]]:
     """Run every command in `place`: its words, exit status, stdout, stderr."""
-    lines = lines or [[*name.split(), *WORDS[name]] for name in sorted(commands())]
+    lines = [[*name.split(), *WORDS[name]] for name in sorted(commands())] + [["check", "--cameras"]]
     env = {name: value for name, value in os.environ.items() if not name.startswith("EZREC_")} | {
         "PYTHONPATH": str(ROOT), "COLUMNS": "80", "TERM": "dumb"}
     if wrong == "no home and no terminal":

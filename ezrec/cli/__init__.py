@@ -20,7 +20,7 @@ from ezrec.cli import bookings, check, demo, films, footage, run, tables
 from ezrec.cli.framework import Command, Program
 from ezrec.cli.settings import CommandContext
 from ezrec.cli.words import say
-from ezrec.domain.errors import EzrecError, SettingsError
+from ezrec.domain.errors import EzrecError, RowUnreadable, SettingsError
 from ezrec.domain.showing import visible
 from ezrec.files import verdict
 
@@ -80,7 +80,7 @@ def main() -> None:
     """Run the command; whatever keeps it from its work is a sentence on stderr, never a traceback."""
     _open_streams()
     status = _status()
-    sys.exit(_flushed() or status)
+    sys.exit(_flushed(quiet=status != 0) or status)
 
 
 def _status() -> int:
@@ -104,8 +104,12 @@ def _failed(error: Exception) -> int:
             return status
         case SettingsError():
             status, why = 2, f"the settings are not usable:\n{error}"
+        case RowUnreadable():
+            why = visible(f"{error}; `ezrec run` puts such a store aside and saves what can be read of it")
         case EzrecError():
             why = visible(str(error))
+        case FileNotFoundError(filename=None):  # os.getcwd
+            why = "the folder that this command was started in is gone: change to another one"
         case OSError():
             why = visible(str(verdict(error, "go on" if error.filename else "write the output")))
         case _:
@@ -146,14 +150,14 @@ def _open_streams() -> None:
             stream.reconfigure(errors=SPELT)  # what the terminal's encoding lacks
 
 
-def _flushed() -> int:
-    """Write what is still to be written to stdout; the exit status, if that does not work."""
+def _flushed(*, quiet: bool) -> int:
+    """Write what is still to be written to stdout; the exit status, if that does not work. `quiet`: nothing is said."""
     try:
         sys.stdout.flush()
     except OSError as error:
         with contextlib.suppress(OSError, ValueError):  # nothing is tried again when the interpreter ends
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
+        if not quiet and not isinstance(error, BrokenPipeError):
             _complain(f"the output could not be written: {error.strerror}")
         return 1
     return 0

@@ -12,11 +12,12 @@ import typer
 from ezrec import logs
 from ezrec.actions import state as state_file
 from ezrec.cli import words
-from ezrec.cli.settings import CommandContext, data_folder, show_json
+from ezrec.cli.settings import CommandContext, check_store, data_folder, show_json
 from ezrec.config import Settings
 from ezrec.config.doubts import doubts
 from ezrec.domain.clock import SystemClock
-from ezrec.domain.errors import AlreadyRunning, CameraLost, EzrecError
+from ezrec.domain.errors import AlreadyRunning, CameraLost, EzrecError, StoreMissing
+from ezrec.files import verdict
 from ezrec.folders import DataFolder, DataLock
 
 TRY_S = 4.0  # for two key frames; a camera starts within one second
@@ -44,7 +45,7 @@ def check(
 
     command: CommandContext = context.obj
     settings = command.load()
-    folder = data_folder(settings)
+    folder = data_folder(settings, written=cameras)
     if not cameras:
         if reference:
             raise typer.BadParameter("--reference keeps what --cameras sees: give both")
@@ -82,8 +83,8 @@ def look_around(settings: Settings, folder: DataFolder) -> dict[str, Any]:
     Raises:
         SettingsError: cameras of this kind cannot be made here.
     """
-    there = next(path for path in (folder.root, *folder.root.parents) if path.exists())
-    problems = [] if os.access(there, os.W_OK | os.X_OK) else [f"this user cannot write to {there}"]
+    there = next(path for path in (folder.root, *folder.root.parents) if os.path.exists(path))  # noqa: PTH110 - no error
+    problems = _folder_problems(folder, there)
     machine = _machine(there)
     free, least = machine["disk_free_mb"], settings.disk.min_free_mb
     if free is not None and free < least:
@@ -96,6 +97,22 @@ def look_around(settings: Settings, folder: DataFolder) -> dict[str, Any]:
     return {"source": settings.cameras.source, "data": str(folder.root), "timezone": settings.site.timezone,
             "machine": machine, "recorder": state_file.read(folder, SystemClock().wall_us()), "problems": problems,
             "doubts": doubts(settings), **described}
+
+
+def _folder_problems(folder: DataFolder, there: Path) -> list[str]:
+    """What keeps this user from the data folder; `there` is the part of its path that exists."""
+    try:
+        if there == folder.root:
+            check_store(folder, create=True)
+        elif not there.is_dir():
+            return [f"the data folder {folder.root} cannot be made: {there} is a file"]
+        elif not os.access(there, os.W_OK | os.X_OK):
+            return [f"the data folder {folder.root} cannot be made: this user cannot write to {there}"]
+    except StoreMissing as error:
+        return [str(error)]
+    except OSError as error:
+        return [str(verdict(error, "use the data folder"))]
+    return []
 
 
 def _described(settings: Settings) -> dict[str, Any]:

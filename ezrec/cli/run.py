@@ -25,7 +25,7 @@ def run(context: typer.Context) -> None:
 
     command: CommandContext = context.obj
     settings = command.load()
-    data = data_folder(settings).root
+    data = data_folder(settings, written=True).root
     logs.register_secrets(settings)
     logs.set_up(settings.logs.level, settings.paths.logs or data / "logs", file_bytes=settings.logs.file_mb << 20,
                 files=settings.logs.files, within=data if settings.paths.wait_for_data else None)

@@ -44,17 +44,23 @@ class CommandContext:
         return load(self.config, overrides=overrides)
 
 
-def data_folder(settings: Settings) -> DataFolder:
-    """The data folder, which need not be there.
+def data_folder(settings: Settings, *, written: bool = False) -> DataFolder:
+    """The data folder, which need not be there; `written`: this user must be able to write to it if it is.
 
     Raises:
         SettingsError: a file has its name.
-        EzrecError: this user may not look at it.
+        EzrecError: this user cannot use it; names the remedy.
     """
     folder = DataFolder(settings.paths.data)
     with os_errors("use the data folder"):
-        if folder.root.exists() and not folder.root.is_dir():
-            raise SettingsError(f"paths.data ({settings.origin('paths.data')}): {folder.root} is a file; name a folder")
+        there = folder.root.is_dir()
+        link = folder.root.is_symlink()
+        waits = link and settings.paths.wait_for_data  # it may lead to a disk that is not mounted yet
+        if not there and not waits and os.path.lexists(folder.root):
+            kind = "a link that leads nowhere" if link else "a file"
+            raise SettingsError(f"paths.data ({settings.origin('paths.data')}): {folder.root} is {kind}; name a folder")
+        if written and there and not os.access(folder.root, os.R_OK | os.W_OK | os.X_OK):
+            raise StoreMissing(_not_ours(folder.root, folder.root))
     return folder
 
 
@@ -65,11 +71,11 @@ async def opened(settings: Settings, *, create: bool = False) -> AsyncIterator[S
     Raises:
         EzrecError: this user cannot use it; names the file and the remedy.
     """
-    folder = data_folder(settings)
+    folder = data_folder(settings, written=True)
     with os_errors("use the data folder"):
         if create:
             folder.root.mkdir(parents=True, exist_ok=True)
-        _usable(folder, create=create)
+        check_store(folder, create=create)
     store = await Store.open(folder.store, create=create)
     try:
         yield store
@@ -77,7 +83,7 @@ async def opened(settings: Settings, *, create: bool = False) -> AsyncIterator[S
         await store.close()
 
 
-def _usable(folder: DataFolder, *, create: bool) -> None:
+def check_store(folder: DataFolder, *, create: bool) -> None:
     """See that this user can write to the store: who reads it does, too (SQLite's write-ahead log).
 
     Raises:

@@ -29,6 +29,8 @@ from urllib.parse import quote, quote_plus
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from ezrec.domain.showing import visible, visible_json, visible_lines
+
 AT = "at"  # ISO 8601, UTC, µs
 LEVEL = "level"
 EVENT = "event"
@@ -152,7 +154,7 @@ def _mask(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
 
 
 def _to_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
-    return json.dumps(event, ensure_ascii=False)
+    return visible_json(json.dumps(event, ensure_ascii=False))
 
 
 _SHARED: list[Processor] = [
@@ -311,7 +313,7 @@ def _in_words(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     data = ", ".join(f"{key}={value}" for key, value in event.items()
                      if key not in (AT, LEVEL, TASK, LOGGER, EVENT, "exception", "stack") and value is not None)
     raised = str(event.get("exception") or "").strip().splitlines()[-1:]
-    return " ".join(": ".join([*front, f"{event.get(EVENT)}{f' ({data})' if data else ''}", *raised]).split())
+    return visible(" ".join(": ".join([*front, f"{event.get(EVENT)}{f' ({data})' if data else ''}", *raised]).split()))
 
 
 class _State:
@@ -376,8 +378,26 @@ def last_error() -> LastError | None:
 
 
 def _for_people() -> Processor:
-    return structlog.dev.ConsoleRenderer(
-        timestamp_key=AT, exception_formatter=structlog.dev.plain_traceback)
+    render = structlog.dev.ConsoleRenderer(timestamp_key=AT, exception_formatter=structlog.dev.plain_traceback)
+    several_lines = ("exception", "stack")
+
+    def rendered(logger: WrappedLogger, method: str, event: EventDict) -> str:
+        shown = {visible(key): visible_lines(value) if key in several_lines and isinstance(value, str) else
+                 _shown(value) for key, value in event.items()}
+        return str(render(logger, method, shown))
+
+    return rendered
+
+
+def _shown(value: Any) -> Any:
+    """A plain value with nothing in it that a terminal would obey."""
+    match value:
+        case str():
+            return visible(value)
+        case dict() | list():
+            return visible(str(value))
+        case _:
+            return value
 
 
 def shut_down() -> None:

@@ -26,6 +26,7 @@ from ezrec.adapters.storage import Storage
 from ezrec.adapters.syncing import SyncPace
 from ezrec.adapters.workers import RenderPool
 from ezrec.config import Settings
+from ezrec.config.doubts import doubts
 from ezrec.domain.clock import SECOND, Clock, SystemClock
 from ezrec.domain.errors import EzrecError, LeaveError, StoreDamaged
 from ezrec.domain.stages import UPLOADING, Stage
@@ -113,6 +114,8 @@ class Supervisor:
     async def _run(self, store: Store, lock: DataLock) -> None:
         """Everything that exists while the recorder runs, built in the order of what needs what."""
         settings, clock, folder = self.settings, self._clock, self._folder
+        for doubt in doubts(settings):
+            log.warning("a default that is probably wrong", what=doubt)
         zone = ZoneInfo(settings.site.timezone)
         cameras = make_cameras(settings, clock)
         pool = RenderPool(settings.film.workers, limit_s=max(WORKER_S, WORKER_TIMES * settings.film.chunk_s))
@@ -145,10 +148,10 @@ class Supervisor:
             pipeline.retry_now()
             outbox.retry_now()
 
-        device = Device(store, clock, folder, recording, preflight, Meter(folder.root, clock), settings.site,
-                        self._degraded)
         bookings = Bookings(store, clock, make_sources(settings, cloud), settings.bookings, zone, changed, publisher,
                             recovery.spans)
+        device = Device(store, clock, folder, recording, preflight, Meter(folder.root, clock), settings.site,
+                        self._degraded, lambda: bookings.refused)
         pipeline.steps = (
             Step("film", frozenset({Stage.RECORDING, Stage.RECORDED}), films.work, films.release),
             Step("upload", UPLOADING, upload.work, upload.forget),

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import aiosqlite
 
@@ -91,11 +91,15 @@ class Database:
         there = await asyncio.to_thread(path.exists)
         if not create and not there:
             raise StoreMissing(f"no store at {path}: start `ezrec run` once, or name its folder (--data, paths.data)")
+        if not there:
+            await asyncio.to_thread(_make, path)
+        connecting = aiosqlite.connect(path, isolation_level=None, timeout=BUSY_MS / 1000)
         try:
-            if not there:
-                await asyncio.to_thread(_make, path)
-            db = await aiosqlite.connect(path, isolation_level=None, timeout=BUSY_MS / 1000)
+            db = await connecting
         except sqlite3.OperationalError as error:
+            # Its thread still has something to tell this loop, which may be closed right after this.
+            thread: Any = getattr(connecting, "_thread", connecting)
+            await asyncio.to_thread(thread.join, BUSY_MS / 1000)
             raise RetryError(f"the store {path}: {error}") from error
         db.row_factory = sqlite3.Row
         store = cls(db, clock or SystemClock())

@@ -16,6 +16,7 @@ from ezrec.adapters.publishing import Publisher
 from ezrec.config.sections import BookingsSettings
 from ezrec.domain import booking as bookings
 from ezrec.domain import naming, schedule
+from ezrec.domain.booking import RefusedRow
 from ezrec.domain.clock import SECOND, Clock, local_datetime
 from ezrec.domain.errors import IllegalStep, ParkError, RetryError
 from ezrec.domain.events import AnnouncedLate, ChangeRefused, FootageFound
@@ -47,6 +48,7 @@ class Bookings:
         self._changed = changed
         self._logged: set[object] = set()  # malformed rows and refused changes already logged
         self._data_version = -1
+        self._refused: dict[str, list[RefusedRow]] = {}  # by source, of its last answer
         self._publisher = publisher
         self._found_spans = found_spans
         self._lost: dict[str, schedule.Recover] = {}  # bookings from before the store was lost, not looked up yet
@@ -55,6 +57,11 @@ class Bookings:
         self._ask_turn = {source.name: asyncio.Lock() for source in sources}
         self._asked_s: dict[str, float] = {}  # source → how long it asked not to be asked again
         self._asking: set[asyncio.Task[None]] = set()
+
+    @property
+    def refused(self) -> list[RefusedRow]:
+        """The rows that the sources hand in now and that are no bookings."""
+        return [row for rows in self._refused.values() for row in rows]
 
     async def run(self) -> None:
         """Ask every source in its own time, and watch what commands write, until stopped."""
@@ -134,6 +141,7 @@ class Bookings:
                                         longest_s=self._settings.longest_h * 3600, reuses_ids=source.reuses_ids)
         for error in bad:
             self._say_once((source.name, str(error)), "booking skipped", source=source.name, error=str(error))
+        refused = [RefusedRow(source.name, str(error)) for error in bad]
         malformed = {error.booking_id for error in bad if error.booking_id}
         now = self._clock.wall_us()
         async with self._store.together() as tx:
@@ -144,6 +152,7 @@ class Bookings:
                 if not await tx.put_booking(replace(one, reported=source.reported)):
                     self._say_once((source.name, one.id), "booking skipped", source=source.name, booking=one.id,
                                    error="another source has a booking of this id")
+                    refused.append(RefusedRow(source.name, f"booking {one.id!r}: another source has this id"))
             kept = {one.id for one in good}
             gone = [one for one in await tx.bookings(source.name)
                     if one.id not in kept and naming.shown_id(one.id) not in malformed]
@@ -154,6 +163,7 @@ class Bookings:
             for one in gone:
                 if self._window(one)[0] > now:  # once its window is open only explicit words count
                     await tx.drop_booking(one.id, source.name)
+        self._refused[source.name] = refused
 
     def _window(self, one: bookings.Booking) -> tuple[int, int]:
         return bookings.window(one, self._settings.pre_roll_s, self._settings.post_roll_s)

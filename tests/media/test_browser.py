@@ -171,7 +171,7 @@ def served(tmp_path: Path) -> Iterator[str]:
         thread.join()
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine to play the film with")
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")
 def test_a_film_plays_and_seeks_in_chromium(
     tmp_path: Path, served: str, recipe: Recipe, job: Callable[..., ChunkJob], footage: Any, tools: Any
 ) -> None:
@@ -190,7 +190,7 @@ def test_a_film_plays_and_seeks_in_chromium(
     assert found["ended"] == pytest.approx(3.0, abs=0.05)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine to play the film with")
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")
 def test_what_an_index_leaves_empty_is_not_loaded(
     tmp_path: Path, served: str, recipe: Recipe, job: Callable[..., ChunkJob], footage: Any, tools: Any
 ) -> None:
@@ -208,7 +208,7 @@ def test_what_an_index_leaves_empty_is_not_loaded(
     assert sum(size for _, size in Ranged.sent) < 4 << 20, Ranged.sent
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine to play the film with")
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")
 async def test_a_film_in_a_bucket_plays_from_a_presigned_url_and_seeks_before_it_is_loaded(
     tmp_path: Path, served: str, recipe: Recipe, job: Callable[..., ChunkJob], footage: Any, tools: Any,
     ministack: S3, bucket: str, s3_net: ChaosProxy, monkeypatch: pytest.MonkeyPatch

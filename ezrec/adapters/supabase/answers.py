@@ -49,15 +49,15 @@ def rows_of(data: object, response: httpx.Response) -> list[dict[str, Any]]:
         RetryError: it is not a list of objects.
     """
     if response.status_code != httpx.codes.NO_CONTENT and not response.content:
-        raise RetryError(f"an empty answer (HTTP {response.status_code}) in the place of rows")
+        raise RetryError(f"an empty answer (HTTP {response.status_code}) instead of rows")
     if isinstance(data, str):
-        raise RetryError(f"HTTP {response.status_code} with what is not JSON ({_kind(response)}) in the place of rows: "
+        raise RetryError(f"HTTP {response.status_code} with what is not JSON ({_kind(response)}) instead of rows: "
                          "cut off, or not said by Supabase (a captive portal?)")
     if not isinstance(data, list):
-        raise RetryError(f"a {type(data).__name__} in the place of a list of rows")
+        raise RetryError(f"a {type(data).__name__} instead of a list of rows")
     for row in data:
         if not isinstance(row, dict):
-            raise RetryError(f"a list that holds a {type(row).__name__} in the place of a row")
+            raise RetryError(f"a list that holds a {type(row).__name__} instead of a row")
     return data
 
 

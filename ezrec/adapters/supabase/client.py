@@ -160,7 +160,7 @@ class Supabase:
         except APIError as error:
             raise refusal(answers[-1]) from error
         except RecursionError:
-            raise RetryError("JSON that is nested too deeply in the place of rows") from None
+            raise RetryError("JSON that is nested too deeply instead of rows") from None
         return rows_of(answer.data, answers[-1]), answer.count
 
     def _say_failed(self, what: str, text: str, answers: list[httpx.Response]) -> None:

@@ -33,7 +33,8 @@ from ezrec.pyav import LibavError, copied_stream, forget, opened, translated
 
 FRONT = 64  # bytes: the boxes around the index (ftyp 32, an empty box 8, mdat's header 8), rounded up
 RUN = 1 << 20  # bytes: libavformat's mov muxer puts neighbouring samples into one MP4 chunk up to this size
-FIXED = 1600  # bytes: movie, track, media and sample description boxes of two tracks, without the parameter sets
+SPARE = 64  # bytes: an empty box behind the index, for who writes a title into it later
+FIXED = 1616 + SPARE  # bytes: movie, track, media and sample description boxes of two tracks, no parameter sets
 HEADERS = 16  # bytes: the empty box and mdat's header, which libavformat puts before the first picture
 SOUND_S = 120  # s of intro sound that a reserve has room for
 
@@ -261,14 +262,14 @@ class Joiner:
 
 
 def _begin_media_behind_index(file: HashingFile, index_at: int, headers_at: int, headers: bytes) -> None:
-    """Let mdat begin where the index ends, and leave the `headers` before the first picture as they were.
+    """Let mdat begin where the index ends, `SPARE` behind it, and leave the `headers` before the first picture alone.
 
     They hold mdat's length, which is known last of all, and lie in a part that may be stored already. That mdat has
     more in it than pictures is nothing to a player: the index says where each of them is.
     """
     end = index_at + int.from_bytes(file.front(index_at, 4))
     file.seek(end)
-    file.write(struct.pack(">I4sQ", 1, b"mdat", file.end - end))
+    file.write(struct.pack(f">I4s{SPARE - 8}xI4sQ", SPARE, b"free", 1, b"mdat", file.end - end - SPARE))
     file.seek(headers_at)
     file.write(headers)
 

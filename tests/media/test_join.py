@@ -238,7 +238,7 @@ def test_closing_changes_nothing_between_the_reckoned_index_and_the_films_end(
     assert before[reckoned:] == after[reckoned:len(before)]
     assert before[reckoned:recipe.index_reserve - 32] == bytes(recipe.index_reserve - 32 - reckoned)
     assert real + FRONT <= reckoned <= real * 1.05 + 2048
-    assert boxes_of(path) == [b"ftyp", b"moov", b"mdat"]
+    assert boxes_of(path) == [b"ftyp", b"moov", b"free", b"mdat"]
 
 
 def boxes_of(path: Path) -> list[bytes]:

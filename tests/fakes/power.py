@@ -6,9 +6,11 @@ slow as wanted (`slow_disk`). Needs root, loop devices and gcc.
 """
 
 import fcntl
+import json
 import os
 import shutil
 import signal
+import sqlite3
 import struct
 import subprocess
 import threading
@@ -61,7 +63,8 @@ class PowerSite(Site):
         """Start the recorder on its slow disk."""
         super().start(kill_at, self._slow | dict(environment or {}))
         if self._ballast.exists():
-            threading.Thread(target=self._free_when_ready, args=(len(self.lines),)).start()
+            threading.Thread(target=self._free_when_met, args=(len(self.lines),)).start()
+        threading.Thread(target=self._be_quick_in_the_end).start()
 
     def wait_dead(self, limit_s: float = LIMIT_S) -> int:
         """Wait until the recorder has ended; if it was killed the power is gone too."""
@@ -86,20 +89,22 @@ class PowerSite(Site):
         return status
 
     def end(self) -> None:
-        """End it, and give its disk back; its log is kept."""
+        """End it, and give its disk back; what it said is kept."""
         super().end()
-        with suppress(OSError):
-            shutil.copytree(self.data / "logs", self.folder / "logs", dirs_exist_ok=True)
+        (self.folder / "said.json").write_text("\n".join(map(json.dumps, self.lines)), "utf-8")
         self._unmount()
         self._image.unlink()
 
     def check_no_leftovers(self) -> None:
-        """As of any site; segments that a full disk did not take are adopted at the next start."""
+        """As of any site. Segments that a full disk did not take are adopted at the next start, and what a cut left
+        without a whole frame was set aside."""
         if self._was_full:
-            self.stop()
+            super().stop()
             since = len(self.lines)
             self.start()
             wait_until(lambda: any(line.get("event") == "ready" for line in self.lines[since:]), LIMIT_S, "ready")
+        for aside in (self.data / "aside", self.data / "segments" / "aside"):
+            shutil.rmtree(aside, ignore_errors=True)
         super().check_no_leftovers()
 
     # ---- the power
@@ -139,10 +144,25 @@ class PowerSite(Site):
                     file.seek(1 << 20, os.SEEK_CUR)
             os.fsync(file.fileno())
 
-    def _free_when_ready(self, since: int) -> None:
-        """Somebody makes room again once the recorder has started on the full disk."""
+    def _be_quick_in_the_end(self) -> None:
+        """Once all windows are over its syncs are quick: what is left takes as many of them as they are long."""
+        def over() -> bool:
+            try:
+                stages = {row["stage"] for row in self.rows("SELECT stage FROM film")}
+            except sqlite3.Error:
+                stages = set()
+            return not self.alive() or (bool(stages) and not stages & {"booked", "recording"})
+
         with suppress(AssertionError):
-            wait_until(lambda: not self.alive() or any(line.get("event") == "ready" for line in self.lines[since:]))
+            wait_until(over, 2 * LIMIT_S)
+        if self.alive():
+            (self.folder / "quick").touch()
+
+    def _free_when_met(self, since: int) -> None:
+        """Somebody makes room again once the recorder has met the full disk."""
+        met = ("disk full, room is made", "ready")
+        with suppress(AssertionError):
+            wait_until(lambda: not self.alive() or any(line.get("event") in met for line in self.lines[since:]))
         if self.alive():
             self._ballast.unlink(missing_ok=True)
 

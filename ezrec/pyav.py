@@ -32,6 +32,10 @@ FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,mpeg,avi,flv,asf,ogg,mxf
 """Demuxers that may open a file, by libavformat's names."""
 
 
+ANY_TAGS: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
+"""For `av.open`: tags may be in any encoding, and must not keep a film from being read. PyAV 19 does so by itself."""
+
+
 Plane = NDArray[np.uint8]
 
 
@@ -72,8 +76,7 @@ def opened(path: str | Path, options: dict[str, str] | None = None) -> Iterator[
         raise BadMedia(f"{file}: is empty (0 bytes)")
     border = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
     try:
-        # Tags may be in any encoding: they are of no interest, and must not keep a film from being read.
-        with av.open(str(file), "r", options=border | (options or {}), metadata_errors="replace") as container:
+        with av.open(str(file), "r", options=border | (options or {}), **ANY_TAGS) as container:
             yield container
     except LibavError as error:
         raise translated(error, file, "cannot be read as a film") from error
@@ -120,7 +123,7 @@ def orientation_of(frame: VideoFrame) -> Orientation:
     Ask one picture of a clip, not each: asking ties a picture into a cycle, and its memory stays until Python looks.
     """
     found: Any = frame.side_data
-    for side in found:
+    for side in (found[number] for number in range(len(found))):  # PyAV 19 gives types when asked for all
         if side.type.name == "DISPLAYMATRIX":
             a, b, _, c, d, *_ = struct.unpack("=9i", bytes(side))
             mirrored = a * d < b * c

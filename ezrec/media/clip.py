@@ -7,6 +7,7 @@ pictures of the clip. Interlaced pictures are deinterlaced, at their own rate.
 Limits: one picture is at hand at a time, and the decoder's own.
 """
 
+import gc
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -44,20 +45,29 @@ class ClipLook:
     shape: Fraction  # width by height of one sample
     orientation: Orientation
     start: Fraction  # when the first picture is shown, in s on the clip's clock
-    first: VideoFrame
+    width: int  # of the first picture, as stored, pixels
+    height: int
+    transfer: int  # characteristics, and
+    primaries: int  # of its colours, by ITU-T H.273
 
-    def size_of(self, picture: VideoFrame) -> tuple[Fraction, Fraction]:
-        """Width and height of a picture of the clip as it is shown, upright, in square pixels of its stored height."""
-        wide, high = picture.width * self.shape, Fraction(picture.height)
+    def shown_size(self, width: int, height: int) -> tuple[Fraction, Fraction]:
+        """Width and height of a picture of this stored size as it is shown, upright, in square pixels."""
+        wide, high = width * self.shape, Fraction(height)
         return (high, wide) if self.orientation.degrees % 180 else (wide, high)
 
 
 def streams_of(container: Any, kind: str) -> list[Any]:
     """The streams of a kind ("video" or "audio") that a player would take, its first choice first."""
     streams = [stream for stream in container.streams if stream.type == kind and stream.codec_context is not None]
-    flags = {stream.index: int(getattr(stream, "disposition", 0)) for stream in streams}
+    flags = {stream.index: _disposition(stream) for stream in streams}
     return sorted((stream for stream in streams if not flags[stream.index] & (ATTACHED | THUMBNAILS)),
-                  key=lambda stream: not flags[stream.index] & DEFAULT)
+                  key=lambda stream: (not flags[stream.index] & DEFAULT, kind == "video" and not stream.average_rate))
+
+
+def _disposition(stream: Any) -> int:
+    """AV_DISPOSITION_* flags; none from PyAV 12, which does not tell them. PyAV 14 has an enum that is no number."""
+    told: Any = getattr(stream, "disposition", 0)
+    return int(getattr(told, "value", told))
 
 
 def look_at(path: str | Path) -> ClipLook:
@@ -71,17 +81,29 @@ def look_at(path: str | Path) -> ClipLook:
     if not numbers:
         raise BadMedia(f"{path}: holds no video that can be decoded")
     for number in numbers:
-        with opened(path) as container:
-            stream: Any = container.streams[number]
-            first = next(pictures(stream, deinterlaced=False), None)
-            if first is not None:
-                shape = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or 1
-                return ClipLook(number, Fraction(shape), orientation_of(first.frame), first.time, first.frame)
+        look = _first_look(path, number)
+        gc.collect()  # containers and streams refer to each other, and keep their decoders' memory
+        if look is not None:
+            return look
     raise BadMedia(f"{path}: no picture in it can be decoded")
 
 
+def _first_look(path: str | Path, number: int) -> ClipLook | None:
+    """How stream `number` is shown, by its first picture."""
+    with opened(path) as container:
+        stream: Any = container.streams[number]
+        shown = next(pictures(stream, deinterlaced=False), None)
+        if shown is None:
+            return None
+        context = stream.codec_context
+        shape = stream.sample_aspect_ratio or context.sample_aspect_ratio or 1
+        return ClipLook(number, Fraction(shape), orientation_of(shown.frame), shown.time, shown.frame.width,
+                        shown.frame.height, int(context.color_trc), int(context.color_primaries))
+
+
 def pictures(stream: Any, *, deinterlaced: bool = True) -> Iterator[Shown]:
-    """The pictures that a player shows of `stream`, from where its container stands. Damaged ones are left out.
+    """The pictures that a player shows of `stream`, from where its container stands. Those that cannot be decoded
+    are left out.
 
     Raises:
         BadMedia: its pictures are larger than 8K.
@@ -101,8 +123,6 @@ def pictures(stream: Any, *, deinterlaced: bool = True) -> Iterator[Shown]:
         except LibavError:
             continue
         for frame in frames:
-            if frame.is_corrupt:
-                continue
             time = shown_at(frame)
             lasts = (getattr(frame, "duration", 0) or 0) * Fraction(frame.time_base or 0)
             shown = Shown(end if time is None else time, lasts if lasts > 0 else usual, frame)

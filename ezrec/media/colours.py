@@ -25,8 +25,9 @@ from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
+from ezrec.media.clip import ClipLook
 from ezrec.media.drawing import FULL_RANGE, fit
-from ezrec.pyav import Orientation, Planes
+from ezrec.pyav import Planes
 
 HD_LINES = 720  # a clip of fewer lines that names no matrix was made with BT.601
 CUBE = 33  # colours along an edge of the table
@@ -46,27 +47,30 @@ Light = NDArray[np.float64]
 
 
 class FilmColours:
-    """Brings a clip's pictures to a size and to the film's colours, one after the other."""
+    """Brings a clip's pictures to a size and to the film's colours, upright, one after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, look: ClipLook) -> None:
+        self._orientation = look.orientation
+        self._colours = look.transfer, look.primaries
+        self._is_wide = look.transfer in (PQ, HLG) or look.primaries in TO_709
         self._graph: Graph | None = None
         self._form: tuple[int, int, int, int] | None = None
 
-    def planes(self, frame: VideoFrame, width: int, height: int, orientation: Orientation) -> Planes:
+    def planes(self, frame: VideoFrame, width: int, height: int) -> Planes:
         """The planes of `frame`, upright, at `width` x `height` pixels."""
+        degrees, mirrored = self._orientation
         frame = on_black(frame)
-        transfer, primaries = int(frame.color_trc), int(frame.color_primaries)
-        if transfer in (PQ, HLG) or primaries in TO_709:
-            size = (height, width) if orientation.degrees % 180 else (width, height)
-            frame = self._mapped(frame, *size, transfer, primaries)
-        return fit(frame, width, height, orientation.degrees, matrix_of(frame), orientation.mirrored)
+        matrix = matrix_of(frame)
+        if self._is_wide:
+            frame, matrix = self._mapped(frame, *((height, width) if degrees % 180 else (width, height))), "ITU709"
+        return fit(frame, width, height, degrees, matrix, mirrored)
 
-    def _mapped(self, frame: VideoFrame, width: int, height: int, transfer: int, primaries: int) -> VideoFrame:
+    def _mapped(self, frame: VideoFrame, width: int, height: int) -> VideoFrame:
         full = frame.format.name.startswith("yuvj") or int(frame.color_range) == FULL_RANGE
         colour = frame.reformat(width, height, "gbrp10le", src_colorspace=matrix_of(frame),
                                 src_color_range="JPEG" if full else "MPEG", dst_color_range="JPEG",
                                 interpolation="BICUBIC")
-        form = width, height, transfer, primaries
+        form = width, height, *self._colours
         if self._graph is None or form != self._form:
             self._graph, self._form = _table_graph(*form), form
         colour.time_base = colour.time_base or frame.time_base

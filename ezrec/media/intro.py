@@ -90,7 +90,8 @@ def _normalised(source: Path, recipe: Recipe, out: Path, max_s: float, deadline:
 def _write(source: Path, recipe: Recipe, path: str, max_s: float, sound: Samples | None, deadline: Deadline) -> int:
     """Encode the clip; returns its length in ticks."""
     rate = Fraction(recipe.rate)
-    look, colours = look_at(source), FilmColours()
+    look = look_at(source)
+    colours = FilmColours(look)
     with opened(source) as clip, av.open(path, "w", format="mp4", options=MUXER) as film:
         video = video_stream(film, recipe)
         voice = _Voice(film, sound) if sound is not None else None
@@ -131,12 +132,12 @@ def _at_rate(shown: Iterator[Shown], start: Fraction, rate: Fraction) -> Iterato
 
 def _draw(picture: VideoFrame, look: ClipLook, colours: FilmColours, frame: VideoFrame, canvas: Canvas) -> None:
     """Put `picture` upright into the middle of `canvas` on `frame`, as large as fits."""
-    wide, high = look.size_of(picture)
+    wide, high = look.shown_size(picture.width, picture.height)
     scale = min(canvas.width / wide, canvas.height / high)
     width = max(round(wide * scale / 2) * 2, 2)
     height = max(round(high * scale / 2) * 2, 2)
     x, y = (canvas.width - width) // 4 * 2, (canvas.height - height) // 4 * 2
-    parts = colours.planes(picture, width, height, look.orientation)
+    parts = colours.planes(picture, width, height)
     for number, (target, part) in enumerate(zip(planes_of(frame), parts, strict=True)):
         step = 2 if number else 1
         target[y // step : (y + height) // step, x // step : (x + width) // step] = part

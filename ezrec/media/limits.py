@@ -6,6 +6,7 @@ Work that looks at its time is given up with words; what never looks is killed w
 Limits: Linux. Memory is what the process asks for (RLIMIT_DATA), over what it had.
 """
 
+import os
 import resource
 import time
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from ezrec.domain.errors import BadMedia
 
 PREPARE_S = 55.0
 PREPARE_BYTES = 400_000_000
+STACK = 8 << 20  # bytes of a thread's stack, of which hardly any are used
+THREADS = 2 * min(os.cpu_count() or 1, 4)  # decoders, scalers and filters start about so many
 
 
 class Deadline:
@@ -40,7 +43,7 @@ def within(name: str, seconds: float = PREPARE_S, size: int = PREPARE_BYTES) -> 
         BadMedia: there was not enough memory.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    most = _data_bytes() + size
+    most = _data_bytes() + size + THREADS * STACK
     resource.setrlimit(resource.RLIMIT_DATA, (most if soft == resource.RLIM_INFINITY else min(most, soft), hard))
     try:
         yield Deadline(name, seconds)

@@ -71,8 +71,8 @@ def probe(path: str | Path) -> VideoFacts:
         if duration is None:
             duration = _span_s(container, stream)
         return VideoFacts(
-            width=look.first.width,
-            height=look.first.height,
+            width=look.width,
+            height=look.height,
             rate=stream.average_rate or None,
             frames=stream.frames or None,
             duration_s=duration,

@@ -16,18 +16,18 @@ MB = 1_000_000
 def fill(size: int, _: object) -> int:
     """Work that takes memory, and says afterwards how much it may take then."""
     with within("clip.mp4", size=size):
-        np.ones(60 * MB, np.uint8)
+        np.ones(200 * MB, np.uint8)
     return resource.getrlimit(resource.RLIMIT_DATA)[0]
 
 
 async def test_work_that_wants_too_much_memory_is_refused_it_and_the_worker_lives() -> None:
     pool = RenderPool(1, niceness=0)
     try:
-        await pool.run(partial(fill, 100 * MB), None)
+        await pool.run(partial(fill, 300 * MB), None)
         (worker,) = pool.pids()
         with pytest.raises(BadMedia, match=r"clip\.mp4: needs more than 50 MB of memory"):
             await pool.run(partial(fill, 50 * MB), None)
-        await pool.run(partial(fill, 100 * MB), None)
+        await pool.run(partial(fill, 300 * MB), None)
         assert pool.pids() == [worker]
     finally:
         await pool.close()

@@ -21,6 +21,7 @@ from ezrec.adapters.cameras import Camera, Frame
 from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import CameraLost
 from ezrec.files import write_atomically
+from ezrec.pyav import ANY_TAGS
 
 SMALL = (320, 180)  # what pictures are judged at, pixels
 BLACK = 30.0  # mean luma below it is black; 16 is the blackest there is
@@ -190,7 +191,7 @@ def reference_luma(file: Path | None) -> NDArray[np.uint8] | None:
     if file is None:
         return None
     try:
-        with av.open(str(file), metadata_errors="replace") as container:
+        with av.open(str(file), **ANY_TAGS) as container:
             return small(next(container.decode(video=0)))
     except (OSError, StopIteration, IndexError, av.error.FFmpegError):
         return None

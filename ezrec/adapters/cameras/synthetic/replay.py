@@ -60,7 +60,7 @@ def inspect(path: Path) -> Clip:
             frames = sum(1 for packet in container.demux(stream) if packet.size and not packet.is_discard)
     except OSError as error:  # the disk's, or what libavformat makes of a file that is cut off
         raise BadMedia(f"{path} cannot be played: {error.strerror}") from error
-    width, height = (round(side) for side in look.size_of(look.first))
+    width, height = (round(side) for side in look.shown_size(look.width, look.height))
     if not (SMALLEST <= width <= LARGEST and SMALLEST <= height <= LARGEST):
         raise BadMedia(f"{path} has pictures of {width}x{height} pixels")
     return Clip((width // 2 * 2, height // 2 * 2), Fraction(rate), frames, look)
@@ -83,7 +83,7 @@ class ReplayCamera(PacedCamera):
         self._path = path
         self._file = ExitStack()
         self._container: InputContainer | None = None
-        self._colours = FilmColours()
+        self._colours = FilmColours(self._clip.look)
         self._decoded: Iterator[tuple[int, av.VideoFrame]] = iter(())
         self._at = -1  # the file's picture that was decoded last
         self._canvas: tuple[av.VideoFrame, Planes] | None = None
@@ -129,7 +129,7 @@ class ReplayCamera(PacedCamera):
             raise CameraLost(f"{self._path} cannot be decoded: {error}") from error
         picture, planes = self._canvas
         if newest is not None:
-            shown = self._colours.planes(newest, *self.size, self._clip.look.orientation)
+            shown = self._colours.planes(newest, *self.size)
             for source, target in zip(shown, planes, strict=True):
                 target[:] = source
         return picture
@@ -138,7 +138,7 @@ class ReplayCamera(PacedCamera):
         """Go to the key frame at or before the `wanted` picture."""
         stream: Any = container.streams[self._clip.look.stream]
         time = self._clip.look.start + wanted / self.rate
-        container.seek(math.floor(time / stream.time_base), stream=stream)
+        container.seek(math.floor(time / Fraction(stream.time_base)), stream=stream)
         self._decoded = self._numbered(stream)
         self._at = -1
 

@@ -9,6 +9,7 @@ import fcntl
 import os
 import shutil
 import signal
+import sqlite3
 import struct
 import subprocess
 import threading
@@ -62,6 +63,8 @@ class PowerSite(Site):
         super().start(kill_at, self._slow | dict(environment or {}))
         if self._ballast.exists():
             threading.Thread(target=self._free_when_ready, args=(len(self.lines),)).start()
+        if not kill_at:
+            threading.Thread(target=self._be_quick_in_the_end).start()
 
     def wait_dead(self, limit_s: float = LIMIT_S) -> int:
         """Wait until the recorder has ended; if it was killed the power is gone too."""
@@ -94,12 +97,15 @@ class PowerSite(Site):
         self._image.unlink()
 
     def check_no_leftovers(self) -> None:
-        """As of any site; segments that a full disk did not take are adopted at the next start."""
+        """As of any site. Segments that a full disk did not take are adopted at the next start, and what a cut left
+        without a whole frame was set aside."""
         if self._was_full:
-            self.stop()
+            super().stop()
             since = len(self.lines)
             self.start()
             wait_until(lambda: any(line.get("event") == "ready" for line in self.lines[since:]), LIMIT_S, "ready")
+        for aside in (self.data / "aside", self.data / "segments" / "aside"):
+            shutil.rmtree(aside, ignore_errors=True)
         super().check_no_leftovers()
 
     # ---- the power
@@ -138,6 +144,20 @@ class PowerSite(Site):
                     os.posix_fallocate(file.fileno(), file.tell(), 1 << 20)
                     file.seek(1 << 20, os.SEEK_CUR)
             os.fsync(file.fileno())
+
+    def _be_quick_in_the_end(self) -> None:
+        """Once all windows are over its syncs are quick: what is left takes as many of them as they are long."""
+        def over() -> bool:
+            try:
+                stages = {row["stage"] for row in self.rows("SELECT stage FROM film")}
+            except sqlite3.Error:
+                stages = set()
+            return not self.alive() or (bool(stages) and not stages & {"booked", "recording"})
+
+        with suppress(AssertionError):
+            wait_until(over, 2 * LIMIT_S)
+        if self.alive():
+            (self.folder / "quick").touch()
 
     def _free_when_ready(self, since: int) -> None:
         """Somebody makes room again once the recorder has started on the full disk."""

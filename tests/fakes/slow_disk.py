@@ -13,13 +13,12 @@ def can_be_built() -> bool:
     return shutil.which("gcc") is not None
 
 
-def slow_disk(folder: Path, seconds: float | tuple[float, float]) -> dict[str, str]:
-    """The environment of a program whose syncs take so many seconds each, or a random time between two.
+def slow_disk(folder: Path, seconds: float) -> dict[str, str]:
+    """The environment of a program whose syncs take so many seconds each, until there is a file `folder`/quick.
 
     The library is built into `folder`.
     """
     library = folder / "slow_sync.so"
     if not library.exists():
         subprocess.run(["gcc", "-shared", "-fPIC", "-O2", "-o", str(library), str(SOURCE), "-ldl"], check=True)
-    times = seconds if isinstance(seconds, tuple) else (seconds,)
-    return {"LD_PRELOAD": str(library), "SLOW_SYNC_S": " ".join(map(str, times))}
+    return {"LD_PRELOAD": str(library), "SLOW_SYNC_S": str(seconds), "SLOW_SYNC_UNTIL": str(folder / "quick")}

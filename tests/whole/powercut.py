@@ -1,11 +1,11 @@
 """Cuts the power of the real program at named and at random moments, on a disk that is slow to sync, and looks at what
 it makes of its films.
 
-Run as root by `make powercut [N=…]`; `test_powercut.py` makes three of them. The cases are those of `make torture`; but
-the data folder is a disk image on a loop device, whose unsynced writes are thrown away with the kill
-(`tests.fakes.power`), and each of its syncs takes 0.1 to 1 s. In some the disk is full as well, from just before the
-cut until the program has started again. Then there must be one film, one object and one row, a sound store, gaps
-that are stated to the frame, and no more lost than promise 5 allows.
+Run as root by `make powercut [N=…]`. The cases are those of `make torture`; but the data folder is a disk image on a
+loop device, whose unsynced writes are thrown away with the kill (`tests.fakes.power`), and each of its syncs takes 0.1
+to 1 s until the match is over. In some the disk is full as well, from just before the cut until the program has
+started again. Then there must be one film, one object and one row, a sound store, gaps that are stated to the frame,
+and no more lost than promise 5 allows.
 """
 
 import random

@@ -52,14 +52,24 @@ class RunRecord:
             await self._store.add_offset(self.run_id, self.offset)
         log.warning("wall clock stepped", seconds=stepped / SECOND, run=self.run_id)
 
-    async def write(self, spans: Sequence[tuple[str, Span]] = ()) -> None:
+    async def write(self, spans: Sequence[tuple[str, Span]] = (), *, facts: bool = False) -> None:
         """Write films' windows down, by booking, and before the first of them the run itself.
+
+        With `facts` it is seen to that the run's folder says what the run is, at the same time.
 
         Raises:
             RetryError: the disk is full, say.
         """
-        if not spans and self.written.is_set():
-            return
+        keeping = asyncio.create_task(self._folder.keep(self.run_id, RunFacts(self._boot_id, tuple(self._offsets)))) \
+            if facts else None
+        try:
+            if spans or not self.written.is_set():
+                await self._write(spans)
+        finally:
+            if keeping:
+                await keeping
+
+    async def _write(self, spans: Sequence[tuple[str, Span]]) -> None:
         async with self._store.together() as tx:
             if not self.written.is_set():
                 first, *more = self._offsets
@@ -76,7 +86,3 @@ class RunRecord:
         """The newest offset of an earlier run; a damaged store may have lost it."""
         offsets = await self._store.offsets(span.run)
         return offsets[-1].wall_us if offsets else span.start_offset_us
-
-    async def keep_facts(self) -> None:
-        """See to it that the run's folder says what the run is."""
-        await self._folder.keep(self.run_id, RunFacts(self._boot_id, tuple(self._offsets)))

@@ -152,7 +152,7 @@ class Recording:
                 log.error("segment row not written", error=str(error))  # noqa: TRY400 - foreseen
 
     async def run_once(self) -> None:
-        """One look: clock, windows, lanes, films that are over. Nothing is written before the cameras were asked."""
+        """One look: clock, windows, lanes, films that are over. The first one asks the cameras before it writes."""
         self.checked_us = now = self._clock.mono_us()
         await self._record.follow_clock(now)
         wanted, ends, windows, over = False, [], [], []
@@ -171,6 +171,8 @@ class Recording:
                 ends.append(self._next_cut(span, now))
                 windows.append((span.start_us, span.end_us, film.booking_id))
         self._windows = windows
+        if self._record.written.is_set():  # before the cameras: footage without a window would be of no film
+            await self._write(facts=False)
         for lane in self.lanes.values():
             lane.want(wanted)
         self.looked.set()
@@ -179,24 +181,20 @@ class Recording:
             self._cut_us = min(ends)
             for lane in self.lanes.values():
                 lane.cut_after(self._cut_us)
-        await self._write_down(wanted, over)
+        await self._write(facts=wanted)
+        for film in over:
+            await self._close(film)
         known = self.known_to_us(self.run_id)
         if films and known > self._known_us + HOLD_US // 2:
             self._known_us = known
             self._changed()
 
-    async def _write_down(self, wanted: bool, over: Sequence[Film]) -> None:
-        """Write what a look came to: the run, films' windows on it, films that are over."""
-        facts = asyncio.create_task(self._record.keep_facts()) if wanted else None
-        try:
-            await self._record.write(self._to_write)
-        finally:
-            if facts:
-                await facts
+    async def _write(self, *, facts: bool) -> None:
+        """Write films' windows down, before the first ones the run; with `facts` also what the run's folder says."""
+        await self._record.write(self._to_write, facts=facts)
         if self._to_write:
+            self._to_write = []
             self._changed()
-        for film in over:
-            await self._close(film)
 
     def _leave_if_none_delivers(self, now: int) -> None:
         """A new process may get what this one does not: memory that is in pieces, a libcamera that has lost its way.

@@ -554,6 +554,22 @@ async def test_nothing_is_written_at_a_start_before_the_cameras_were_asked(
     assert desk.folder.run_facts(1).exists()
 
 
+async def test_a_window_that_opens_later_is_written_before_the_cameras_are_asked(
+        studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    await studio.look()
+    await book(studio, 1, 30)
+
+    def full(*_: Any) -> Any:
+        raise RetryError("the store: database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "together", full)
+        with pytest.raises(RetryError):
+            await studio.look()
+    assert studio.left.wanted == [False]  # footage that a power cut leaves without a window would be of no film
+    assert await studio.look()
+
+
 async def test_a_disk_that_is_full_at_a_start_keeps_no_camera_waiting_and_the_run_is_written_later(
         desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     await desk.film(Stage.BOOKED, start_s=1, end_s=30)

@@ -221,7 +221,16 @@ def test_the_next_segment_is_written_while_the_last_one_is_being_sealed(
     assert rig.writer.pending_from_us is None
 
 
-def test_a_segment_is_sealed_beside_a_sync_that_is_under_way_and_closed_after_it(
+def test_a_file_stays_open_until_a_sync_of_it_is_over(tmp_path: Path, footage: list[Frame]) -> None:
+    """Its number would become another file's meanwhile."""
+    file, sizes = TsFile(tmp_path / "7" / "left", us(footage[0]), RATE), []
+    assert file.write(footage[0].data, us(footage[0]), key=True)
+    assert file.seal(lambda: sizes.append(os.fstat(file._handle).st_size)) == sizes[0]
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(file._handle)
+
+
+def test_a_segment_is_sealed_beside_a_sync_that_is_under_way_and_handed_out_after_it(
         tmp_path: Path, footage: list[Frame], monkeypatch: pytest.MonkeyPatch) -> None:
     rig, disk = Rig(tmp_path, segment_us=2_000_000), SlowDisk(monkeypatch)
     synced: list[int] = []
@@ -229,7 +238,6 @@ def test_a_segment_is_sealed_beside_a_sync_that_is_under_way_and_closed_after_it
     rig.put(footage[:61])
     until(lambda: len(synced) == 1)
     assert (disk.under_way, rig.sealed) == (1, [])
-    os.fstat(synced[0])  # it is open still: its number must not become another file's
     disk.go_on.set()
     assert rig.writer.close(LIMIT_S)
     assert [one.frames for one in rig.sealed] == [60, 1]

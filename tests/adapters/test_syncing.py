@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,29 @@ def test_the_next_sync_begins_a_second_of_footage_after_the_last_one_began_and_n
     wait_until(lambda: syncs.is_sealed(0))
     syncs.look(clock.mono_us())
     assert begun == [1001, 1004]  # at once: what came meanwhile is not on the disk
+
+
+def test_a_file_is_sealed_beside_a_sync_that_is_under_way_and_told_when_that_is_over() -> None:
+    clock, order, go_on = MadeUpClock(1000, 0), [], threading.Event()
+
+    class File:
+        def sync(self) -> None:
+            assert go_on.wait(10)
+
+        def seal(self, sync_is_over: Callable[[], object]) -> int:
+            order.append("sealing")
+            sync_is_over()
+            order.append("sync over")
+            return 0
+
+    syncs = FileSyncs(File(), 1000 * SECOND, clock, SyncPace(), lambda: None)
+    syncs.look(1001 * SECOND)
+    syncs.seal()
+    wait_until(lambda: order == ["sealing"])
+    assert not syncs.is_sealed(0)
+    go_on.set()
+    wait_until(lambda: syncs.is_sealed(0))
+    assert order == ["sealing", "sync over"]
 
 
 def test_a_try_out_measures_the_disk_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ slow as wanted (`slow_disk`). Needs root, loop devices and gcc.
 """
 
 import fcntl
+import json
 import os
 import shutil
 import signal
@@ -62,9 +63,8 @@ class PowerSite(Site):
         """Start the recorder on its slow disk."""
         super().start(kill_at, self._slow | dict(environment or {}))
         if self._ballast.exists():
-            threading.Thread(target=self._free_when_ready, args=(len(self.lines),)).start()
-        if not kill_at:
-            threading.Thread(target=self._be_quick_in_the_end).start()
+            threading.Thread(target=self._free_when_met, args=(len(self.lines),)).start()
+        threading.Thread(target=self._be_quick_in_the_end).start()
 
     def wait_dead(self, limit_s: float = LIMIT_S) -> int:
         """Wait until the recorder has ended; if it was killed the power is gone too."""
@@ -89,10 +89,9 @@ class PowerSite(Site):
         return status
 
     def end(self) -> None:
-        """End it, and give its disk back; its log is kept."""
+        """End it, and give its disk back; what it said is kept."""
         super().end()
-        with suppress(OSError):
-            shutil.copytree(self.data / "logs", self.folder / "logs", dirs_exist_ok=True)
+        (self.folder / "said.json").write_text("\n".join(map(json.dumps, self.lines)), "utf-8")
         self._unmount()
         self._image.unlink()
 
@@ -159,10 +158,11 @@ class PowerSite(Site):
         if self.alive():
             (self.folder / "quick").touch()
 
-    def _free_when_ready(self, since: int) -> None:
-        """Somebody makes room again once the recorder has started on the full disk."""
+    def _free_when_met(self, since: int) -> None:
+        """Somebody makes room again once the recorder has met the full disk."""
+        met = ("disk full, room is made", "ready")
         with suppress(AssertionError):
-            wait_until(lambda: not self.alive() or any(line.get("event") == "ready" for line in self.lines[since:]))
+            wait_until(lambda: not self.alive() or any(line.get("event") in met for line in self.lines[since:]))
         if self.alive():
             self._ballast.unlink(missing_ok=True)
 

@@ -26,6 +26,7 @@ from tests.fakes.power import PowerSite, missing
 from tests.whole import torture
 from tests.whole.torture import Case, Kill, Outcome
 
+WINDOWS = ((("match", 0.0, 8.0),),) * 3 + ((("first", 0.0, 5.0), ("second", 5.0, 10.0)),)  # id, start and end in s
 SYNCS_S = (0.1, 1.0)  # what a sync takes: promise 5 holds for these
 FULL_SHARE = 0.15  # of the cases
 FULL_S = (0.2, 1.2)  # how long before the cut
@@ -53,7 +54,7 @@ def draw(seed: int) -> Cut:
     event, where = dice.choice([moment for moment in torture.MOMENTS if "intro" not in moment[0]])
     kill = Kill(event, where) if dice.random() < 0.4 and not full else Kill(after_s=dice.uniform(0, 9))
     kills = (kill, Kill(after_s=dice.uniform(0, 3))) if dice.random() < 0.2 and not full else (kill,)
-    case = Case(kills, windows=dice.choices((torture.ONE, torture.BACK_TO_BACK), (4, 1))[0],
+    case = Case(kills, windows=dice.choice(WINDOWS),
                 segment_s=dice.choice((1.0, 4.0)), cameras={"preflight_s": 0}, excused=None if full else EXCUSED)
     return Cut(seed, case, round(dice.uniform(*SYNCS_S), 2), round(dice.uniform(*FULL_S), 1) if full else 0.0)
 

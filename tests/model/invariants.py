@@ -1,5 +1,6 @@
 """What holds after every act of a model, looked at from outside: store, library, folders, and what memory keeps."""
 
+import json
 import sqlite3
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,12 @@ from tests.fakes.model.recorder import CHUNK_S, Recorder, open_files
 MOST_GENERATIONS = 12
 MOST_BEHIND = 6  # chunks of films that are over, in a row, while a live one could be gone on with
 MOST_CALLED_OFF = 6  # chunks of a film, after it was called off
+MOST_PARKED = 1  # times at one step, for each time that a person sent the film on its way
+REASONS = (
+    "made up", "a bug", "MemoryError", "a worker died", "no answer for",  # what was made up
+    "there is no footage in the window", "nothing that was recorded in the window can be read",
+    "though it was rendered again", "it was made again", "none of its camera files is left",  # the damage that was done
+)
 CHUNK_US = round(CHUNK_S * SECOND)
 END = (Stage.CLEANED,)
 
@@ -82,11 +89,18 @@ class Watch:
         self._objects(films)
         for film in films:
             assert film["generation"] <= MOST_GENERATIONS, f"{film['booking_id']}: {film['generation']} generations"
-        parked = {row["booking_id"]: row["n"] for row in self.rows(
-            "SELECT booking_id, count(*) AS n FROM event WHERE kind = 'parked' GROUP BY booking_id")}
-        for booking_id, count in parked.items():
-            assert count <= 4 * (1 + self._asked[booking_id]), f"{booking_id} was parked {count} times"
+        self._parked()
         assert self._recorder.lives < 200, self._recorder.left[-5:]
+
+    def _parked(self) -> None:
+        """A film is parked for what the model did to it, and no more than once for each time that it is tried."""
+        parked = [(row["booking_id"], json.loads(row["detail"])) for row in self.rows(
+            "SELECT booking_id, detail FROM event WHERE kind = 'parked'")]
+        for (booking_id, step), count in Counter((one, detail["parked_step"]) for one, detail in parked).items():
+            assert count <= MOST_PARKED * (1 + self._asked[booking_id]), f"{booking_id} was parked {count} times at {step}"
+        for booking_id, detail in parked:
+            assert any(words in detail["parked_reason"] for words in REASONS), \
+                f"{booking_id} was parked at {detail["parked_step"]} without a cause: {detail["parked_reason"]}"
 
     def _objects(self, films: list[sqlite3.Row]) -> None:
         """At most one object and one row for each booking; what is published is there, as it was joined."""

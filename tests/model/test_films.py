@@ -45,6 +45,10 @@ def _ways(place: str) -> st.SearchStrategy[str]:
     return st.sampled_from(list(WAYS[place]))
 
 
+FAULTS = st.one_of(*(st.tuples(st.just(place), _ways(place), COUNTS, SKIPS, st.booleans())
+                     for place in ("worker", "join", "storage", "part", "store")))
+
+
 class Films(RuleBasedStateMachine):
     """The acts."""
 
@@ -57,13 +61,15 @@ class Films(RuleBasedStateMachine):
         self.booked = 0
         self.ended = False
 
-    @initialize(linked=st.booleans())
-    def begin(self, linked: bool) -> None:
+    @initialize(linked=st.booleans(), faults=st.lists(FAULTS, max_size=2))
+    def begin(self, linked: bool, faults: list[tuple[str, str, int, int, bool]]) -> None:
         self.recorder.linked = linked
         self.recorder.order(0)
         self.recorder.start()
         self.recorder.run()
         self.book(1, 6)
+        for fault in faults:
+            self.recorder.faults.add(Fault(*fault))
 
     # ---- bookings
 
@@ -90,7 +96,7 @@ class Films(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 9))
     def withdraw(self, which: int) -> None:
-        if row := self._row(which):
+        if which < 2 and (row := self._row(which)):
             del self.recorder.rows[row["id"]]
 
     # ---- time

@@ -12,6 +12,7 @@ from ezrec.domain.film import ChunkJob
 from ezrec.domain.stages import STEPS, Stage
 from ezrec.domain.timeline import HOLD_US
 from ezrec.media.hashing import sha256_of
+from ezrec.pipeline import LIVE_US
 from ezrec.store import Store
 from tests.fakes.model.recorder import CHUNK_S, Recorder, open_files
 
@@ -81,6 +82,7 @@ class Watch:
         self._seen = len(steps)
         assert not (loop := self._recorder.loop) or not loop.errors, loop.errors
         assert not self._wrong, self._wrong
+        assert not self._recorder.connections.refused, self._recorder.connections.refused
         version = self.rows("PRAGMA data_version")
         if version and version[0][0] == self._version:
             return
@@ -96,11 +98,14 @@ class Watch:
         """A film is parked for what the model did to it, and no more than once for each time that it is tried."""
         parked = [(row["booking_id"], json.loads(row["detail"])) for row in self.rows(
             "SELECT booking_id, detail FROM event WHERE kind = 'parked'")]
-        for (booking_id, step), count in Counter((one, detail["parked_step"]) for one, detail in parked).items():
-            assert count <= MOST_PARKED * (1 + self._asked[booking_id]), f"{booking_id} was parked {count} times at {step}"
+        counts = Counter((booking_id, detail["parked_step"]) for booking_id, detail in parked)
+        for (booking_id, step), count in counts.items():
+            most = MOST_PARKED * (1 + self._asked[booking_id])
+            assert count <= most, f"{booking_id} was parked {count} times at {step}"
         for booking_id, detail in parked:
-            assert any(words in detail["parked_reason"] for words in REASONS), \
-                f"{booking_id} was parked at {detail["parked_step"]} without a cause: {detail["parked_reason"]}"
+            step, reason = detail["parked_step"], detail["parked_reason"]
+            caused = any(words in reason for words in REASONS)
+            assert caused, f"{booking_id} was parked at {step} for no cause: {reason}"
 
     def _objects(self, films: list[sqlite3.Row]) -> None:
         """At most one object and one row for each booking; what is published is there, as it was joined."""
@@ -132,7 +137,7 @@ class Watch:
         now = self._recorder.clock.wall_us()
         live = [one for one in films.values() if one["stage"] == Stage.RECORDING and one["ends_at"] > now
                 and not one["parked_step"] and one["retry_at"] is None]
-        if film in live or not any(map(self._waits, live)):
+        if film["ends_at"] + LIVE_US > now or not any(map(self._waits, live)):
             self._behind = 0
             return
         self._behind += 1
@@ -167,8 +172,7 @@ class Watch:
         films = self.films()
         ended = {film["booking_id"] for film in films}
         assert not self._recorder.joiners, [str(one._path) for one in self._recorder.joiners]
-        held = [path for path in open_files(self._recorder.folder.films)]
-        assert not held, held
+        assert not (held := open_files(self._recorder.folder.films)), held
         kept = {name: found for name, one in self._recorder.built.items() if (found := sorted(_kept(one, ended)))}
         assert not kept, kept
 

@@ -23,13 +23,21 @@ def _locked() -> Exception:
     return error
 
 
+class Hung(Exception):
+    """A worker that never answers."""
+
+
+class Gone(Exception):
+    """All of a chunk's footage cannot be read."""
+
+
 UNFORESEEN: dict[str, Callable[[], Exception]] = {"unforeseen": lambda: ValueError("a bug"),
                                                   "no memory": _os_error(errno.ENOMEM)}
 WAYS: dict[str, dict[str, Callable[[], Exception]]] = {
     "worker": UNFORESEEN | {
         "died": lambda: BrokenProcessPool("made up"), "bad media": lambda: BadMedia("made up"),
-        "memory": lambda: MemoryError(), "away": lambda: FootageAway("made up"), "gone": lambda: Gone(),
-        "hung": lambda: Hung(), "retry": lambda: RetryError("made up"), "disk": _os_error(errno.EIO)},
+        "memory": MemoryError, "away": lambda: FootageAway("made up"), "gone": Gone,
+        "hung": Hung, "retry": lambda: RetryError("made up"), "disk": _os_error(errno.EIO)},
     "join": UNFORESEEN | {"disk full": _os_error(errno.ENOSPC), "too large": _os_error(errno.EFBIG),
                           "bad media": lambda: BadMedia("made up")},
     "storage": UNFORESEEN | {"retry": lambda: RetryError("made up"), "park": lambda: ParkError("made up"),
@@ -44,14 +52,6 @@ WAYS: dict[str, dict[str, Callable[[], Exception]]] = {
 MODULES = {"ezrec.adapters.storage.local": "storage", "ezrec.tasks.parts": "part", "ezrec.tasks.cleanup": "cleanup"}
 AFTERWARDS = frozenset({"join", "storage", "cleanup"})
 """Where something may have been done although the answer is a failure."""
-
-
-class Hung(Exception):  # noqa: N818 - no error: it never answers
-    """A worker that never answers."""
-
-
-class Gone(Exception):  # noqa: N818
-    """All of a chunk's footage cannot be read."""
 
 
 @dataclass

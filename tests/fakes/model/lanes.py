@@ -21,6 +21,7 @@ from tests.fakes.model.workers import SIZE
 RATE = Fraction(2)
 FRAME_US = int(SECOND / RATE)
 SEGMENT_US = 4 * SECOND
+MOST_US = 16 * SECOND  # of footage from one look to the next
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,9 @@ class MadeUpLane:
             self._seal()
             self._at_us = now
             return
+        if now - self._at_us > MOST_US:  # the machine stood still, and the camera with it
+            self._seal()
+            self._at_us += (now - self._at_us - MOST_US) // FRAME_US * FRAME_US
         while self._at_us + FRAME_US <= now:
             if self._begun_us is None:
                 self._begun_us = self._at_us

@@ -4,7 +4,6 @@
 What a killed program leaves is what it left on the disk: store, segments, chunks, the film's file as far as it grew.
 """
 
-import asyncio
 import os
 import random
 from collections.abc import Callable, Coroutine
@@ -17,8 +16,8 @@ from structlog.typing import EventDict, WrappedLogger
 
 from ezrec import supervisor
 from ezrec.adapters import workers
-from ezrec.adapters.storage.local import LocalStorage
 from ezrec.adapters.cameras import Camera
+from ezrec.adapters.storage.local import LocalStorage
 from ezrec.config import Settings
 from ezrec.domain.clock import SECOND
 from ezrec.domain.film import ChunkJob
@@ -84,9 +83,9 @@ class Recorder:
         self.chunk_began: Callable[[ChunkJob], None] = lambda _: None
         self._chance = random.Random(0)
         self._lanes: list[MadeUpLane] = []
-        self._connections = Connections(self.faults, lambda *step: self.steps.append(step))
+        self.connections = Connections(self.faults, lambda *step: self.steps.append(step))
         self.closed: dict[str, set[str]] = {}  # film's folder → SHA-256 of its file, each time that it was closed
-        self.workers = Workers(self.faults, lambda job: self.chunk_began(job))
+        self.workers = Workers(self.faults, self._began)
         self._settings = settings_for(data)
         self._patch(patches)
         self.loop: SteppedLoop | None = None
@@ -98,8 +97,7 @@ class Recorder:
         self.lives += 1
         self.built.clear()
         self._lanes.clear()
-        self.loop = SteppedLoop(self.clock, order=lambda count: self._chance.randrange(count),
-                                watch=self.faults.watch)
+        self.loop = SteppedLoop(self.clock, order=self._whose_turn, watch=self.faults.watch)
         self._program = _Recorder(self._settings, self.clock, self.dark, self._lanes)
         self._main = self.loop.create_task(self._program.run())
 
@@ -114,7 +112,7 @@ class Recorder:
             if data is not None:
                 Path(joiner._path).write_bytes(data)
         self.joiners.clear()
-        self._connections.drop()
+        self.connections.drop()
         self.loop = None
 
     def stop(self) -> None:
@@ -189,7 +187,7 @@ class Recorder:
                 super().discard()
                 everything._forget(self)
 
-        self._connections.patch(patches)
+        self.connections.patch(patches)
         patches.setattr(workers, "ProcessPoolExecutor", self.workers.executor())
         patches.setattr(supervisor, "make_cameras", lambda *_: [MadeUpCamera(name) for name in ("left", "right")])
         patches.setattr(supervisor, "make_sources", lambda *_: [MadeUpSource(self.rows, self.faults)])
@@ -199,12 +197,19 @@ class Recorder:
         patches.setattr(growing, "Joiner", Tracked)
         patches.setattr(recovery, "adopt", adopt)
         patches.setattr(Recipes, "_part_size", lambda _: PART_BYTES)
+        patches.setattr(recovery, "BETWEEN_S", 0)  # or a look for each segment that is found
         patches.setattr(opening, "RESERVE_BYTES", 4096)
         patches.setattr(opening, "LEAST_BYTES", 2048)
         for name in BUILT:
             patches.setattr(supervisor, name, self._built(name, getattr(supervisor, name)))
         self._log = structlog.get_config()
         structlog.configure(processors=[self._note], cache_logger_on_first_use=False)
+
+    def _whose_turn(self, count: int) -> int:
+        return self._chance.randrange(count)
+
+    def _began(self, job: ChunkJob) -> None:
+        self.chunk_began(job)
 
     def _built(self, name: str, make: Callable[..., Any]) -> Callable[..., Any]:
         def build(*args: Any, **more: Any) -> Any:
@@ -255,7 +260,7 @@ def open_files(data: Path) -> list[str]:
     found = []
     for handle in os.scandir("/proc/self/fd"):
         try:
-            path = os.readlink(handle.path)
+            path = str(Path(handle.path).readlink())
         except OSError:
             continue
         if path.startswith(str(data)):

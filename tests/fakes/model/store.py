@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import aiosqlite.core
@@ -12,8 +13,6 @@ import pytest
 from tests.fakes.model.faults import Faults
 from tests.fakes.model.loop import Job, SteppedLoop
 
-STATEMENTS = ("execute", "executemany")  # calls that a busy or full disk may refuse
-
 
 class Connections:
     """All connections to stores. `stepped` is called, in SQLite, with each step of a film."""
@@ -21,6 +20,7 @@ class Connections:
     def __init__(self, faults: Faults, stepped: Callable[[str, str, str], None]) -> None:
         self._faults = faults
         self._stepped = stepped
+        self.refused: list[str] = []  # what a store refused by itself
         self._open: list[sqlite3.Connection] = []
         self._watched: set[sqlite3.Connection] = set()
 
@@ -48,7 +48,10 @@ class Connections:
     def drop(self) -> None:
         """Their process was killed: what was not committed is undone."""
         for one in self._open:
-            one.close()
+            with suppress(sqlite3.ProgrammingError):  # it was closed in order
+                if one.in_transaction:
+                    one.rollback()  # closing alone leaves one that a statement still holds
+                one.close()
         self._open.clear()
         self._watched.clear()
 
@@ -57,17 +60,22 @@ class Connections:
         assert isinstance(loop, SteppedLoop)
 
         def call() -> Any:
-            function = getattr(what, "func", what)
-            if getattr(function, "__name__", "") in STATEMENTS and (error := self._faults.at("store")):
-                sql = str(what.args[0]) if hasattr(what, "args") else ""  # type: ignore[attr-defined]
-                if not sql.startswith(("ROLLBACK", "PRAGMA")):
-                    raise error
-            if what.args[:1] == ("BEGIN IMMEDIATE",) if hasattr(what, "args") else False:
+            sql = str(what.args[0]) if isinstance(what, partial) and what.args else ""
+            if sql and not sql.startswith(("ROLLBACK", "PRAGMA")) and (error := self._faults.at("store")):
+                raise error
+            if sql == "BEGIN IMMEDIATE" and isinstance(what, partial):
                 self._watch_steps(what.func.__self__)
-            result = what()
+            try:
+                result = what()
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                    self.refused.append(f"{sql}: {error}")
+                raise
             if isinstance(result, sqlite3.Connection):
                 self._open.append(result)
                 result.create_function("stepped", 3, self._stepped)
+            if sql.startswith("PRAGMA busy_timeout") and isinstance(what, partial):
+                what.func.__self__.execute("PRAGMA busy_timeout=0")  # whom it waits for would never come to its turn
             return result
 
         def done(result: Any, error: BaseException | None) -> None:

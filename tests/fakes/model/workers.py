@@ -2,8 +2,6 @@
 
 import asyncio
 import hashlib
-import os
-import shutil
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import Future

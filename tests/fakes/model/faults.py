@@ -113,9 +113,9 @@ class Faults:
 
 def place_of(job: Job) -> str | None:
     """Where a thread's job belongs."""
-    if isinstance(job.line, Executor):
-        return "join"
     what: Any = job.what
     while isinstance(what, partial):  # asyncio.to_thread wraps the function into its context's `run`
         what = what.args[0] if what.args and callable(what.args[0]) else what.func
+    if isinstance(job.line, Executor):
+        return None if what.__name__ == "discard" else "join"  # what is given up is closed, whatever the disk says
     return MODULES.get(getattr(what, "__module__", ""))

@@ -150,7 +150,7 @@ def _sound(source: Path, max_s: float, folder: Path | None = None) -> Samples | 
     """
     try:
         return sound_of(source, float(_first_time(source)), max_s + 1, folder)
-    except BadMedia:
+    except (BadMedia, ValueError):  # the resampler's word for channels that it does not know
         return None
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -247,3 +248,42 @@ def _number(data: bytes, at: int, keep: bool) -> tuple[int, int]:
     length = 9 - data[at].bit_length()
     value = int.from_bytes(data[at:at + length], "big")
     return value if keep else value & ((1 << 7 * length) - 1), at + length
+
+
+# ---- clips that look and sound like all others, if they are read as a player reads them
+
+VP9 = {"cpu-used": "8", "deadline": "realtime", "auto-alt-ref": "0"}
+
+
+def wide_samples(path: Path, video: Video, sound: str = "aac") -> Path:
+    """A clip of narrow pictures that are shown as wide as the others'."""
+    video.size, video.shape = (144, 108), Fraction(4, 3)
+    return write(path, video, sound)
+
+
+ODD: dict[str, Callable[[Path], Path]] = {
+    "plain": lambda folder: write(folder / "a.mp4"),
+    "tags in Latin-1": lambda folder: patched(
+        write(folder / "a.mov", title="TitleXY"), b"TitleXY", b"A\xf1o \xe9\xff\xfe"),
+    "tags in Latin-1, MKV": lambda folder: patched(
+        write(folder / "a.mkv", title="TitleXY"), b"TitleXY", b"A\xf1o \xe9\xff\xfe"),
+    "mono, then stereo": lambda folder: joined_sounds(folder / "a.ts", [("mono", 48_000), ("stereo", 48_000)]),
+    "44.1 kHz, 48 kHz, 5.1, 22 kHz": lambda folder: joined_sounds(
+        folder / "a.ts", [("stereo", 44_100), ("stereo", 48_000), ("5.1", 48_000), ("mono", 22_050)]),
+    "samples that the bitstream tells": lambda folder: wide_samples(folder / "a.ts", Video()),
+    "cover art as stream 0": lambda folder: covered(
+        write(folder / "a.mp4"), cv2.imencode(".jpg", np.full((90, 90, 3), 99, np.uint8))[1].tobytes()),
+    "full range": lambda folder: write(folder / "a.mp4", video=Video(pix_fmt="yuvj420p", tags=(1, 1, 1, 2))),
+    "BT.601": lambda folder: write(folder / "a.mp4", video=Video(tags=(6, 6, 6, 1))),
+    "B-frames in AVI": lambda folder: write(folder / "a.avi", video=Video("mpeg4", options={"bf": "2"}),
+                                            sound="libmp3lame"),
+    "MPEG-2, interlaced": lambda folder: write(folder / "a.mpg", video=Video("mpeg2video", options={
+        "flags": "+ilme+ildct", "b": "4000000"}), sound="mp2"),
+    "RGB": lambda folder: write(folder / "a.mov", video=Video("png", "rgb24", options={}), sound="pcm_s16le"),
+    "FLV": lambda folder: write(folder / "a.flv"),
+    "VP9 in MP4, samples that only the container tells": lambda folder: wide_samples(
+        folder / "a.mp4", Video("libvpx-vp9", options=VP9)),
+    "VP9 in WebM, samples that only the container tells": lambda folder: display_width(write(
+        folder / "a.webm", video=Video("libvpx-vp9", options=VP9, size=(144, 108)), sound="libopus"), 192, 108),
+}
+"""How to write each into a folder, by its trait."""

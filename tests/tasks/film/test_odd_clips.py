@@ -4,14 +4,13 @@ Each shows and sounds when and as a player would have it, or is left out with it
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
-import cv2
 import numpy as np
 import pytest
 import pytest_asyncio
@@ -32,7 +31,6 @@ RATE = 30
 WIDTH, HEIGHT = 384, 216  # of the film
 FILM = Film("b", "rec", 1, Stage.RECORDING, 0, 600_000_000, None, None, None, None, None, None, 0, None, None, None,
             None, 0)
-VP9 = {"cpu-used": "8", "deadline": "realtime", "auto-alt-ref": "0"}
 X265 = {"preset": "ultrafast", "x264-params": "", "x265-params": "log-level=none"}
 needs_vp9 = pytest.mark.skipif("libvpx-vp9" not in av.codecs_available, reason="this PyAV cannot write VP9 clips")
 needs_x265 = pytest.mark.skipif("libx265" not in av.codecs_available, reason="this PyAV cannot write HEVC clips")
@@ -97,46 +95,11 @@ def seen(recipe: Recipe) -> Seen:
     return Seen(pictures, sounds)
 
 
-def whole(path: Path, **more: Any) -> Path:
-    return traits.write(path, **more)
-
-
-def wide_samples(path: Path, video: Video, sound: str = "aac") -> Path:
-    video.size, video.shape = (144, 108), Fraction(4, 3)
-    return traits.write(path, video, sound)
-
-
-GOOD: dict[str, Callable[[Path], Path]] = {
-    "plain": lambda folder: whole(folder / "a.mp4"),
-    "tags in Latin-1": lambda folder: traits.patched(
-        whole(folder / "a.mov", title="TitleXY"), b"TitleXY", b"A\xf1o \xe9\xff\xfe"),
-    "tags in Latin-1, MKV": lambda folder: traits.patched(
-        whole(folder / "a.mkv", title="TitleXY"), b"TitleXY", b"A\xf1o \xe9\xff\xfe"),
-    "mono, then stereo": lambda folder: traits.joined_sounds(folder / "a.ts", [("mono", 48_000), ("stereo", 48_000)]),
-    "44.1 kHz, 48 kHz, 5.1, 22 kHz": lambda folder: traits.joined_sounds(
-        folder / "a.ts", [("stereo", 44_100), ("stereo", 48_000), ("5.1", 48_000), ("mono", 22_050)]),
-    "samples that the bitstream tells": lambda folder: wide_samples(folder / "a.ts", Video()),
-    "cover art as stream 0": lambda folder: traits.covered(
-        whole(folder / "a.mp4"), cv2.imencode(".jpg", np.full((90, 90, 3), 99, np.uint8))[1].tobytes()),
-    "full range": lambda folder: whole(folder / "a.mp4", video=Video(pix_fmt="yuvj420p", tags=(1, 1, 1, 2))),
-    "BT.601": lambda folder: whole(folder / "a.mp4", video=Video(tags=(6, 6, 6, 1))),
-    "B-frames in AVI": lambda folder: whole(folder / "a.avi", video=Video("mpeg4", options={"bf": "2"}),
-                                            sound="libmp3lame"),
-    "MPEG-2, interlaced": lambda folder: whole(folder / "a.mpg", video=Video("mpeg2video", options={
-        "flags": "+ilme+ildct", "b": "4000000"}), sound="mp2"),
-    "RGB": lambda folder: whole(folder / "a.mov", video=Video("png", "rgb24", options={}), sound="pcm_s16le"),
-    "FLV": lambda folder: whole(folder / "a.flv"),
-    "VP9 in MP4, samples that only the container tells": lambda folder: wide_samples(
-        folder / "a.mp4", Video("libvpx-vp9", options=VP9)),
-    "VP9 in WebM, samples that only the container tells": lambda folder: traits.display_width(whole(
-        folder / "a.webm", video=Video("libvpx-vp9", options=VP9, size=(144, 108)), sound="libopus"), 192, 108),
-}
-
-
-@pytest.mark.parametrize("trait", [pytest.param(name, marks=needs_vp9 if "VP9" in name else ()) for name in GOOD])
+@pytest.mark.parametrize("trait", [pytest.param(name, marks=needs_vp9 if "VP9" in name else ())
+                                   for name in traits.ODD])
 async def test_an_odd_clip_looks_and_sounds_as_a_player_would_have_it(tmp_path: Path, pool: RenderPool,
                                                                       trait: str) -> None:
-    recipe = await frozen(tmp_path, pool, GOOD[trait](tmp_path))
+    recipe = await frozen(tmp_path, pool, traits.ODD[trait](tmp_path))
     assert recipe.skipped == ()
     found = seen(recipe)
     assert abs(len(found.pictures) - traits.SECONDS * RATE) <= 1
@@ -151,7 +114,7 @@ async def test_an_odd_clip_looks_and_sounds_as_a_player_would_have_it(tmp_path: 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mov"])
 async def test_a_clip_trimmed_without_encoding_begins_where_a_player_begins_it(
         tmp_path: Path, pool: RenderPool, name: str, cut_s: float) -> None:
-    clip = traits.trimmed(whole(tmp_path / "whole.mp4"), tmp_path / name, cut_s)
+    clip = traits.trimmed(traits.write(tmp_path / "whole.mp4"), tmp_path / name, cut_s)
     recipe = await frozen(tmp_path, pool, clip)
     found = seen(recipe)
     assert recipe.skipped == ()
@@ -231,7 +194,7 @@ async def test_interlaced_pictures_have_no_combs(tmp_path: Path, pool: RenderPoo
     ("a.mov", Video("prores_ks", "yuva444p10le", {})),
     ("b.mov", Video("png", "rgba", {})),
     ("c.mov", Video("qtrle", "argb", {})),
-    pytest.param("d.webm", Video("libvpx-vp9", "yuva420p", VP9), marks=needs_vp9),
+    pytest.param("d.webm", Video("libvpx-vp9", "yuva420p", traits.VP9), marks=needs_vp9),
 ], ids=["ProRes 4444", "PNG", "QuickTime Animation", "VP9"])
 async def test_an_alpha_channel_is_laid_on_black(tmp_path: Path, pool: RenderPool, name: str, video: Video) -> None:
     def draw(time_s: float) -> av.VideoFrame:
@@ -249,7 +212,7 @@ async def test_an_alpha_channel_is_laid_on_black(tmp_path: Path, pool: RenderPoo
 
 async def test_sound_that_cannot_be_decoded_is_left_out_and_said_film_after_film(tmp_path: Path,
                                                                                  pool: RenderPool) -> None:
-    data = bytearray(whole(tmp_path / "a.mov", sound="pcm_s16le").read_bytes())
+    data = bytearray(traits.write(tmp_path / "a.mov", sound="pcm_s16le").read_bytes())
     at = data.index(b"sowt")
     data[at:at + 4] = b"QDM9"  # a code that no decoder knows
     (tmp_path / "a.mov").write_bytes(data)
@@ -267,7 +230,7 @@ CONTAINERS = {"a.mp4": {}, "b.mp4": {"movflags": "faststart"}, "c.mp4": {"movfla
 @pytest.mark.parametrize("name", CONTAINERS)
 async def test_a_clip_cut_off_anywhere_is_shown_as_far_as_it_goes_or_left_out_and_named(
         tmp_path: Path, pool: RenderPool, name: str) -> None:
-    source = whole(tmp_path / "whole.mp4", video=Video(options={"preset": "ultrafast", "g": "10"}))
+    source = traits.write(tmp_path / "whole.mp4", video=Video(options={"preset": "ultrafast", "g": "10"}))
     data = traits.copied(source, tmp_path / name, lambda packet: packet, CONTAINERS[name]).read_bytes()
     clip = tmp_path / f"cut{Path(name).suffix}"
     silent = []
@@ -297,6 +260,6 @@ async def test_what_is_no_clip_is_left_out_and_named(tmp_path: Path, pool: Rende
 
 
 async def test_several_preparations_at_once_do_not_disturb_each_other(tmp_path: Path, pool: RenderPool) -> None:
-    clips = [whole(tmp_path / f"{number}.mp4", seconds=0.4 + number / 5) for number in range(3)]
+    clips = [traits.write(tmp_path / f"{number}.mp4", seconds=0.4 + number / 5) for number in range(3)]
     recipes = await asyncio.gather(*(frozen(tmp_path, pool, clip) for clip in clips))
     assert [recipe.intro.ticks for recipe in recipes if recipe.intro] == [12, 18, 24]

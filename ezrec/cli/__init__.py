@@ -126,7 +126,9 @@ def _complain(why: str) -> None:
 
 def _unforeseen(error: Exception) -> str:
     """What an error that is a mistake of ours says: enough to find its place."""
-    places = [frame for frame in traceback.extract_tb(error.__traceback__) if "ezrec" in Path(frame.filename).parts]
+    package = Path(__file__).parents[1]
+    places = [frame for frame in traceback.extract_tb(error.__traceback__)
+              if Path(frame.filename).is_relative_to(package)]
     where = f", at line {places[-1].lineno} of {Path(places[-1].filename).name}" if places else ""
     return f"this is a mistake in EZREC {__version__}; please report it: {type(error).__name__}: {error}{where}"
 

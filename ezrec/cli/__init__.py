@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from ezrec import __version__
+from ezrec import __version__, logs
 from ezrec.cli import bookings, check, demo, films, footage, run, tables
 from ezrec.cli.framework import Command, Program
 from ezrec.cli.settings import CommandContext
@@ -120,7 +120,7 @@ def _failed(error: Exception) -> int:
 
 def _complain(why: str) -> None:
     with contextlib.suppress(OSError):  # stderr is gone, or its disk is full: the exit status says it
-        say(f"ezrec: {why}", error=True)
+        say(f"ezrec: {logs.masked(why)}", error=True)
         sys.stderr.flush()
 
 

@@ -104,6 +104,11 @@ def register_secrets(settings: HasSecrets) -> None:
     _secrets.add(settings.secret_values())
 
 
+def masked(text: str) -> str:
+    """`text` with every registered secret in it masked, and whatever looks like a key."""
+    return _secrets.mask(text)
+
+
 def get(task: str) -> structlog.stdlib.BoundLogger:
     """The logger of a task; may be made before `set_up` and kept."""
     return cast("structlog.stdlib.BoundLogger", structlog.get_logger(f"{ROOT}.{task}", **{TASK: task}))

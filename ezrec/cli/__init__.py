@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from ezrec import __version__
+from ezrec import __version__, logs
 from ezrec.cli import bookings, check, demo, films, footage, run, tables
 from ezrec.cli.framework import Command, Program
 from ezrec.cli.settings import CommandContext
@@ -120,13 +120,15 @@ def _failed(error: Exception) -> int:
 
 def _complain(why: str) -> None:
     with contextlib.suppress(OSError):  # stderr is gone, or its disk is full: the exit status says it
-        say(f"ezrec: {why}", error=True)
+        say(f"ezrec: {logs.masked(why)}", error=True)
         sys.stderr.flush()
 
 
 def _unforeseen(error: Exception) -> str:
     """What an error that is a mistake of ours says: enough to find its place."""
-    places = [frame for frame in traceback.extract_tb(error.__traceback__) if "ezrec" in Path(frame.filename).parts]
+    package = Path(__file__).parents[1]
+    places = [frame for frame in traceback.extract_tb(error.__traceback__)
+              if Path(frame.filename).is_relative_to(package)]
     where = f", at line {places[-1].lineno} of {Path(places[-1].filename).name}" if places else ""
     return f"this is a mistake in EZREC {__version__}; please report it: {type(error).__name__}: {error}{where}"
 

@@ -214,8 +214,9 @@ def _try(camera: Any, folder: DataFolder, *, keep: bool) -> dict[str, Any]:
 
 def tell(found: dict[str, Any]) -> None:
     """Say it to people."""
-    rows: list[tuple[str, str] | str] = [("machine ", _machine_words(found["machine"])),
-                                         ("disk    ", _disk_words(found["disk"]))]
+    rows: list[tuple[str, str] | str] = [("machine ", _machine_words(found["machine"]))]
+    if "disk" in found:
+        rows.append(("disk    ", _disk_words(found["disk"])))
     if "software" in found:
         rows.append(("software", ", ".join(f"{name} {version}" for name, version in found["software"].items())))
         rows += [("found   ", f"{at}: {one}") for at, one in enumerate(found["found"])]

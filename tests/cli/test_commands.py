@@ -92,6 +92,19 @@ def test_check_without_cameras_looks_at_everything_else(here: Path, ezrec: Ezrec
     assert "disk.min_free_mb" in json.loads(out)["problems"][0]
 
 
+def test_what_nobody_foresaw_is_a_sentence_with_its_place_and_without_a_key(
+        ezrec: Ezrec, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("\x1b[31m AKIAABCDEFGHIJKLMNOP")
+
+    monkeypatch.setattr("ezrec.cli.check.look_around", fail)
+    status, out, err = ezrec("check")
+    assert (status, out) == (1, "")
+    assert re.fullmatch(r"ezrec: this is a mistake in EZREC .*: KeyError: .*, at line \d+ of check.py\n", err)
+    assert "AKIA" not in err
+    assert err.rstrip("\n").isprintable()
+
+
 # ---- times
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TextIO
@@ -357,13 +358,16 @@ def test_on_a_terminal_nothing_in_a_line_is_obeyed() -> None:
         logs.set_up("info", None, stream=terminal)
         logs.get("film").error(f"it {ODD}", why=ODD, list=[ODD], exc_info=raised(ODD + "\nsecond line"), **{ODD: 1})
         logging.getLogger("elsewhere").warning(ODD)
-        text = os.read(leader, 65536).decode()
         logs.shut_down()
+    data = b""
+    with suppress(OSError):  # what was written is read, then the terminal is gone
+        while True:
+            data += os.read(leader, 65536)
     os.close(leader)
+    text = data.decode()
     unstyled = re.sub(r"\x1b\[[0-9;]*m", "", text.replace("\x1b[31ma", "a"))
-    assert r"a\x1b[31m\x9b\x7f\u202e[/x]" in text
+    assert text.count(r"a\x1b[31m\x9b\x7f\u202e[/x]") == 5  # the list is quoted once more
     assert not [sign for sign in unstyled if not sign.isprintable() and sign not in "\r\n\t"]
-    assert text.count(r"\x1b[31m") == 6
 
 
 def test_a_line_for_machines_holds_nothing_that_a_terminal_obeys_and_reads_as_it_was(out: TextIO) -> None:

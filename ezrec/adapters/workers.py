@@ -197,7 +197,8 @@ class _Slot:
 
 
 def _name(fn: Callable[..., object]) -> str:
-    return getattr(fn, "__name__", str(fn))
+    """What a call is called, whatever its first arguments are bound to: these may be paths."""
+    return str(getattr(getattr(fn, "func", fn), "__name__", "a call"))
 
 
 def _exit_words(code: int) -> str:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -223,6 +224,11 @@ async def test_a_worker_that_does_not_answer_is_killed_and_the_next_call_works(
         assert await waiting == 4  # it had waited for the worker for as long as a call may take
     finally:
         await pool.close()
+
+
+async def test_a_worker_that_dies_is_told_by_the_name_of_the_call_alone(pool: RenderPool, jobs: ModuleType) -> None:
+    with pytest.raises(WorkerDied, match=r"^a worker died while it ran die \(it ended with status 3\)$"):
+        await pool.run(partial(jobs.die), 3)
 
 
 async def test_a_time_out_within_a_function_is_its_own_error(pool: RenderPool, jobs: ModuleType) -> None:

@@ -62,7 +62,7 @@ def test_with_syncs_of_a_second_the_cameras_start_before_anything_is_written(sit
 def test_a_disk_that_is_too_slow_costs_no_frame_and_is_an_error_in_words_until_it_is_well(
         site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     _, ready_s = start(site, 1.5)
-    site.book("match", 1 + ready_s, 7 + ready_s)
+    site.book("match", 8 + ready_s, 14 + ready_s)  # known early enough: its window is written before the cameras start
     said = site.wait_said("disk too slow")
     assert said["level"] == "error"
     assert "a power cut may cost more than 2 s of footage" in said["error"]

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(not can_be_built(), reason=NEEDS)
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    one = Site(tmp_path, cameras={"preflight_s": 0})
+    one = Site(tmp_path, cameras={"preflight_s": 0, "lead_s": 4})  # a window is written before its cameras start
     yield one
     one.end()
 
@@ -62,7 +62,7 @@ def test_with_syncs_of_a_second_the_cameras_start_before_anything_is_written(sit
 def test_a_disk_that_is_too_slow_costs_no_frame_and_is_an_error_in_words_until_it_is_well(
         site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     _, ready_s = start(site, 1.5)
-    site.book("match", 8 + ready_s, 14 + ready_s)  # known early enough: its window is written before the cameras start
+    site.book("match", 8 + ready_s, 14 + ready_s)
     said = site.wait_said("disk too slow")
     assert said["level"] == "error"
     assert "a power cut may cost more than 2 s of footage" in said["error"]

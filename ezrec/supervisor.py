@@ -307,7 +307,7 @@ def reason_of(error: BaseException) -> str:
 
 async def _drop_unfinished(store: Store, folder: DataFolder, storage: Storage) -> None:
     """Uploads into the library, and folders of films, that the store knows nothing of."""
-    films = await store.films()
+    films = await store.films_brief()
     await storage.sweep({film.upload_id for film in films if film.upload_id})
     known = {film.recording_id for film in films}
     unknown = [path for path in folder.films.iterdir() if path.name not in known]

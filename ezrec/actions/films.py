@@ -94,7 +94,7 @@ async def retry(store: Store, words: str, zone: ZoneInfo) -> Film:
 
 async def _asked_for(store: Store, words: str) -> list[Film]:
     """The films that are meant, the newest first."""
-    films = {film.booking_id: film for film in await store.films()}
+    films = {film.booking_id: film for film in await store.films_of([naming.shown_id(words)])}
     return [films[one.id] for one in naming.asked_for(words, map(_named, films.values()))]
 
 

@@ -55,11 +55,12 @@ class FilmTable(OutboxTable, StoryTable):
 
     async def backlog(self) -> Backlog:
         """How much is left to do; looks at no film that is at its end, so it may be asked every few seconds."""
-        left = [stage for stage in Stage if stage not in (Stage.CLEANED, Stage.CANCELLED, Stage.MISSED)]
-        found = {what: rest for what, *rest in await self._read(
+        left = [stage for stage in Stage if stage not in (Stage.BOOKED, Stage.CLEANED, Stage.CANCELLED, Stage.MISSED)]
+        found = {what: rest for what, *rest in await self._read(  # what is only booked is not parked: it is counted
             "SELECT stage, count(*), count(parked_step), max(parked_reason) FROM film"
             f" WHERE stage IN ({','.join('?' * len(left))}) GROUP BY stage UNION ALL"
-            " SELECT '', count(*), count(parked_reason), max(parked_reason) FROM outbox", *left)}
+            " SELECT stage, count(*), 0, NULL FROM film WHERE stage = ? GROUP BY stage UNION ALL"
+            " SELECT '', count(*), count(parked_reason), max(parked_reason) FROM outbox", *left, Stage.BOOKED)}
         messages, refused, why_refused = found.pop("")
         why = next((why for _, _, why in found.values() if why), why_refused)
         return Backlog({Stage(stage): count for stage, (count, _, _) in found.items()},

@@ -6,8 +6,9 @@ second.
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from ezrec import logs
@@ -21,12 +22,21 @@ from ezrec.domain.errors import IllegalStep, ParkError, RetryError
 from ezrec.domain.events import AnnouncedLate, ChangeRefused, FootageFound
 from ezrec.domain.stages import Stage
 from ezrec.domain.timeline import Span
-from ezrec.store import Store
+from ezrec.store import Rules, Store
 
 log = logs.get("bookings")
 
 CHECK_EVERY_S = 1.0  # how often another process's writes are looked for
+LOOK_EVERY_S = 30.0  # how often films and bookings are compared though the store has not changed
 JITTER = 0.1  # of the poll time, so that a town of recorders does not ask in step
+
+
+class _Refused(NamedTuple):
+    """A row that is skipped."""
+
+    source: str
+    error: str
+    booking: str | None = None  # its store id, if it is malformed in nothing
 
 
 class Bookings:
@@ -45,8 +55,12 @@ class Bookings:
         self._settings = settings
         self._zone = zone
         self._changed = changed
-        self._logged: set[object] = set()  # malformed rows and refused changes already logged
+        self._rules = Rules(round(settings.pre_roll_s * SECOND), round(settings.post_roll_s * SECOND),
+                            frozenset(settings.ignore_statuses))
+        self._logged = logs.Troubles(log)  # of sources, their rows, changes, what is looked up
         self._data_version = -1
+        self._looked: tuple[int, int] | None = None  # the state of the store that the films follow
+        self._look_due_us = 0
         self._publisher = publisher
         self._found_spans = found_spans
         self._lost: dict[str, schedule.Recover] = {}  # bookings from before the store was lost, not looked up yet
@@ -71,21 +85,25 @@ class Bookings:
     async def _poll(self, source: BookingSource) -> None:
         while True:
             await self._ask(source)
-            await self.follow()
+            await self._look()
             await asyncio.sleep(self._pause_s())
 
     async def _watch(self) -> None:
         """Let the films follow when a command wrote to the store, and now and then because time goes on."""
-        due = 0.0
         while True:
-            now = asyncio.get_running_loop().time()
-            if (version := await self._store.version_of_data()) != self._data_version or now >= due:
-                await self.follow()
-                due = now + self._pause_s()
+            version = await self._store.version_of_data()
+            await self._look()
             if version != self._data_version:
                 self._data_version = version
                 self._changed()
             await asyncio.sleep(CHECK_EVERY_S)
+
+    async def _look(self) -> None:
+        """Let the films follow if the store has changed since they last did. Time alone gives them little to do."""
+        state = await self._store.state()
+        if state != self._looked or self._clock.mono_us() >= self._look_due_us:
+            await self.follow()
+            self._looked, self._look_due_us = state, self._clock.mono_us() + round(LOOK_EVERY_S * SECOND)
 
     def _pause_s(self) -> float:
         return self._settings.poll_s * random.uniform(1 - JITTER, 1 + JITTER)
@@ -112,11 +130,12 @@ class Bookings:
                 if rows is not None:
                     await self._take(source, rows)
             except RetryError as error:
-                self._say_once((source.name, str(error)), "bookings not read, keeping the last good answer",
-                               source=source.name, error=str(error))
+                self._logged.say(source.name, "bookings not read, keeping the last good answer", str(error),
+                                   source=source.name)
             except ParkError as error:
-                self._say_once((source.name, str(error)), "bookings refused by their source", source=source.name,
-                               error=str(error))
+                self._logged.say(source.name, "bookings refused by their source", str(error), source=source.name)
+            else:
+                self._logged.over(source.name, "bookings are read again", source=source.name)
 
     async def _take(self, source: BookingSource, rows: list[object]) -> None:
         """Make a source's complete answer ours: all of it, or nothing and it is asked for again."""
@@ -127,44 +146,63 @@ class Bookings:
             raise
 
     async def _store_rows(self, source: BookingSource, rows: list[object]) -> None:
-        """Store the rows of a complete answer; malformed ones are said once and skipped."""
-        good, bad = bookings.parse_many(rows, source=source.name, zone=self._zone,
-                                        longest_s=self._settings.longest_h * 3600, reuses_ids=source.reuses_ids)
-        for error in bad:
-            self._say_once((source.name, str(error)), "booking skipped", source=source.name, error=str(error))
+        """Store the rows of a complete answer; malformed ones are said once and skipped.
+
+        Long lists are worked on in a thread, because they would hold the event loop.
+        """
+        good, bad = await asyncio.to_thread(
+            bookings.parse_many, rows, source=source.name, zone=self._zone,
+            longest_s=self._settings.longest_h * 3600, reuses_ids=source.reuses_ids)
         malformed = {error.booking_id for error in bad if error.booking_id}
+        refused = {_Refused(source.name, str(error)) for error in bad}
         now = self._clock.wall_us()
         async with self._store.together() as tx:
+            ids = {one.id for one in good}
+            there = {one.id: one for one in await tx.bookings_of(ids)}
             if source.reuses_ids:
-                good = naming.named(good, await tx.bookings(), await tx.films(), now, window=self._window,
-                                    malformed=malformed)
+                good = await asyncio.to_thread(naming.named, good, there.values(), await tx.films_of(ids), now,
+                                               window=self._window, malformed=malformed)
             for one in good:
-                if not await tx.put_booking(replace(one, reported=source.reported)):
-                    self._say_once((source.name, one.id), "booking skipped", source=source.name, booking=one.id,
-                                   error="another source has a booking of this id")
-            kept = {one.id for one in good}
-            gone = [one for one in await tx.bookings(source.name)
-                    if one.id not in kept and naming.shown_id(one.id) not in malformed]
-            lost = sum(self._window(one)[1] > now for one in gone)  # those that are over may go
-            if lost > 1 and not kept and not malformed:
-                log.error("all bookings gone at once", source=source.name, count=lost,
+                wanted = replace(one, reported=source.reported)
+                if wanted != there.get(one.id) and not await tx.put_booking(wanted):
+                    refused.add(_Refused(source.name, "another source has a booking of this id", one.id))
+            gone = [one for one in await tx.bookings_left_out(source.name, (one.id for one in good),
+                                                              now - self._rules.post_us)
+                    if naming.shown_id(one.id) not in malformed]
+            if len(gone) > 1 and not good and not malformed:
+                log.error("all bookings gone at once", source=source.name, count=len(gone),
                           hint="an empty answer may mean that a credential ran out")
             for one in gone:
                 if self._window(one)[0] > now:  # once its window is open only explicit words count
                     await tx.drop_booking(one.id, source.name)
+        self._say_refused(source, refused)
+
+    def _say_refused(self, source: BookingSource, refused: Collection[_Refused]) -> None:
+        """Say which rows of an answer are skipped, each once, and which of the last one's are not any more."""
+        for one in refused:
+            known = {"booking": one.booking} if one.booking else {}
+            self._logged.say(one, "booking skipped", one.error, source=source.name, **known)
+        for before in self._logged.standing():
+            if isinstance(before, _Refused) and before.source == source.name and before not in refused:
+                self._logged.over(before, "booking no longer skipped", source=source.name, was=before.error)
 
     def _window(self, one: bookings.Booking) -> tuple[int, int]:
         return bookings.window(one, self._settings.pre_roll_s, self._settings.post_roll_s)
 
     async def follow(self) -> None:
         """Make the films follow the bookings as they are known now."""
+        now = self._clock.wall_us()
         async with self._turn:
-            known = {one.id: one for one in await self._store.bookings()}
-            actions = schedule.reconcile(known, await self._store.films(), self._clock.wall_us(), window=self._window,
-                                         called_off=frozenset(self._settings.ignore_statuses),
-                                         recovered_at=await self._store.recovered_at(),
+            recovered_at = await self._store.recovered_at()
+            known, films = await self._store.to_follow(
+                self._rules, now, now - schedule.FORGIVEN_US - self._rules.post_us, recovered_at)
+            actions = schedule.reconcile({one.id: one for one in known}, films, now, window=self._window,
+                                         called_off=self._rules.called_off, recovered_at=recovered_at,
                                          has_found=lambda *window: bool(self._found_spans(*window)))
             acted = [await self._act(action) for action in actions]
+        for before in self._logged.standing():
+            if isinstance(before, schedule.Refuse) and before not in actions:
+                self._logged.over(before, "booking is no longer changed too late", booking=before.booking_id)
         if any(acted):
             self._changed()
 
@@ -210,11 +248,10 @@ class Bookings:
         log.info("booking stands again", booking=booking_id)
 
     async def _refuse(self, refused: schedule.Refuse) -> bool:
-        if refused not in self._logged:
-            self._logged.add(refused)
+        if self._logged.say(refused, "booking changed too late, its film stays as it is", "it is past every change",
+                            booking=refused.booking_id):
             await self._store.record_once(refused.booking_id, ChangeRefused(refused.starts_at, refused.ends_at,
                                                                           refused.cancelled))
-            log.warning("booking changed too late, its film stays as it is", booking=refused.booking_id)
         return False
 
     async def _add(self, booking_id: str, starts_at: int, ends_at: int) -> None:
@@ -238,9 +275,10 @@ class Bookings:
             day = f"{local_datetime(lost.starts_at, self._zone):%Y-%m-%d}"
             published = self._publisher is not None and await self._publisher.holds(lost.booking_id, day)
         except (RetryError, ParkError) as error:
-            self._say_once((lost.booking_id, str(error)), "not known whether it was published, asked again",
-                           booking=lost.booking_id, error=str(error))
+            self._logged.say(lost, "not known whether it was published, asked again", str(error),
+                             booking=lost.booking_id)
             return
+        self._logged.over(lost, "known whether it was published", booking=lost.booking_id, published=published)
         self._lost.pop(lost.booking_id, None)
         self._looked_up.add(lost.booking_id)
         if published:
@@ -250,8 +288,3 @@ class Bookings:
         await self._store.record(lost.booking_id, FootageFound())
         log.warning("booking found again after the store was lost", booking=lost.booking_id)
         self._changed()
-
-    def _say_once(self, key: object, event: str, **data: object) -> None:
-        if key not in self._logged:
-            self._logged.add(key)
-            log.warning(event, **data)

@@ -60,11 +60,18 @@ class Cleanup:
             await asyncio.to_thread(self._drop_aside)
             await self._drop_segments()
             for stage in (Stage.MISSED, Stage.CANCELLED, Stage.PUBLISHED):
-                for film in await self._store.films(stage):
+                for film in await self._kept_until_now(stage):
                     if self._is_due(film) or await self._goes_for_room(film):
                         await self._clean_or_say(film)
             await self._drop_found_for_room()
             await asyncio.to_thread(self._drop_empty_runs)
+
+    async def _kept_until_now(self, stage: Stage) -> list[Film]:
+        """The films in a stage that may go: those kept long enough, or when the disk is short all."""
+        if await asyncio.to_thread(self._is_short):
+            return await self._store.films_brief(stage)
+        kept_us = self._keep_us if stage is Stage.PUBLISHED else self._keep_cancelled_us
+        return await self._store.films_unchanged_since(stage, self._clock.wall_us() - kept_us)
 
     async def _clean_or_say(self, film: Film) -> None:
         try:

@@ -34,7 +34,7 @@ from ezrec.pipeline import Pipeline, Step
 from ezrec.store import Store
 from ezrec.store.damage import condemn, damage
 from ezrec.store.watching import StoreFiles
-from ezrec.tasks import opening
+from ezrec.tasks import opening, privacy
 from ezrec.tasks.bookings import Bookings
 from ezrec.tasks.cleanup import Cleanup
 from ezrec.tasks.film.making import FilmMaking
@@ -90,6 +90,7 @@ class Supervisor:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "loop"))
         await opening.wait_for_folder(self._folder, must_exist=self.settings.paths.wait_for_data)
         with DataLock(self._folder) as lock, self._signals():
+            await asyncio.to_thread(privacy.close_to_strangers, self.settings)
             store = await opening.open_store(self._folder, self._clock)
             try:
                 await self._run(store, lock)
@@ -113,7 +114,8 @@ class Supervisor:
         settings, clock, folder = self.settings, self._clock, self._folder
         zone = ZoneInfo(settings.site.timezone)
         cameras = make_cameras(settings, clock)
-        pool = RenderPool(settings.film.workers, limit_s=max(WORKER_S, WORKER_TIMES * settings.film.chunk_s))
+        pool = RenderPool(settings.film.workers, limit_s=max(WORKER_S, WORKER_TIMES * settings.film.chunk_s),
+                          memory_bytes=settings.film.worker_mb << 20)
 
         pipeline = Pipeline(store, clock)
         recovery = Recovery(store, clock, folder, {camera.name: camera.rate for camera in cameras}, pipeline.notify)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from ezrec import __version__
+from ezrec import __version__, files
 from ezrec.cli import bookings, check, demo, films, footage, run, tables
 from ezrec.cli.settings import CommandContext
 from ezrec.domain.errors import EzrecError, SettingsError
@@ -40,6 +40,7 @@ def main_options(
                                            help="Say the version and leave.")] = False,
 ) -> None:
     """Options that every command takes, before its name."""
+    files.keep_private()
     context.obj = CommandContext(config, data)
 
 

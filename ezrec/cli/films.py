@@ -27,17 +27,31 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machin
 
 
 @app.command("list")
-def list_(context: typer.Context, as_json: JsonOption = False) -> None:
-    """Show every film, how far it is and where it is."""
+def list_(context: typer.Context, as_json: JsonOption = False,
+          since: Annotated[str | None, typer.Option(
+              help='All films from this time on: "2026-11-20", "2026-11-20 18:00" (court time), or an ISO 8601 '
+                   "instant.")] = None,
+          everything: Annotated[bool, typer.Option("--all", help="All films there ever were.")] = False) -> None:
+    """Show the last and the next films, how far each is and where it is; those with work left always."""
     command: CommandContext = context.obj
     settings = command.load()
 
-    films = with_store(settings, actions.listing)
+    now, left_out = datetime.now(UTC), 0
+    if everything or since is not None:
+        since_us = _us(since, now, zone_of(settings)) if since is not None else 0
+        films = with_store(settings, lambda store: actions.listing(store, since_us))
+    else:
+        found = with_store(settings, lambda store: actions.recent(store, round(now.timestamp() * SECOND)))
+        films, left_out = found.films, found.left_out
+    if left_out:
+        more = f"{words.many(left_out, 'film')} more: `ezrec films list --since DATE`, or --all"
+        typer.echo(more, err=True)
     if as_json:
         show_json([plain(film, progress) for film, progress in films])
         return
     if not films:
-        print("there are no films yet; `ezrec bookings add --in 1m --for 10m` books one")
+        print("there are no films yet; `ezrec bookings add --in 1m --for 10m` books one" if since is None else
+              f"there are no films since {since}")
         return
     zone = zone_of(settings)
     table = words.table("booking", f"window ({settings.site.timezone})", "stage", "film", "remark")

@@ -132,7 +132,7 @@ def booking_of(row: Row) -> Booking:
 
 BRIEF = ("booking_id, recording_id, generation, stage, film.starts_at, film.ends_at, NULL AS recipe, object_key,"
          " upload_id, url, bytes, sha256, attempts, retry_at, parked_step, parked_reason, NULL AS certificate,"
-         " changed_at, NULL AS sums")
+         " changed_at, NULL AS sums, also_parked")
 """A film's columns for `film_of`, without those that take long to read."""
 
 

@@ -22,12 +22,12 @@ from ezrec.domain.timeline import HOLD_US, Offset, Span, begin_span, lay
 from ezrec.folders import DataFolder
 from ezrec.store import Store
 from ezrec.tasks.recording.lane import Lane, LaneHealth
+from ezrec.tasks.recording.near import NearFilms
 from ezrec.tasks.recording.run_folder import RunFolder
 
 log = logs.get("recording")
 
 CHECK_EVERY_S = 0.5  # how often windows and clocks are looked at, when nothing asks for it sooner
-AHEAD_US = 3600 * SECOND  # films that start later are not looked at, however the clock steps in half a second
 ROW_RETRY_S = 1.0
 END_WAIT_US = SECOND // 2  # how long a camera may take to deliver the frames of a window's last moment
 FOR_EVER_US = 1 << 62
@@ -61,11 +61,11 @@ class Recording:
         self._offset = Offset(0, 0)
         self._offsets: list[Offset] = []
         self._facts = RunFolder(folder, clock)
+        self._near = NearFilms(store, clock)
         self._known_us = 0
         self._begun_us = 0
         self._cut_us = 0  # where segments were last asked to end
-        self._disk_logged = False
-        self._laid: set[str] = set()  # booked films that lie on a run, though they may have been moved far ahead since
+        self._logged = logs.Troubles(log)
         self._windows: list[tuple[int, int, str]] = []  # start, end (run-monotonic µs) and booking, oldest first
         self.run_id = 0
         self.lanes: Mapping[str, Lane] = {}
@@ -108,7 +108,7 @@ class Recording:
         self._begun_us = now = self._clock.mono_us()
         self._offset = Offset(now, self._clock.wall_us() - now)
         self._offsets = [self._offset]
-        self._laid = set(await self._store.spans_in(Stage.BOOKED))
+        await self._near.begin()
         self.run_id = await self._store.begin_run(self._boot_id, now, self._offset.wall_us, above)
         made = [make(self.run_id, self._sealed.put_nowait) for make in self._make_lanes]
         self.lanes = {lane.name: lane for lane in made}
@@ -148,7 +148,7 @@ class Recording:
         self.checked_us = now = self._clock.mono_us()
         await self._follow_clock(now)
         wanted, ends, windows = False, [], []
-        films, spans = await self._films()
+        films, spans = await self._near.look()
         for film in films:
             if film.stage is Stage.RECORDED:
                 continue  # its window may still be open, if it was called off and then retried: it waits for footage
@@ -174,17 +174,6 @@ class Recording:
         if films and known > self._known_us + HOLD_US // 2:
             self._known_us = known
             self._changed()
-
-    async def _films(self) -> tuple[list[Film], dict[str, list[Span]]]:
-        """The films that matter now, and their spans. Those far ahead lie on no run yet; there may be thousands."""
-        films = await self._store.films_to_record(self._clock.wall_us() + AHEAD_US)
-        for booking_id in self._laid - {film.booking_id for film in films}:
-            film = await self._store.film(booking_id)
-            if film and film.stage in CHANGEABLE:
-                films.append(film)
-        spans = await self._store.spans_of(film.booking_id for film in films)
-        self._laid = {film.booking_id for film in films if film.stage is Stage.BOOKED and film.booking_id in spans}
-        return films, spans
 
     def _leave_if_none_delivers(self, now: int) -> None:
         """A new process may get what this one does not: memory that is in pieces, a libcamera that has lost its way.
@@ -227,7 +216,7 @@ class Recording:
         if not span.start_us - self._lead_us <= now < span.end_us or not self._room_for(film):
             return None
         await self._store.put_span(film.booking_id, span)
-        self._laid.add(film.booking_id)
+        self._near.laid(film.booking_id)
         log.info("window opens", booking=film.booking_id, run=self.run_id,
                  in_s=max(0.0, (span.start_us - now) / SECOND), for_s=(span.end_us - max(now, span.start_us)) / SECOND)
         return span
@@ -239,13 +228,14 @@ class Recording:
 
     def _room_for(self, film: Film) -> bool:
         """Whether the disk has room for a film that has not begun; one that has goes on in any case."""
-        if film.stage is not Stage.BOOKED or self._free_bytes(self._folder.root) >= self._min_free:
-            self._disk_logged = False
+        if film.stage is not Stage.BOOKED:
             return True
-        if not self._disk_logged:
-            self._disk_logged = True
-            log.error("disk nearly full, no new film is begun", booking=film.booking_id,
-                      free_mb=self._free_bytes(self._folder.root) >> 20, wanted_mb=self._min_free >> 20)
+        free = self._free_bytes(self._folder.root)
+        if free >= self._min_free:
+            self._logged.over("disk", "disk has room again", free_mb=free >> 20)
+            return True
+        self._logged.say("disk", "disk nearly full, no new film is begun", "too little is free", level="error",
+                         booking=film.booking_id, free_mb=free >> 20, wanted_mb=self._min_free >> 20)
         return False
 
     def _until(self, span: Span) -> int:

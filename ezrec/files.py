@@ -140,7 +140,7 @@ def allocate(path: Path, size: int) -> None:
 
 
 def make_folders(path: Path, below: Path | None = None) -> None:
-    """Make the folder `path` and those above it that are missing, each one durable in its parent, its mode `FOLDER_MODE`.
+    """Make the folder `path` and those above it that are missing, of mode `FOLDER_MODE`, each durable in its parent.
 
     `below` must be there already. A disk that was unmounted would otherwise be written beside.
 

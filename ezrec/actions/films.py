@@ -44,8 +44,7 @@ class Recent:
 
 
 async def listing(store: Store, since_us: int = 0) -> list[tuple[Film, Progress]]:
-    """All films whose window ends at `since_us` (UTC µs) or later, with the progress of their generation, oldest first.
-    """
+    """All films that end at `since_us` (UTC µs) or later, with the progress of their generation, oldest first."""
     return await store.films_with_progress(since_us=since_us)
 
 

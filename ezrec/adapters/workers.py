@@ -42,7 +42,7 @@ _M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3  # malloc.h of glibc
 _ARENAS = 2  # each of a codec's threads would otherwise open an arena of up to 64 MB and never give it back
 _MAPPED_BYTES = 64 << 10  # pictures are mapped, so freeing one gives it back; by itself glibc would soon stop doing so
 _OOM_SCORE = 500  # of 1000: when memory runs out the kernel takes a worker, which can be replaced, not the recorder
-_SECRET = re.compile("^(EZREC|AWS|SUPABASE|EMAIL)_|KEY|SECRET|TOKEN|PASS|CREDENTIAL", re.IGNORECASE)  # a variable's name
+_SECRET = re.compile("^(EZREC|AWS|SUPABASE|EMAIL)_|KEY|SECRET|TOKEN|PASS|CREDENTIAL", re.IGNORECASE)  # variables
 _LOGIN = re.compile("://[^/@]*:[^/@]*@")  # a URL with a password in it
 _LOWEST_BEST_EFFORT = 7  # ionice level; the idle class could starve a worker for as long as cameras write
 
@@ -216,7 +216,7 @@ def _signals_held() -> Iterator[None]:
 
 @contextmanager
 def _secrets_hidden() -> Iterator[None]:
-    """Take secrets out of the environment while a process is started, which inherits it and decodes strangers' files."""
+    """Take secrets out of the environment while a process is started: it inherits that, and reads strangers' files."""
     hidden = {name: value for name, value in os.environ.items() if _SECRET.search(name) or _LOGIN.search(value)}
     for name in hidden:
         del os.environ[name]

@@ -78,7 +78,7 @@ class LookTable(FilmTable):
             bookings = await now._values(  # noqa: SLF001 - a store like this one
                 booking_of,
                 "SELECT booking.* FROM booking LEFT JOIN film ON film.booking_id = booking.id"
-                " WHERE (booking.ends_at > ?1 OR booking.seen_at > ?1 OR (booking.ends_at <= ?2 AND film.stage IS NULL))"
+                " WHERE (booking.ends_at > ?1 OR booking.seen_at > ?1 OR booking.ends_at <= ?2 AND film.stage IS NULL)"
                 " AND CASE WHEN stage IS NULL THEN booking.status NOT IN (SELECT value FROM json_each(?3))"
                 f" WHEN stage IN ({_words(CHANGEABLE)}) THEN {_CHANGED} OR {_OFF}"
                 f" WHEN stage IN ({_words((Stage.CANCELLED, Stage.MISSED))}) THEN booking.ends_at > ?6 AND NOT {_OFF}"

@@ -50,9 +50,10 @@ class RunTable(Database):
     async def spans_of(self, booking_ids: Iterable[str]) -> dict[str, list[Span]]:
         """The spans of some films, by booking, in the order of the runs; none of a film that lies on no run."""
         found: dict[str, list[Span]] = {}
+        asked = json.dumps(list(booking_ids))
         for film, span in await self._values(
-                lambda row: (row["film"], span_of(row)), "SELECT span.* FROM json_each(?) JOIN span ON span.film = value"
-                " ORDER BY run", json.dumps(list(booking_ids))):
+                lambda row: (row["film"], span_of(row)),
+                "SELECT span.* FROM json_each(?) JOIN span ON span.film = value ORDER BY run", asked):
             found.setdefault(film, []).append(span)
         return found
 

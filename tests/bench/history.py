@@ -9,10 +9,10 @@ import random
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from importlib import resources
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,8 @@ def _hours(way: int) -> Iterator[int]:
 
 def _booked(db: sqlite3.Connection, dice: random.Random, booking_id: str, starts_at: int, source: str) -> None:
     _booking(db, booking_id, starts_at, source)
-    db.execute("INSERT INTO film (booking_id, recording_id, stage, starts_at, ends_at, changed_at) VALUES (?,?,?,?,?,?)",
+    db.execute("INSERT INTO film (booking_id, recording_id, stage, starts_at, ends_at, changed_at)"
+               " VALUES (?,?,?,?,?,?)",
                (booking_id, _recording_id(dice, starts_at), Stage.BOOKED, starts_at, starts_at + HOUR_US, starts_at))
     _tell(db, booking_id, starts_at - 24 * HOUR_US, Booked(starts_at, starts_at + HOUR_US))
 
@@ -82,7 +83,7 @@ def _booking(db: sqlite3.Connection, booking_id: str, starts_at: int, source: st
 def _film(db: sqlite3.Connection, dice: random.Random, booking_id: str, starts_at: int, source: str) -> None:
     _booking(db, booking_id, starts_at, source)
     ends_at, sha256 = starts_at + HOUR_US, dice.randbytes(32).hex()
-    key = f"{date.fromtimestamp(starts_at / SECOND)}/{booking_id}.mp4"
+    key = f"{utc_text(starts_at)[:10]}/{booking_id}.mp4"
     recording_id, url = _recording_id(dice, starts_at), f"https://films.example.org/{key}"
     db.execute(
         "INSERT INTO film (booking_id, recording_id, stage, starts_at, ends_at, recipe, object_key, url, bytes, sha256,"
@@ -94,9 +95,10 @@ def _film(db: sqlite3.Connection, dice: random.Random, booking_id: str, starts_a
     db.execute("INSERT OR IGNORE INTO offset (run, from_us, wall_offset_us) VALUES (?, 0, ?)", (run, starts_at))
     db.execute("INSERT INTO span (film, run, start_offset_us, start_us, end_us, anchor_us, reach_from_us, reach_to_us)"
                " VALUES (?,?,?,?,?,?,?,?)", (booking_id, run, starts_at, 0, HOUR_US, 0, 0, HOUR_US))
-    db.execute("INSERT INTO video (booking_id, recording_id, row) VALUES (?,?,?)", (booking_id, recording_id, json.dumps(
-        {"booking_id": booking_id, "recording_id": recording_id, "video_url": url, "sha256": sha256})))
-    steps = [StageChanged(before, after) for before, after in zip(LINE, LINE[1:], strict=False)]
+    video = {"booking_id": booking_id, "recording_id": recording_id, "video_url": url, "sha256": sha256}
+    db.execute("INSERT INTO video (booking_id, recording_id, row) VALUES (?,?,?)",
+               (booking_id, recording_id, json.dumps(video)))
+    steps = [StageChanged(before, after) for before, after in pairwise(LINE)]
     _tell(db, booking_id, starts_at - 24 * HOUR_US, Booked(starts_at, ends_at), PreflightBegun(), PreflightDone(()),
           RecipeFrozen(), *steps)
 

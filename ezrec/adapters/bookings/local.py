@@ -1,9 +1,9 @@
 """Bookings from a JSON file that a person or a program edits: a list of rows, or `{"bookings": [...]}`.
 
 It is read at every look, and its rows are handed on when its bytes are others: size and times of a file may stay as
-they were though it was edited, within a tick of the file system's clock or by who sets them back. A file that is missing, half-written or not JSON is an error and never an empty
-schedule: a slip of an editor must not cost a match. To drop all bookings, write `[]` into it. Rows are not looked at
-here.
+they were though it was edited, within a tick of the file system's clock or by who sets them back. A file that is
+missing, half-written or not JSON is an error and never an empty schedule: a slip of an editor must not cost a match.
+To drop all bookings, write `[]` into it. Rows are not looked at here.
 """
 
 import asyncio

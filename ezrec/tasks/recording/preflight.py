@@ -17,7 +17,6 @@ from ezrec.config import Settings
 from ezrec.domain.clock import SECOND, Clock
 from ezrec.domain.events import PreflightBegun, PreflightDone
 from ezrec.domain.film import Film
-from ezrec.domain.stages import Stage
 from ezrec.folders import DataFolder
 from ezrec.store import Store
 from ezrec.tasks.recording.windows import Recording

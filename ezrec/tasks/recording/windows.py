@@ -17,7 +17,7 @@ from ezrec.config import Settings
 from ezrec.domain.clock import SECOND, STEP_US, Clock
 from ezrec.domain.errors import CameraStuck, EzrecError, RetryError
 from ezrec.domain.film import Film
-from ezrec.domain.stages import CHANGEABLE, Stage
+from ezrec.domain.stages import Stage
 from ezrec.domain.timeline import HOLD_US, Offset, Span, begin_span, lay
 from ezrec.folders import DataFolder
 from ezrec.store import Store

@@ -11,9 +11,11 @@ the clean-up at start finds what a kill left behind.
 import errno
 import io
 import os
+import resource
 import secrets
 import shutil
 import stat
+from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -209,6 +211,35 @@ def remove(*paths: Path) -> None:
         folders.add(path.parent)
     for folder in folders:
         fsync_folder(folder)
+
+
+def largest_file(folder: Path, wanted: int) -> int:
+    """How many of `wanted` bytes one file in `folder` may have: by the limit of this process (`ulimit -f`) and by what
+    the disk can hold as one file (4 GiB on FAT32). Nothing is written but an empty file for a moment.
+
+    Raises:
+        OSError: no file can be made there.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    most = wanted if limit == resource.RLIM_INFINITY else min(wanted, limit)
+    probe = temporary_beside(folder / "probe")
+    handle = os.open(probe, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+    try:
+        return bisect_right(range(most), False, key=lambda size: not _reaches(handle, size + 1))
+    finally:
+        os.close(handle)
+        probe.unlink()
+
+
+def _reaches(handle: int, size: int) -> bool:
+    """Whether a file can be as long as that: the kernel lets nobody look behind its file system's end of a file."""
+    try:
+        os.lseek(handle, size, os.SEEK_SET)
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.EOVERFLOW):
+            return False
+        raise
+    return True
 
 
 def free_bytes(path: Path) -> int:

@@ -34,7 +34,7 @@ from ezrec.pipeline import Pipeline, Step
 from ezrec.store import Store
 from ezrec.store.damage import condemn, damage
 from ezrec.store.watching import StoreFiles
-from ezrec.tasks import opening, privacy
+from ezrec.tasks import capacity, opening, privacy
 from ezrec.tasks.bookings import Bookings
 from ezrec.tasks.cleanup import Cleanup
 from ezrec.tasks.film.making import FilmMaking
@@ -92,6 +92,7 @@ class Supervisor:
         with DataLock(self._folder) as lock, self._signals():
             await asyncio.to_thread(privacy.close_to_strangers, self.settings)
             store = await opening.open_store(self._folder, self._clock)
+            await asyncio.to_thread(capacity.say_too_small, self.settings)
             try:
                 await self._run(store, lock)
             finally:

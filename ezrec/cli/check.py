@@ -11,6 +11,7 @@ import typer
 from ezrec import logs
 from ezrec.cli import words
 from ezrec.cli.settings import CommandContext, show_json
+from ezrec.config import exposed
 from ezrec.domain.clock import SystemClock
 from ezrec.domain.errors import AlreadyRunning, CameraLost, EzrecError
 from ezrec.folders import DataFolder, DataLock
@@ -31,7 +32,8 @@ def check(
 ) -> None:
     """Check the cameras: what is there, who holds them, whether frames flow and what they show.
 
-    Exit status 0 only if every camera is fine. Stop the recorder first: one process has the cameras.
+    Disks that cannot hold a long film, and secrets that others can read, are told too. Exit status 0 only if all is
+    fine. Stop the recorder first: one process has the cameras.
 
     Example: `ezrec check --cameras --reference` after the cameras were mounted and focused.
     """
@@ -49,6 +51,7 @@ def check(
     try:
         with DataLock(folder):
             found = look(settings, folder, keep=reference)
+            found["problems"] += exposed(command.config)
     except AlreadyRunning as error:
         raise EzrecError(f"the cameras cannot be tried while they are used: {error}{_as_the_recorder_says(folder)}") \
             from error
@@ -58,7 +61,7 @@ def check(
         show_json(found)
     else:
         tell(found)
-    if not all(one["ok"] for one in found["cameras"].values()):
+    if found["problems"] or not all(one["ok"] for one in found["cameras"].values()):
         raise typer.Exit(1)
 
 
@@ -81,6 +84,7 @@ def look(settings: Any, folder: DataFolder, *, keep: bool) -> dict[str, Any]:
     """
     from ezrec.adapters.cameras.pi.holders import holders  # noqa: PLC0415
     from ezrec.factories import describe_cameras, make_cameras  # noqa: PLC0415
+    from ezrec.tasks.capacity import too_small  # noqa: PLC0415
 
     made = make_cameras(settings, SystemClock())
     results: dict[str, dict[str, Any]] = {}
@@ -93,8 +97,8 @@ def look(settings: Any, folder: DataFolder, *, keep: bool) -> dict[str, Any]:
     for thread in threads:
         thread.join(LIMIT_S / len(threads))
     hung = UNKNOWN | {"problems": [f"a call on the camera hangs for {LIMIT_S / len(threads):.0f} s"]}
-    return {"source": settings.cameras.source, "machine": _machine(folder.root), "holders": held,
-            **describe_cameras(settings),
+    return {"source": settings.cameras.source, "problems": too_small(settings),
+            "machine": _machine(folder.root), "holders": held, **describe_cameras(settings),
             "cameras": {camera.name: results.get(camera.name, hung) for camera in made}}
 
 
@@ -132,6 +136,7 @@ def tell(found: dict[str, Any]) -> None:
         rows.append(("software", ", ".join(f"{name} {version}" for name, version in found["software"].items())))
         rows += [("found   ", f"{at}: {one}") for at, one in enumerate(found["found"])]
     rows += [("held by ", one["words"]) for one in found["holders"]]
+    rows += [("NOT OK  ", one) for one in found["problems"]]
     for name, one in found["cameras"].items():
         rows.append((f"{name:8}", _sentence(one)))
         if one.get("picture"):

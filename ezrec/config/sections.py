@@ -189,7 +189,7 @@ class FilmSettings(Section):
     bufsize: int = number(24_000_000, 200_000, 200_000_000, "bit", "how much the limit may be overdrawn for a moment")
     threads: int = number(2, 1, 8, "", "threads of one encoder; another number gives other bytes")
     workers: int = number(1, 1, 8, "", "chunks rendered at the same time")
-    worker_mb: int = number(2000, 200, 64_000, "MiB", "memory that one of them may take")
+    worker_mb: int = number(3000, 200, 64_000, "MiB", "memory that one of them may take")
     intro: MaybePath = text(None, "clip shown in front of every film; empty: none")
     intro_max_s: float = number(60, 1, 600, "s", "a longer intro is not used")
     logos: tuple[LogoSettings, ...] = text((), "logos drawn into the film, at most 6", max_length=6)

@@ -55,11 +55,15 @@ def rows_ahead(ahead: int = AHEAD) -> list[dict[str, Any]]:
              "status": "scheduled"} for number, starts_at in zip(range(ahead), _hours(1), strict=False)]
 
 
+def tomorrow() -> datetime:
+    """The day (UTC) that the bookings ahead begin on."""
+    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+
+
 def _hours(way: int) -> Iterator[int]:
     """Starts of bookings from tomorrow on, or from yesterday back: hours of a day, then of the next."""
-    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    for day in count(1):
-        at = today + way * timedelta(days=day)
+    for day in count(0 if way > 0 else 2):
+        at = tomorrow() + way * timedelta(days=day)
         yield from (round((at + timedelta(hours=8 + hour)).timestamp()) * SECOND for hour in range(A_DAY))
 
 

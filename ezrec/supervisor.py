@@ -310,11 +310,9 @@ def reason_of(error: BaseException) -> str:
 
 async def _drop_unfinished(store: Store, folder: DataFolder, storage: Storage) -> None:
     """Uploads into the library, and folders of films, that the store knows nothing of."""
-    films = await store.films_brief()
-    await storage.sweep({film.upload_id for film in films if film.upload_id})
-    known = {film.recording_id for film in films}
-    unknown = [path for path in folder.films.iterdir() if path.name not in known]
-    await asyncio.to_thread(opening.put_aside, folder, *unknown)
+    await storage.sweep({film.upload_id for film in await store.films_brief(*UPLOADING) if film.upload_id})
+    unknown = await store.not_of_films([path.name for path in folder.films.iterdir()])
+    await asyncio.to_thread(opening.put_aside, folder, *(folder.films / name for name in unknown))
 
 
 async def _watch(folder: DataFolder, lock: DataLock, store: Store, recording: Recording) -> None:

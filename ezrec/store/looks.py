@@ -56,6 +56,12 @@ class LookTable(FilmTable):
         where = f"WHERE stage IN ({marks})" if wanted else ""
         return await self._values(film_of, f"{_FILMS} {where} ORDER BY starts_at, booking_id", *wanted)
 
+    async def not_of_films(self, names: Iterable[str]) -> list[str]:
+        """Which of these names are no film's recording id."""
+        return [row["value"] for row in await self._read(
+            "SELECT value FROM json_each(?) WHERE NOT EXISTS (SELECT 1 FROM film WHERE recording_id = value)",
+            json.dumps(list(names)))]
+
     async def films_of(self, plain_ids: Iterable[str]) -> list[Film]:
         """All films of some plain ids (`domain/naming.py`)."""
         ids = json.dumps(sorted(set(plain_ids)))

@@ -6,8 +6,9 @@ second.
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -28,6 +29,7 @@ log = logs.get("bookings")
 
 CHECK_EVERY_S = 1.0  # how often another process's writes are looked for
 LOOK_EVERY_S = 30.0  # how often films and bookings are compared though the store has not changed
+SOME = 200  # rows of a long answer that are worked on at a time: all of them would hold the event loop
 JITTER = 0.1  # of the poll time, so that a town of recorders does not ask in step
 
 
@@ -148,7 +150,7 @@ class Bookings:
     async def _store_rows(self, source: BookingSource, rows: list[object]) -> None:
         """Store the rows of a complete answer; malformed ones are said once and skipped.
 
-        Long lists are worked on in a thread, because they would hold the event loop.
+        Long answers are read in a thread, because they would hold the event loop.
         """
         good, bad = await asyncio.to_thread(
             bookings.parse_many, rows, source=source.name, zone=self._zone,
@@ -157,25 +159,32 @@ class Bookings:
         refused = {_Refused(source.name, str(error)) for error in bad}
         now = self._clock.wall_us()
         async with self._store.together() as tx:
-            ids = {one.id for one in good}
-            there = {one.id: one for one in await tx.bookings_of(ids)}
-            if source.reuses_ids:
-                good = await asyncio.to_thread(naming.named, good, there.values(), await tx.films_of(ids), now,
-                                               window=self._window, malformed=malformed)
-            for one in good:
-                wanted = replace(one, reported=source.reported)
-                if wanted != there.get(one.id) and not await tx.put_booking(wanted):
-                    refused.add(_Refused(source.name, "another source has a booking of this id", one.id))
-            gone = [one for one in await tx.bookings_left_out(source.name, (one.id for one in good),
-                                                              now - self._rules.post_us)
+            kept: set[str] = set()
+            for some in _by_ids(good):
+                kept |= await self._put(tx, source, some, now, malformed, refused)
+            gone = [one for one in await tx.bookings_left_out(source.name, kept, now - self._rules.post_us)
                     if naming.shown_id(one.id) not in malformed]
-            if len(gone) > 1 and not good and not malformed:
+            if len(gone) > 1 and not kept and not malformed:
                 log.error("all bookings gone at once", source=source.name, count=len(gone),
                           hint="an empty answer may mean that a credential ran out")
             for one in gone:
                 if self._window(one)[0] > now:  # once its window is open only explicit words count
                     await tx.drop_booking(one.id, source.name)
         self._say_refused(source, refused)
+
+    async def _put(self, tx: Store, source: BookingSource, rows: list[bookings.Booking], now: int,
+                   malformed: Collection[str], refused: set[_Refused]) -> set[str]:
+        """Store all rows of some ids, those that are others than before; returns their store ids."""
+        ids = {one.id for one in rows}
+        there = {one.id: one for one in await tx.bookings_of(ids)}
+        if source.reuses_ids:
+            rows = naming.named(rows, there.values(), await tx.films_of(ids), now, window=self._window,
+                                malformed=malformed)
+        for one in rows:
+            wanted = replace(one, reported=source.reported)
+            if wanted != there.get(one.id) and not await tx.put_booking(wanted):
+                refused.add(_Refused(source.name, "another source has a booking of this id", one.id))
+        return {one.id for one in rows}
 
     def _say_refused(self, source: BookingSource, refused: Collection[_Refused]) -> None:
         """Say which rows of an answer are skipped, each once, and which of the last one's are not any more."""
@@ -288,3 +297,16 @@ class Bookings:
         await self._store.record(lost.booking_id, FootageFound())
         log.warning("booking found again after the store was lost", booking=lost.booking_id)
         self._changed()
+
+
+def _by_ids(rows: Sequence[bookings.Booking]) -> Iterator[list[bookings.Booking]]:
+    """The rows, some at a time, all of one id together."""
+    ordered = sorted(rows, key=lambda one: one.id)
+    some: list[bookings.Booking] = []
+    for _, same in groupby(ordered, key=lambda one: one.id):
+        some += same
+        if len(some) >= SOME:
+            yield some
+            some = []
+    if some:
+        yield some

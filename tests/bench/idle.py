@@ -28,7 +28,7 @@ class Idle:
 
     share: float  # of one core
     rss: int  # bytes
-    late_s: float  # the latest that its event loop came, its start included
+    late_s: float  # the latest that its event loop came since it was ready
     list_s: float  # `films list` beside it
 
 
@@ -63,7 +63,7 @@ def _old(what: str, took: Idle, how: str) -> list[Row]:
     return [_cpu(what, took, how),
             Row(f"{what}: resident memory", "≤ 150 MB", mb(took.rss), took.rss <= 150e6, how, {"rss": took.rss}),
             Row(f"{what}: latest that the event loop came", "≤ 100 ms", f"{took.late_s * 1000:.0f} ms",
-                took.late_s <= 0.1, f"{how}; its start included", {"late_s": took.late_s}),
+                took.late_s <= 0.1, f"{how}; since it was ready", {"late_s": took.late_s}),
             Row(f"{what}: `films list`", "", f"{took.list_s:.1f} s", None, how, {"list_s": took.list_s})]
 
 
@@ -113,7 +113,7 @@ def _watch(site: Site, plan: Plan, settle_s: float = SETTLE_S) -> Idle:
         site.start(environment=site.path(HOLD, ROOT) | {"LOOP_HOLD": str(holds)})
         site.wait_said("ready")
         assert site.process
-        pid = site.process.pid
+        pid, ready = site.process.pid, time.time()
         time.sleep(settle_s)
         before, begun = cpu_s(pid), time.monotonic()
         time.sleep(plan.idle_s)
@@ -121,7 +121,8 @@ def _watch(site: Site, plan: Plan, settle_s: float = SETTLE_S) -> Idle:
         rss, begun = psutil.Process(pid).memory_info().rss, time.monotonic()
         site.command("films", "list")
         listed_s = time.monotonic() - begun
-        late = [json.loads(line).get("late_s", 0.0) for line in holds.read_text("utf-8").splitlines()]
+        lines = [json.loads(line) for line in holds.read_text("utf-8").splitlines()]
+        late = [line["late_s"] for line in lines if "late_s" in line and line["at"] > ready]
         return Idle(share, rss, max(late, default=0.0), listed_s)
     finally:
         site.end()

@@ -87,6 +87,7 @@ class Supervisor:
         Raises:
             AlreadyRunning: another recorder owns the data folder.
         """
+        system.spare_memory()
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "loop"))
         await opening.wait_for_folder(self._folder, must_exist=self.settings.paths.wait_for_data)
         with DataLock(self._folder) as lock, self._signals():

@@ -179,6 +179,7 @@ def _check_kind(path: Path) -> None:
 
 
 def _check(db: sqlite3.Connection) -> None:
+    db.execute("PRAGMA cache_size=-200")  # KiB: each page is read once or twice
     version = int(db.execute("PRAGMA user_version").fetchone()[0])
     found, wanted = _layout(db), _todays_layout()
     if version and not OURS & found.keys():  # however high it is: a newer EZREC would have one of these

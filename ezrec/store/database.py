@@ -68,6 +68,7 @@ DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 """SQLite's errors that will be the same the next time."""
 
 MANY = 200  # rows
+CACHE = -1000  # KiB of pages in memory, as SQLite wants it said: what the looks read is little
 WRITING = "BEGIN IMMEDIATE"
 BUSY_MS = 10_000  # how long a writer waits for another process's transaction
 
@@ -107,7 +108,8 @@ class Database:
         store = cls(db, clock or SystemClock())
         try:
             with store._errors():
-                for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_MS}"):
+                for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_MS}",
+                               f"cache_size={CACHE}"):
                     await db.execute(f"PRAGMA {pragma}")
                 await store._migrate(migrate)
         except BaseException:

@@ -280,13 +280,17 @@ def _holder(handle: int) -> str:
     written = os.pread(handle, 32, 0).decode("ascii", "replace").strip()
     for pid in _lockers(os.fstat(handle)):
         words, user = _program(pid)
-        if any("ezrec" in word for word in words):
+        if _is_recorder(words):
             return f"another recorder (process {pid})"
         return f"a program that is no recorder ({' '.join(words)[:80] or 'unknown'}, user {user}, process {pid})"
-    if written.isdecimal() and any("ezrec" in word for word in _program(int(written))[0]):
+    if written.isdecimal() and _is_recorder(_program(int(written))[0]):
         return f"another recorder (process {written})"
     dead = f"; process {written}, which the lock's file names, is none" if written else ""
     return f"a program that cannot be seen from here, in another container say{dead},"
+
+
+def _is_recorder(words: list[str]) -> bool:
+    return any(Path(word).name == "ezrec" for word in words)  # `ezrec run`, `python -m ezrec run`
 
 
 def _program(pid: int) -> tuple[list[str], str]:

@@ -144,6 +144,9 @@ class SupabaseBookings:
                     self._gone.add(booking_id)
                     log.info("booking's row is gone, its status is not told", booking=booking_id, status=status)
                 return
+            if booking_id in self._gone:
+                self._gone.discard(booking_id)
+                log.info("booking's row is there again", booking=booking_id)
             now = found[0].get("status")
             if not may_tell(now if isinstance(now, str) else None, status, self._called_off):
                 return

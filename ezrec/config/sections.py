@@ -223,6 +223,8 @@ class DiskSettings(Section):
     keep_found_h: float = number(
         168, 0, 8760, "h", "how long footage is kept that no booking is known for, because the store was lost")
     keep_aside_h: float = number(720, 0, 8760, "h", "how long files are kept that could not be used")
+    keep_stories_days: float = number(
+        365, 7, 36500, "days", "how long the story of a film is kept whole; its short form stays")
 
 
 class LogsSettings(Section):

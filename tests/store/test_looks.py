@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from ezrec.domain.events import RecipeFrozen
 from ezrec.domain.stages import Stage
 from ezrec.store import Rules, Store, database
-from tests.fakes.records import booking, film_in
+from tests.fakes.desk import RECIPE
+from tests.fakes.records import booking, film_in, span
 
 DAY = 86_400_000_000
 NOW = 100 * DAY
@@ -125,3 +127,25 @@ async def test_the_films_around_now_are_listed_and_those_with_work_left_always(s
     films, count = await store.recent_films(45, 2, 3)
     assert [film.booking_id for film, _ in films] == ["b0", "b3", "b4", "b5", "b6", "b7"]
     assert count == 10
+
+
+async def test_of_films_of_long_ago_the_story_stays_in_short_form(store: Store) -> None:
+    for name, stage in (("old", Stage.CLEANED), ("parked", Stage.RECORDED), ("young", Stage.CLEANED)):
+        await store.put_booking(booking(name, starts_at=100 if name != "young" else 10_000))
+        await film_in(store, stage, name)
+        await store.record(name, RecipeFrozen())
+        await store.update_film(name, recipe=RECIPE.dumps(), **({"starts_at": 10_000, "ends_at": 10_100} if name == "young"
+                                                      else {}))
+        await store.put_span(name, span(run=await store.begin_run("boot", 0, 0)))
+    await store.put_booking(booking("never filmed", starts_at=100))
+    assert await store.prune(5_000, 10) == 1
+    assert await store.prune(5_000, 10) == 0
+    kinds = [entry.kind for entry in await store.events("old")]
+    assert kinds == ["booked"] + ["stage"] * 6
+    assert (await store.spans("old"), await store.booking("old")) == ([], None)
+    for name in ("parked", "young"):
+        assert "recipe" in [entry.kind for entry in await store.events(name)]
+        assert await store.spans(name)
+        assert await store.booking(name)
+    assert await store.booking("never filmed") is None
+    assert {name for name, in await store._read("SELECT booking_id FROM film WHERE recipe IS NULL")} == {"old"}

@@ -11,7 +11,7 @@ ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check cloud bench torture damage mutants run test-lab test-versions faults
+.PHONY: help demo test check cloud bench torture damage powercut models mutants run test-lab test-versions faults
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,13 @@ damage: $(READY)  ## damage the data folder of the real program N times between 
 
 torture: $(READY)  ## kill the real program at N moments (N=100) and look at what it leaves
 	$(PY) tests/whole/torture.py --runs $(N) $(ARGS)
+
+powercut: $(READY)  ## as root: cut the power of the real program on a slow disk at N moments (N=100) and look at what it leaves
+	$(PY) tests/whole/powercut.py --runs $(N) $(ARGS)
+
+models: N = 10000
+models: $(READY)  ## N sequences (N=10000) of bookings, failures and restarts, on made-up time: every film comes to its end
+	$(PY) tests/model/models.py --runs $(N) $(ARGS)
 
 mutants: N = 200
 mutants: SEED = 1

@@ -15,8 +15,9 @@ import resource
 import secrets
 import shutil
 import stat
+import threading
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -28,6 +29,9 @@ FOLDER_MODE = 0o750
 """Of every file and folder that is kept, whatever the umask: what a camera saw is nobody's business but the owner's."""
 
 _TOO_OPEN = stat.S_IWGRP | stat.S_IRWXO
+
+LONG_S = 0.02
+"""How long one of several syncs may take before the next one is begun beside it, in seconds."""
 
 _NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _NOT_POSSIBLE = frozenset({errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.EFBIG})
@@ -82,6 +86,32 @@ def _fsync(path: Path, flags: int) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def all_soon(*works: Callable[[], object]) -> None:
+    """Do works one after the other, and beside each other as soon as one takes long; wait for all of them.
+
+    On a slow disk one after the other would take too long. Raises the error of the first one that failed.
+    """
+    if len(works) == 1:
+        works[0]()
+        return
+    errors: list[Exception] = []
+
+    def one(work: Callable[[], object]) -> None:
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - raised where all are waited for
+            errors.append(error)
+
+    threads = [threading.Thread(target=one, args=(work,), name="sync", daemon=True) for work in works]
+    for thread in threads:
+        thread.start()
+        thread.join(LONG_S)
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
 
 
 def temporary_beside(path: Path) -> Path:
@@ -141,8 +171,9 @@ def allocate(path: Path, size: int) -> None:
         os.posix_fallocate(file.fileno(), 0, size)
 
 
-def make_folders(path: Path, below: Path | None = None) -> None:
-    """Make the folder `path` and those above it that are missing, of mode `FOLDER_MODE`, each durable in its parent.
+def make_folders(path: Path, below: Path | None = None, *, durable: bool = True) -> None:
+    """Make the folder `path` and those above it that are missing, of mode `FOLDER_MODE`, each one durable in its parent
+    if it is to be.
 
     `below` must be there already. A disk that was unmounted would otherwise be written beside.
 
@@ -164,7 +195,8 @@ def make_folders(path: Path, below: Path | None = None) -> None:
             folder.mkdir(FOLDER_MODE)
             with suppress(PermissionError):  # a disk without modes, a USB stick say
                 folder.chmod(FOLDER_MODE | folder.stat().st_mode & stat.S_ISGID)
-        fsync_folder(folder.parent)
+        if durable:
+            fsync_folder(folder.parent)
 
 
 def is_too_open(status: os.stat_result) -> bool:

@@ -29,6 +29,8 @@ from urllib.parse import quote, quote_plus
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from ezrec.domain.showing import visible, visible_json, visible_lines
+
 AT = "at"  # ISO 8601, UTC, µs
 LEVEL = "level"
 EVENT = "event"
@@ -103,6 +105,11 @@ def register_secrets(settings: HasSecrets) -> None:
     _secrets.add(settings.secret_values())
 
 
+def masked(text: str) -> str:
+    """`text` with every registered secret in it masked, and whatever looks like a key."""
+    return _secrets.mask(text)
+
+
 def get(task: str) -> structlog.stdlib.BoundLogger:
     """The logger of a task; may be made before `set_up` and kept."""
     return cast("structlog.stdlib.BoundLogger", structlog.get_logger(f"{ROOT}.{task}", **{TASK: task}))
@@ -115,7 +122,7 @@ class Troubles:
     """
 
     def __init__(self, log: structlog.stdlib.BoundLogger) -> None:
-        self._log = log
+        self.log = log
         self._said: dict[object, set[str]] = {}
 
     def say(self, about: object, event: str, error: str, *, level: str = "warning", **data: object) -> bool:
@@ -124,14 +131,14 @@ class Troubles:
         if error in said or len(said) >= MOST_WORDS:
             return False
         said.add(error)
-        getattr(self._log, level)(event, error=error, **data)
+        getattr(self.log, level)(event, error=error, **data)
         return True
 
     def over(self, about: object, event: str, **data: object) -> bool:
         """`about` is well: logged if it was in trouble."""
         if self._said.pop(about, None) is None:
             return False
-        self._log.info(event, **data)
+        self.log.info(event, **data)
         return True
 
     def standing(self) -> list[object]:
@@ -188,7 +195,7 @@ def _mask(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
 
 
 def _to_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
-    return json.dumps(event, ensure_ascii=False)
+    return visible_json(json.dumps(event, ensure_ascii=False))
 
 
 _SHARED: list[Processor] = [
@@ -347,7 +354,7 @@ def _in_words(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     data = ", ".join(f"{key}={value}" for key, value in event.items()
                      if key not in (AT, LEVEL, TASK, LOGGER, EVENT, "exception", "stack") and value is not None)
     raised = str(event.get("exception") or "").strip().splitlines()[-1:]
-    return " ".join(": ".join([*front, f"{event.get(EVENT)}{f' ({data})' if data else ''}", *raised]).split())
+    return visible(" ".join(": ".join([*front, f"{event.get(EVENT)}{f' ({data})' if data else ''}", *raised]).split()))
 
 
 class _State:
@@ -412,8 +419,26 @@ def last_error() -> LastError | None:
 
 
 def _for_people() -> Processor:
-    return structlog.dev.ConsoleRenderer(
-        timestamp_key=AT, exception_formatter=structlog.dev.plain_traceback)
+    render = structlog.dev.ConsoleRenderer(timestamp_key=AT, exception_formatter=structlog.dev.plain_traceback)
+    several_lines = ("exception", "stack")
+
+    def rendered(logger: WrappedLogger, method: str, event: EventDict) -> str:
+        shown = {visible(key): visible_lines(value) if key in several_lines and isinstance(value, str) else
+                 _shown(value) for key, value in event.items()}
+        return str(render(logger, method, shown))
+
+    return rendered
+
+
+def _shown(value: Any) -> Any:
+    """A plain value with nothing in it that a terminal would obey."""
+    match value:
+        case str():
+            return visible(value)
+        case dict() | list():
+            return visible(str(value))
+        case _:
+            return value
 
 
 def shut_down() -> None:

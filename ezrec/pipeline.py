@@ -2,8 +2,9 @@
 
 A step's work does what can be done now for one film and says whether it is finished. A film is queued for a step when
 it is queued: by footage, by growth, by the step before, by a person. Each step works its queue one film at a time: live
-films first, then the oldest; what fails is tried again with full-jitter backoff or parked with its reason. A film is
-live while its match is played and for some minutes after it. Beside one, old films are worked a little at a time.
+films first, then the oldest. A film is live while its match is played and for some minutes after it; beside one, old
+films are worked a little at a time. What fails is tried again with full-jitter backoff, or parked with its reason; what
+was refused and may pass is tried again by itself, slowly.
 """
 
 import asyncio
@@ -45,10 +46,11 @@ class Step:
     known: set[str] = field(default_factory=set)  # booking ids of the films it may keep something of
     failures: dict[str, int] = field(default_factory=dict)  # booking id → failures in a row
     resting: dict[str, asyncio.TimerHandle] = field(default_factory=dict)  # until it is tried again
+    refusals: dict[str, int] = field(default_factory=dict)  # booking id → in a row, of those that may pass
 
     def takes(self, film: Film) -> bool:
         """Whether it is this step's turn with a film."""
-        return film.stage in self.stages and self.name not in film.parked
+        return film.stage in self.stages and (self.name not in film.parked or self.name in film.passing)
 
 
 class Pipeline:
@@ -67,7 +69,7 @@ class Pipeline:
 
     def enqueue(self, step: Step, film: Film) -> None:
         """Queue one film for one step, unless it waits there already or rests after a failure."""
-        if film.retry_at is None:  # a person asked for it now
+        if film.retry_at is None and step.name not in film.passing:  # a person asked for it now
             self._end_rest(step, film.booking_id)
         if step.takes(film) and film.booking_id not in step.resting and film.booking_id not in step.waiting:
             step.waiting.add(film.booking_id)
@@ -130,6 +132,10 @@ class Pipeline:
         except Exception as error:  # noqa: BLE001 - whatever a film does, the next one gets its turn
             await self._failed(step, film, error)
             return
+        if step.name in film.parked:
+            await self._store.unpark(booking_id, step.name)
+            log.info("step works again", booking=booking_id, step=step.name)
+        step.refusals.pop(booking_id, None)
         if step.failures.pop(booking_id, None):  # what failed beside it may work as well now
             self.retry_now()
         elif done:  # older films that rest must not wait while younger ones go through
@@ -146,12 +152,10 @@ class Pipeline:
         foreseen = isinstance(error, EzrecError) and not isinstance(error, IllegalStep)
         reason = str(error) if foreseen else f"{type(error).__name__}: {error}"
         if isinstance(error, ParkError) or (not isinstance(error, RetryError) and failures >= ATTEMPTS):
-            await self._store.park(film.booking_id, step.name, reason)
-            log.error("film parked", booking=film.booking_id, step=step.name, reason=reason,
-                      exc_info=None if foreseen else error)
-            await self._forget(step, film.booking_id)
+            await self._park(step, film, reason, None if foreseen else error,
+                             passing=isinstance(error, ParkError) and error.passing)
             return
-        rest_s = backoff.wait_s(failures)
+        rest_s = max(backoff.wait_s(failures), error.after_s if isinstance(error, RetryError) else 0)
         with suppress(RetryError):  # on a full disk nobody is told, but it goes on all the same
             await self._store.update_film(film.booking_id, attempts=failures,
                                           retry_at=self._clock.wall_us() + round(rest_s * SECOND))
@@ -159,9 +163,25 @@ class Pipeline:
                     retry_s=round(rest_s, 1), error=reason, exc_info=None if foreseen else error)
         self._rest(step, film.booking_id, rest_s)
 
+    async def _park(self, step: Step, film: Film, reason: str, trace: Exception | None, *, passing: bool) -> None:
+        """Park a step, and tell it once; if its refusal may pass it rests, and is tried again."""
+        refusals = step.refusals.get(film.booking_id, 0)
+        rest_s = backoff.slow_wait_s(refusals) if passing else None
+        retry_at = None if rest_s is None else self._clock.wall_us() + round(rest_s * SECOND)
+        await self._store.park(film.booking_id, step.name, reason, retry_at)
+        say = log.debug if step.name in film.parked else log.error
+        say("film parked", booking=film.booking_id, step=step.name, reason=reason,
+            retry_s=None if rest_s is None else round(rest_s), exc_info=trace)
+        await self._forget(step, film.booking_id)
+        if rest_s is not None:
+            step.known.add(film.booking_id)
+            step.refusals[film.booking_id] = refusals + 1
+            self._rest(step, film.booking_id, rest_s)
+
     async def _forget(self, step: Step, booking_id: str) -> None:
         self._end_rest(step, booking_id)
         step.failures.pop(booking_id, None)
+        step.refusals.pop(booking_id, None)
         step.known.discard(booking_id)
         await step.forget(booking_id)
 

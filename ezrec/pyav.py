@@ -5,10 +5,12 @@ text (which libavformat would gladly play as ANSI art) are refused, for a clip c
 """
 
 import errno
+import math
 import stat
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +30,10 @@ DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,mpeg,avi,flv,asf,ogg,mxf"
 """Demuxers that may open a file, by libavformat's names."""
+
+
+ANY_TAGS: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
+"""For `av.open`: tags may be in any encoding, and must not keep a film from being read. PyAV 19 does so by itself."""
 
 
 Plane = NDArray[np.uint8]
@@ -70,7 +76,7 @@ def opened(path: str | Path, options: dict[str, str] | None = None) -> Iterator[
         raise BadMedia(f"{file}: is empty (0 bytes)")
     border = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
     try:
-        with av.open(str(file), "r", options=border | (options or {})) as container:
+        with av.open(str(file), "r", options=border | (options or {}), **ANY_TAGS) as container:
             yield container
     except LibavError as error:
         raise translated(error, file, "cannot be read as a film") from error
@@ -92,22 +98,43 @@ def copied_stream(container: OutputContainer, template: Any) -> Any:
     return outdated(template=template)
 
 
-def display_rotation(frame: VideoFrame) -> int:
-    """By how many degrees clockwise a player turns `frame`, from its display matrix: 0, 90, 180 or 270.
+def shown_at(frame: Any) -> Fraction | None:
+    """When a decoded picture or piece of sound is due, in s on its stream's clock; None if nothing tells.
 
-    The matrix is nine native-endian int32 in rows (a b u, c d v, x y w); a turn by 90° clockwise has a = d = 0 and
-    b > 0 (ISO/IEC 14496-12, 6.2.2; libavutil/display.h). Mirroring is ignored.
+    Old containers (AVI) tell times of decoding only.
+    """
+    stamp = frame.pts if frame.pts is not None else frame.dts
+    return None if stamp is None or not frame.time_base else stamp * Fraction(frame.time_base)
+
+
+class Orientation(NamedTuple):
+    """How a stored picture is shown: mirrored left to right if so told, then turned clockwise by 0, 90, 180 or 270."""
+
+    degrees: int = 0
+    mirrored: bool = False
+
+
+def orientation_of(frame: VideoFrame) -> Orientation:
+    """How a player shows `frame`, by its display matrix.
+
+    The matrix is nine native-endian int32 in rows (a b u, c d v, x y w); it takes a point (p, q), q downwards, to
+    (ap + cq, bp + dq) (ISO/IEC 14496-12, 6.2.2; libavutil/display.h). Angles between are rounded to a quarter turn.
 
     Ask one picture of a clip, not each: asking ties a picture into a cycle, and its memory stays until Python looks.
     """
     found: Any = frame.side_data
-    for side in found:
+    for side in (found[number] for number in range(len(found))):  # PyAV 19 gives types when asked for all
         if side.type.name == "DISPLAYMATRIX":
-            a, b, _, c, *_ = struct.unpack("=9i", bytes(side))
-            if abs(a) >= abs(b):
-                return 180 if a < 0 else 0
-            return 90 if b > c else 270
-    return 0
+            a, b, _, c, d, *_ = struct.unpack("=9i", bytes(side))
+            mirrored = a * d < b * c
+            along = (-a, -b) if mirrored else (a, b)
+            return Orientation(round(math.degrees(math.atan2(along[1], along[0])) / 90) * 90 % 360, mirrored)
+    return Orientation()
+
+
+def display_rotation(frame: VideoFrame) -> int:
+    """By how many degrees clockwise a player turns `frame`: 0, 90, 180 or 270. See `orientation_of`."""
+    return orientation_of(frame).degrees
 
 
 def forget(container: OutputContainer) -> None:

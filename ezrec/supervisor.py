@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -23,8 +23,10 @@ from ezrec.adapters.metrics import Meter
 from ezrec.adapters.publishing.local import LocalPublisher
 from ezrec.adapters.segments import Sealed, SegmentWriter
 from ezrec.adapters.storage import Storage
+from ezrec.adapters.syncing import SyncPace
 from ezrec.adapters.workers import RenderPool
 from ezrec.config import Settings
+from ezrec.config.doubts import doubts
 from ezrec.domain.clock import SECOND, Clock, SystemClock
 from ezrec.domain.errors import EzrecError, LeaveError, StoreDamaged
 from ezrec.domain.stages import UPLOADING, Stage
@@ -80,6 +82,7 @@ class Supervisor:
         self._leaving = asyncio.Event()
         self._error: BaseException | None = None
         self._ended_us: dict[str, int] = {}  # when a side task last ended, monotonic µs
+        self._pace = SyncPace()  # of the data folder's disk
 
     async def run(self) -> int:
         """Run until a signal, `stop` or an error that the process must leave for; returns the exit status.
@@ -91,9 +94,7 @@ class Supervisor:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "loop"))
         await opening.wait_for_folder(self._folder, must_exist=self.settings.paths.wait_for_data)
         with DataLock(self._folder) as lock, self._signals():
-            await asyncio.to_thread(privacy.close_to_strangers, self.settings)
             store = await opening.open_store(self._folder, self._clock)
-            await asyncio.to_thread(capacity.say_too_small, self.settings)
             try:
                 await self._run(store, lock)
             finally:
@@ -114,6 +115,8 @@ class Supervisor:
     async def _run(self, store: Store, lock: DataLock) -> None:
         """Everything that exists while the recorder runs, built in the order of what needs what."""
         settings, clock, folder = self.settings, self._clock, self._folder
+        for doubt in doubts(settings):
+            log.warning("a default that is probably wrong", what=doubt)
         zone = ZoneInfo(settings.site.timezone)
         cameras = make_cameras(settings, clock)
         pool = RenderPool(settings.film.workers, limit_s=max(WORKER_S, WORKER_TIMES * settings.film.chunk_s),
@@ -147,10 +150,10 @@ class Supervisor:
             pipeline.retry_now()
             outbox.retry_now()
 
-        device = Device(store, clock, folder, recording, preflight, Meter(folder.root, clock), settings.site,
-                        self._degraded)
         bookings = Bookings(store, clock, make_sources(settings, cloud), settings.bookings, zone, changed, publisher,
                             recovery.spans)
+        device = Device(store, clock, folder, recording, preflight, Meter(folder.root, clock), settings.site,
+                        self._degraded, lambda: bookings.refused)
         pipeline.steps = (
             Step("film", frozenset({Stage.RECORDING, Stage.RECORDED}), films.work, films.release),
             Step("upload", UPLOADING, upload.work, upload.forget),
@@ -158,10 +161,8 @@ class Supervisor:
             Step("cleanup", frozenset({Stage.PUBLISHED}), cleanup.work),
         )
 
-        await self._put_in_order(store, cleanup, recovery, storage, bookings)
-        await recording.begin(above=recovery.highest_run)
-        recorder = asyncio.create_task(self._guard(Task("recording", recording.run, vital=True)), name="recording")
-        side = [asyncio.create_task(self._guard(task), name=task.name) for task in (
+        await recording.begin_at_once(above=await asyncio.to_thread(_highest_run, folder))
+        side = (
             Task("bookings", bookings.run),
             Task("outbox", outbox.run),
             Task("pipeline", pipeline.run),
@@ -172,15 +173,22 @@ class Supervisor:
               if cloud.status else []),
             Task("device", device.run),
             Task("preflight", preflight.run),
+        )
+        in_order = asyncio.Event()
+        put_in_order = partial(self._put_in_order, store, cleanup, partial(recovery.begin, before=recording.run_id),
+                               storage, bookings)
+        recorder, *others = self._begin(
+            Task("recording", recording.run, vital=True),
             Task("folder", partial(_watch, folder, lock, store, recording)),
             Task("watchdog", partial(self._feed_watchdog, recording)),
-        )]
-        await recovery.settled(QUICK_S)
+            Task("side", partial(self._go_on, recording, put_in_order, in_order, side), vital=True),
+        )
+        await _until_known(in_order, recovery)
         log.info("ready", data=str(folder.root), cameras=[camera.name for camera in cameras], run=recording.run_id,
                  bookings=settings.bookings.source, storage=settings.storage.kind, publishing=settings.publishing.kind)
         await self._serve()
         log.info("stopping", waiting_for="films and uploads under way")
-        await _cancel(side)
+        await _cancel(others)
         await films.close()
         await storage.close()
         await cloud.close()
@@ -190,6 +198,22 @@ class Supervisor:
         await recording.stop()
         device.forget()
         log.info("stopped")
+
+    def _begin(self, *tasks: Task) -> list[asyncio.Task[None]]:
+        return [asyncio.create_task(self._guard(task), name=task.name) for task in tasks]
+
+    async def _go_on(self, recording: Recording, put_in_order: Callable[[], Awaitable[None]], in_order: asyncio.Event,
+                     side: Iterable[Task]) -> None:
+        """Cameras first: then what earlier runs left, then everything else until stopped."""
+        await recording.looked.wait()
+        await put_in_order()
+        recording.earlier_known()
+        in_order.set()
+        tasks = self._begin(*side)
+        try:
+            await asyncio.wait(tasks)
+        finally:
+            await _cancel(tasks)
 
     async def _serve(self) -> None:
         """Tell systemd that the recorder is ready, and wait until it is to leave."""
@@ -228,21 +252,24 @@ class Supervisor:
             await asyncio.sleep(interval_s / 3)
 
     def _degraded(self) -> list[str]:
-        """The side tasks that ended lately."""
+        """The side tasks that ended lately, and what is wrong with the disk."""
         now = self._clock.mono_us()
-        return [name for name, ended in self._ended_us.items() if now - ended < LONGEST_RESTART_S * SECOND]
+        ended = [name for name, ended in self._ended_us.items() if now - ended < LONGEST_RESTART_S * SECOND]
+        return [*ended, f"disk: {self._pace.trouble}"] if self._pace.trouble else ended
 
     # ---- start
 
-    async def _put_in_order(self, store: Store, cleanup: Cleanup, recovery: Recovery, storage: Storage,
-                            bookings: Bookings) -> None:
+    async def _put_in_order(self, store: Store, cleanup: Cleanup, find_footage: Callable[[], Awaitable[None]],
+                            storage: Storage, bookings: Bookings) -> None:
         """What earlier runs left unfinished; nothing that lies in the folder keeps the recorder from recording."""
         steps: dict[str, Callable[[], Awaitable[None]]] = {
             "deletions": cleanup.run_once,
-            "footage of earlier runs": recovery.begin,
+            "footage of earlier runs": find_footage,
             "unfinished files": partial(asyncio.to_thread, lambda: files.remove(*self._folder.unfinished_files())),
             "unfinished films": partial(_drop_unfinished, store, self._folder, storage),
             "bookings": partial(_first_answer, bookings),
+            "private files": partial(asyncio.to_thread, privacy.close_to_strangers, self.settings),
+            "size of files": partial(asyncio.to_thread, capacity.say_too_small, self.settings),
         }
         for what, work in steps.items():
             try:
@@ -262,7 +289,7 @@ class Supervisor:
                             on_failed: Callable[[Exception], None]) -> SegmentWriter:
                 return SegmentWriter(self._folder.segments, camera.name, run, rate=camera.rate,
                                      segment_us=round(recorder.segment_s * SECOND), queue_bytes=recorder.queue_mb << 20,
-                                     clock=self._clock, sealed=on_sealed, failed=on_failed)
+                                     clock=self._clock, sealed=on_sealed, failed=on_failed, pace=self._pace)
 
             return Lane(camera, make_writer, self._clock, recorder, sealed,
                         keep_warm=self.settings.cameras.keep_warm)
@@ -293,6 +320,24 @@ def status_of(error: BaseException) -> int:
     if isinstance(error, BaseExceptionGroup):
         return max(map(status_of, error.exceptions))
     return error.status if isinstance(error, LeaveError) else 1
+
+
+def _highest_run(folder: DataFolder) -> int:
+    """The highest number of a run that has a folder here. Blocks."""
+    try:
+        return max(folder.runs(), default=0)
+    except OSError as error:
+        log.error("folders of runs not looked through", error=str(error))  # noqa: TRY400 - foreseen
+        return 0
+
+
+async def _until_known(in_order: asyncio.Event, recovery: Recovery) -> None:
+    """Wait until what earlier runs left is known, but not for long: a slow disk must not keep systemd waiting."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(QUICK_S):
+            await in_order.wait()
+    if in_order.is_set():
+        await recovery.settled(QUICK_S)
 
 
 async def _first_answer(bookings: Bookings) -> None:

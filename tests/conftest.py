@@ -1,6 +1,7 @@
 """What holds for all tests."""
 
 import os
+from collections import Counter
 
 import pytest
 
@@ -12,6 +13,12 @@ def _skipped(config: pytest.Config) -> int:
     return len(reporter.stats.get("skipped", ())) if reporter else 0
 
 
+def _why(report: pytest.TestReport | pytest.CollectReport) -> str:
+    """Why a test was skipped: the reason names the command that brings what is missing."""
+    words = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return words.removeprefix("Skipped: ")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """In CI a test that was skipped is a test that failed: everything it needs is there or can be installed."""
@@ -20,6 +27,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say why a session without a failed test failed."""
+    """Say what the skipped tests lack, a line for each reason, and why a session without a failed test failed."""
+    reasons = Counter(_why(report) for report in terminalreporter.stats.get("skipped", ()))
+    for reason, count in reasons.most_common():
+        terminalreporter.write_line(f"{count} skipped: {reason}", yellow=True)
     if os.environ.get("CI") and (skipped := _skipped(config)):
         terminalreporter.write_line(f"skipped in CI: {skipped}; that counts as failed", red=True)

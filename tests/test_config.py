@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 import tomllib
 import traceback
 from fractions import Fraction
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from ezrec.config import LogoSettings, Settings, exposed, load, loading
+from ezrec.config.doubts import doubts
 from ezrec.config.places import LEGACY_NAMES, LEGACY_SECRETS, OWN, QUALITIES
 from ezrec.config.sections import KEYS, SECRETS
 from ezrec.domain.errors import SettingsError
@@ -194,8 +196,9 @@ def test_an_empty_text_means_none() -> None:
         ("[cameras.left]\nrotatoin = 3", "cameras.left.rotatoin (config.toml): unknown key (did you mean "),
         ("film = 3", "film (config.toml): is a section and cannot hold a value; write [film]"),
         ('[film]\ncrf = "x"', "film.crf (config.toml): should be a valid integer"),
-        ("[film]\ncrf = 52", "film.crf (config.toml): should be less than or equal to 51; it is: constant rate factor"),
-        ("[cameras]\nwidth = 641", "cameras.width (config.toml): should be a multiple of 2"),
+        ("[film]\ncrf = 52", "film.crf (config.toml): got 52, must be 0–51: constant rate factor"),
+        ("[bookings]\npoll_s = -1", "bookings.poll_s (config.toml): got -1, must be 0.1–3600 s: polling interval"),
+        ("[cameras]\nwidth = 641", "cameras.width (config.toml): got 641, must be 64–4608 pixels, a multiple of 2: "),
         ("[cameras.left]\nrotation = 45", "cameras.left.rotation (config.toml): should be 0, 90, 180 or 270"),
         ("[disk]\nmin_free_mb = nan", "disk.min_free_mb (config.toml): should be"),
         ("[recorder]\nstall_s = nan", "recorder.stall_s (config.toml): should be a finite number"),
@@ -278,6 +281,27 @@ def test_what_a_chosen_combination_needs_is_named(text: str, lines: list[str]) -
     assert [told[:len(line)] for told, line in zip(problems(), lines, strict=True)] == lines
 
 
+@pytest.mark.parametrize(("section", "line"), [
+    ('[supabase]\nkey = "x"\nurl = "https://p.supabase.co/rest/v1"', "supabase.url: ends in /rest/v1, must be "),
+    ('[supabase]\nkey = "x"\nurl = "http://p.supabase.co"', "supabase.url: begins with http://, must be https://"),
+    ('[supabase]\nkey = "x"\nurl = "http://192.168.1.2:80"', "supabase.url: begins with http://, must be https://"),
+    ('[supabase]\nkey = "x"\nurl = "http://localhost.eu"', "supabase.url: begins with http://, must be https://"),
+    ('[s3]\nendpoint = "https://a.r2.cloudflarestorage.com/films"', "s3.endpoint: ends in /films, must be "),
+    ('[s3]\nbucket = "films"\nendpoint = "https://films.s3.example:9000"', " alone: https://s3.example:9000")])
+def test_an_address_that_leads_nowhere_or_shows_a_key_to_all_is_refused(section: str, line: str) -> None:
+    toml(section)
+    assert any(line in one for one in problems())
+
+
+@pytest.mark.parametrize("section", [
+    '[supabase]\nkey = "x"\nurl = "https://p.supabase.co/"', '[supabase]\nkey = "x"\nurl = "http://127.0.0.1:54321"',
+    '[supabase]\nkey = "x"\nurl = "http://localhost:54321"', '[supabase]\nkey = "x"\nurl = "http://[::1]:54321"',
+    '[s3]\nbucket = "films"\nendpoint = "http://nas.local:9000/"'])
+def test_an_address_of_a_service_alone_is_taken(section: str) -> None:
+    toml(section)
+    load()
+
+
 def test_a_refused_key_is_not_blamed_for_a_combination_as_well() -> None:
     toml('[cameras]\nsource = "replay"\nreplay.left = 3\nreplay.right = "r.mp4"\n')
     assert problem().startswith("cameras.replay.left (config.toml): should be")
@@ -314,6 +338,65 @@ def test_a_rate_may_be_written_in_many_ways(given: object, rate: Fraction) -> No
     "given", [0, -1, 121, "x", "1/0", "nan", "inf", True, [30], "1e99999999", "9" * 5000, "0.5", "/"])
 def test_what_is_no_rate_is_refused(given: object) -> None:
     assert problem(overrides={"cameras": {"fps": given}}).startswith("cameras.fps (given by the command): should ")
+
+
+# ---- what follows, and what is doubted
+
+
+@pytest.mark.parametrize(("text", "mb"), [
+    ("", 10299), ("[cameras]\ndual = false", 7724),
+    ("[cameras]\nbitrate = 1_000_000\n[film]\nmaxrate = 2_000_000", 1716),
+    ('[disk]\nmin_free_mb = ""', 10299), ("[disk]\nmin_free_mb = 0", 0), ("[disk]\nmin_free_mb = 2048", 2048)])
+def test_the_room_for_a_film_follows_from_the_bit_rates_unless_it_is_given(text: str, mb: int) -> None:
+    toml(text)
+    assert load(env={}).disk.min_free_mb == mb
+
+
+def test_defaults_that_are_probably_wrong_are_doubted_until_somebody_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Europe/Madrid")
+    time.tzset()
+    try:
+        zone, cameras = doubts(load(env={}))
+        assert zone.startswith("site.timezone is not set: local times are taken as UTC")
+        assert "Europe/Madrid" in zone
+        assert cameras.startswith("cameras.source is not set")
+        toml('[site]\ntimezone = "UTC"\n[cameras]\nsource = "simulated"\n')
+        assert doubts(load(env={})) == []
+        assert doubts(load(env={"EZREC_SHARE__BASE_URL": "https://x.example"})) == [
+            "share.base_url (EZREC_SHARE__BASE_URL in the environment): has no effect yet"]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_a_machine_in_utc_raises_no_doubt_about_its_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Atlantic/Reykjavik")
+    time.tzset()
+    try:
+        assert [doubt for doubt in doubts(load(env={})) if "zone" in doubt] == []
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_settings_are_read_as_editors_save_them(encoding: str) -> None:
+    Path("config.toml").write_bytes('[site]\r\nname = "Büro"\r\n'.encode(encoding))
+    Path(".env").write_bytes("# für später\r\nEZREC_FILM__CRF=19\r\n".encode(encoding))
+    settings = load(env={})
+    assert (settings.site.name, settings.film.crf) == ("Büro", 19)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_secret_s_file_may_begin_with_a_byte_order_mark(encoding: str) -> None:
+    Path("secret").write_bytes(f"{SECRET}\r\n".encode(encoding))
+    env = {"EZREC_SUPABASE__KEY_FILE": "secret", "SUPABASE_URL": "https://x.example"}
+    assert load(env=env).supabase.key.get_secret_value() == SECRET
+
+
+@pytest.mark.parametrize(("value", "words"), [("99", "got 99, must be 0–51: "), ("9" * 40, "must be 0–51: ")])
+def test_of_what_was_got_only_a_plain_number_is_repeated(value: str, words: str) -> None:
+    assert problem(env={"EZREC_FILM__CRF": value}).startswith(f"film.crf (EZREC_FILM__CRF in the environment): {words}")
 
 
 # ---- secrets

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,22 @@ def test_an_os_error_becomes_a_verdict_that_names_work_and_place(code: int, kind
 def test_other_errors_pass_untranslated() -> None:
     with pytest.raises(ZeroDivisionError), files.os_errors("divide"):
         raise ZeroDivisionError
+
+
+def test_works_run_beside_each_other_only_when_one_takes_long() -> None:
+    order: list[str] = []
+    files.all_soon(lambda: order.append("one"), lambda: order.append("two"))
+    assert order == ["one", "two"]
+    both = threading.Barrier(2)
+    files.all_soon(lambda: both.wait(10), lambda: both.wait(10))
+
+
+def test_the_error_of_the_first_work_that_fails_is_raised_when_all_are_over() -> None:
+    done: list[str] = []
+
+    def fail() -> None:
+        raise OSError(5, "broken")
+
+    with pytest.raises(OSError, match="broken"):
+        files.all_soon(fail, lambda: done.append("the other"))
+    assert done == ["the other"]

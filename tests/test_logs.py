@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import pty
+import re
 import subprocess
 import sys
 import warnings
@@ -345,6 +346,35 @@ def test_on_a_terminal_the_lines_are_for_people_and_hide_secrets_too() -> None:
     assert "KeyError" in text
     assert not text.startswith("{")
     assert "wörd" not in text
+
+
+ODD = "a\x1b[31m\x9b\x7f\u202e[/x]"
+
+
+def test_on_a_terminal_nothing_in_a_line_is_obeyed() -> None:
+    leader, follower = pty.openpty()
+    with os.fdopen(follower, "w") as terminal:
+        logs.set_up("info", None, stream=terminal)
+        logs.get("film").error(f"it {ODD}", why=ODD, list=[ODD], exc_info=raised(ODD + "\nsecond line"), **{ODD: 1})
+        logging.getLogger("elsewhere").warning(ODD)
+        text = os.read(leader, 65536).decode()
+        logs.shut_down()
+    os.close(leader)
+    unstyled = re.sub(r"\x1b\[[0-9;]*m", "", text.replace("\x1b[31ma", "a"))
+    assert r"a\x1b[31m\x9b\x7f\u202e[/x]" in text
+    assert not [sign for sign in unstyled if not sign.isprintable() and sign not in "\r\n\t"]
+    assert text.count(r"\x1b[31m") == 6
+
+
+def test_a_line_for_machines_holds_nothing_that_a_terminal_obeys_and_reads_as_it_was(out: TextIO) -> None:
+    logs.set_up("info", None, stream=out)
+    logs.get("film").error(ODD, why=ODD)
+    text = Path(out.name).read_text("utf-8")
+    assert text.rstrip("\n").isprintable()
+    assert json.loads(text)["why"] == json.loads(text)["event"] == ODD
+    last = logs.last_error()
+    assert last is not None
+    assert last.text.isprintable()
 
 
 def test_shut_down_gives_everything_back(out: TextIO) -> None:

@@ -226,6 +226,56 @@ async def test_two_steps_that_park_a_film_both_stay_parked_and_each_says_so_once
     assert len(uploading.calls) == 2
 
 
+async def test_whoever_asks_not_to_be_called_is_not_called_before(desk: Desk, timers: Timers) -> None:
+    made, (step,) = line(desk, Fails(RetryError("slow down", after_s=120)))
+    await desk.film(Stage.RECORDING)
+    await made.work_once(step, "match")
+    assert timers.set[-1][0] == 120
+    assert (await desk.now()).retry_at == desk.clock.wall_us() + 120 * SECOND
+
+
+async def test_a_refusal_that_may_pass_is_told_once_and_tried_again_slowly_by_itself(
+        desk: Desk, timers: Timers) -> None:
+    work = Fails(*[ParkError("the project is restricted", passing=True) for _ in range(3)])
+    made, (_, step) = line(desk, Fails(), work)
+    await desk.film(Stage.RECORDING)
+    for refusals, (least_s, most_s) in enumerate(((300, 600), (600, 1200), (1200, 2400))):
+        await made.work_once(step, "match")
+        assert timers.drawn[-1] == (least_s, most_s)
+        film = await desk.now()
+        assert film.parked == {"upload": "the project is restricted"}
+        assert film.passing == {"upload": desk.clock.wall_us() + most_s * SECOND}
+        made.enqueue(step, film)
+        assert step.waiting == set()  # it rests
+        assert len(work.calls) == refusals + 1
+        timers.fire()
+        made.enqueue(step, film)
+        assert step.waiting == {"match"}
+        step.waiting.clear()
+    await made.work_once(step, "match")
+    film = await desk.now()
+    assert (film.parked, film.passing, step.refusals, film.parked_step) == ({}, {}, {}, None)
+    assert [entry.kind for entry in await desk.store.events("match")].count("parked") == 1
+
+
+async def test_a_refusal_that_may_pass_is_tried_again_after_a_restart_and_when_a_person_asks(
+        desk: Desk, timers: Timers) -> None:
+    await desk.film(Stage.RECORDING)
+    made, (_, step) = line(desk, Fails(), Fails(ParkError("no such bucket", passing=True)))
+    await made.work_once(step, "match")
+    await desk.store.retry("match")
+    made.enqueue(step, await desk.now())
+    assert (step.waiting, step.resting) == ({"match"}, {})
+    await desk.store.park("match", "upload", "no such bucket", desk.clock.wall_us() + 3600 * SECOND)
+    made, (_, step) = line(desk, Fails(), Fails(ParkError("it is another's", passing=False)))
+    made.enqueue(step, await desk.now())
+    assert step.waiting == {"match"}
+    await made.work_once(step, "match")
+    film = await desk.now()
+    assert (film.parked, film.passing, step.resting) == ({"upload": "no such bucket"}, {}, {})
+    assert not step.takes(film)  # what it says now does not pass
+
+
 async def test_a_live_film_goes_before_older_ones_and_these_give_way_meanwhile(desk: Desk) -> None:
     work = Fails()
     made, (step,) = line(desk, work)

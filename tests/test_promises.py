@@ -61,6 +61,9 @@ PROMISES: dict[int, list[str]] = {
         "domain/test_certificate.py::test_a_pause_between_two_runs_is_a_gap_of_both_that_says_where_the_cut_lies",
         "whole/test_kill.py::test_a_film_survives_a_kill_before_a_durable_step_and_one_after_it",
         "whole/test_kill.py::test_films_survive_a_kill_at_any_moment",
+        "adapters/test_segments.py::test_a_sync_costs_no_frame_however_long_it_takes",
+        "adapters/test_segments.py::test_the_next_segment_is_written_while_the_last_one_is_being_sealed",
+        "whole/test_slow_disk.py::test_with_syncs_of_a_second_the_cameras_start_before_anything_is_written",
     ],
     6: [  # order, rate, synchrony, and every deviation counted
         "domain/test_planning.py::test_every_seen_tick_is_planned_once_and_in_order",

@@ -4,13 +4,16 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
+from ezrec.actions import state
+from ezrec.adapters.bookings.local import BookingsFile
 from ezrec.config import Settings
 from ezrec.domain import booking as bookings
 from ezrec.domain import naming
-from ezrec.domain.booking import Booking, show_local
-from ezrec.domain.errors import BadBooking, EzrecError
+from ezrec.domain.booking import Booking, RefusedRow, show_local
+from ezrec.domain.errors import BadBooking, EzrecError, ParkError, RetryError
 from ezrec.domain.naming import Named
 from ezrec.domain.stages import CHANGEABLE, OPEN, Stage
+from ezrec.folders import DataFolder
 from ezrec.store import Store
 
 SOURCE = "cli"  # of bookings that were made on this device
@@ -22,6 +25,7 @@ class Listed:
 
     booking: Booking
     stage: Stage | None
+    url: str | None = None  # of a film that is done
 
 
 @dataclass(frozen=True)
@@ -30,11 +34,37 @@ class Imported:
 
     taken: list[Booking]
     refused: list[str]  # why, in words
+    over: list[Booking]  # of those taken: their time has passed
+    remarks: list[str]  # what changes of clocks made of local times, in words
 
 
 async def listing(store: Store, since_us: int) -> list[Listed]:
     """The bookings that end at `since_us` (UTC µs) or later, by start."""
-    return [Listed(booking, stage) for booking, stage in await store.bookings_with_stages(since_us)]
+    async with store.snapshot() as now:
+        found = []
+        for booking, stage in await now.bookings_with_stages(since_us):
+            film = await now.film(booking.id) if stage is Stage.CLEANED else None
+            found.append(Listed(booking, stage, film.url if film else None))
+        return found
+
+
+async def refused(settings: Settings, now_us: int) -> list[RefusedRow]:
+    """The rows that the sources hand in and that are no bookings: as the running recorder says, else as the bookings
+    file has them now. `now_us`: UTC µs.
+    """
+    said = state.read(DataFolder(settings.paths.data), now_us)
+    if said is not None:
+        return [RefusedRow(str(one["source"]), str(one["reason"]))
+                for one in (said.get("queues") or {}).get("refused_bookings", ())]
+    if settings.bookings.file is None:
+        return []
+    try:
+        rows = await BookingsFile(settings.bookings.file).fetch()
+    except (RetryError, ParkError) as error:
+        return [RefusedRow("file", str(error))]
+    _, bad = bookings.parse_many(rows or [], source="file", zone=ZoneInfo(settings.site.timezone),
+                                 longest_s=settings.bookings.longest_h * 3600, reuses_ids=True)
+    return [RefusedRow("file", str(error)) for error in bad]
 
 
 def parse(row: object, settings: Settings) -> Booking:
@@ -97,17 +127,29 @@ async def cancel(store: Store, settings: Settings, words: str, now_us: int) -> B
 
 async def take_all(store: Store, settings: Settings, rows: Iterable[object], now_us: int) -> Imported:
     """Make or change all bookings of a list; what is wrong with a row keeps no other one from it. `now_us`: UTC µs."""
-    good, bad = bookings.parse_many(rows, source=SOURCE, zone=ZoneInfo(settings.site.timezone),
+    zone, rows = ZoneInfo(settings.site.timezone), list(rows)
+    good, bad = bookings.parse_many(rows, source=SOURCE, zone=zone,
                                     longest_s=settings.bookings.longest_h * 3600, reuses_ids=True)
-    taken, refused = [], [str(error) for error in bad]
+    taken, refused_rows = [], [str(error) for error in bad]
     malformed = {error.booking_id for error in bad if error.booking_id}
     async with store.together() as tx:
         for one in await _named(tx, settings, good, now_us, malformed):
             if await tx.put_booking(one):
                 taken.append(one)
             else:
-                refused.append(f"booking {one.id!r}: another source has this id")
-    return Imported(taken, refused)
+                refused_rows.append(f"booking {one.id!r}: another source has this id")
+    used = {(naming.shown_id(one.id), one.starts_at) for one in taken}
+    remarks = [remark for row in rows for remark in _remarks(row, settings, used)]
+    return Imported(taken, refused_rows, [one for one in taken if one.ends_at <= now_us], remarks)
+
+
+def _remarks(row: object, settings: Settings, used: Collection[tuple[str, int]]) -> list[str]:
+    """What a change of clocks made of a row's times, if the row was taken."""
+    try:
+        one = parse(row, settings)
+    except BadBooking:
+        return []
+    return bookings.remarks(row, ZoneInfo(settings.site.timezone)) if (one.id, one.starts_at) in used else []
 
 
 def several(words: str, meant: Sequence[Named], zone: ZoneInfo) -> str:

@@ -7,16 +7,16 @@ written without a fsync: it matters only while its process lives.
 import asyncio
 import json
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import psutil
-
 from ezrec import __version__, logs
+from ezrec.actions.state import STALE_S, WRITE_EVERY_S, read
 from ezrec.adapters.metrics import Measured, Meter
 from ezrec.adapters.status import Row
 from ezrec.config.sections import SiteSettings
+from ezrec.domain.booking import RefusedRow
 from ezrec.domain.clock import SECOND, Clock, utc_text
 from ezrec.domain.errors import RetryError
 from ezrec.files import FILE_MODE, replacing
@@ -30,9 +30,10 @@ from ezrec.tasks.recording.windows import Recording
 
 log = logs.get("device")
 
-WRITE_EVERY_S = 5.0
+__all__ = ["STALE_S", "Device", "DeviceState", "read"]
+
+MOST_REFUSED = 20  # refused rows that are told of
 COLLECT_S = 2.0  # how long the machine and the store may take to answer for the file
-STALE_S = 4 * WRITE_EVERY_S  # a file that is older tells nothing of now
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ class DeviceState:
     preflight: PreflightResult | None
     backlog: Backlog | None
     last_error: LastError | None
-    degraded: Collection[str]  # side tasks that ended lately
+    degraded: Collection[str]  # side tasks that ended lately, and a disk that is too slow
+    refused: Sequence[RefusedRow] = ()  # rows of the bookings' sources
 
     def row(self, site: SiteSettings) -> Row:
         """The state as the columns of `system_status`."""
@@ -61,7 +63,7 @@ class DeviceState:
             "current_booking_id": self.current_booking_id,
             "cameras": {name: asdict(health) for name, health in self.cameras.items()},
             "preflight": _preflight(self.preflight) if self.preflight else None,
-            "queues": _queues(self.backlog) if self.backlog else None,
+            "queues": _queues(self.backlog, self.refused) if self.backlog else None,
             "last_error": error.text if error else None,
             "last_error_at": error.at.isoformat(timespec="milliseconds") if error else None,
             "version": __version__,
@@ -76,7 +78,8 @@ class Device:
     """The device that this process records on."""
 
     def __init__(self, store: Store, clock: Clock, folder: DataFolder, recording: Recording, preflight: Preflight,
-                 meter: Meter, site: SiteSettings, degraded: Callable[[], Collection[str]]) -> None:
+                 meter: Meter, site: SiteSettings, degraded: Callable[[], Collection[str]],
+                 refused: Callable[[], Sequence[RefusedRow]] = tuple) -> None:
         self._store = store
         self._clock = clock
         self._folder = folder
@@ -85,6 +88,7 @@ class Device:
         self._meter = meter
         self._site = site
         self._degraded = degraded
+        self._refused = refused
         self._begun_us = clock.mono_us()
         self._turn = asyncio.Lock()  # the meter has one caller at a time
         self._newest: tuple[int, DeviceState] | None = None  # and when it was collected, monotonic µs
@@ -96,7 +100,7 @@ class Device:
             state = DeviceState(
                 measured, self._clock.wall_us(), self._clock.mono_us() - self._begun_us,
                 bool(self._recording.delivering()), self._recording.current_booking(), self._recording.health(),
-                self._preflight.newest, backlog, logs.last_error(), self._degraded())
+                self._preflight.newest, backlog, logs.last_error(), self._degraded(), self._refused())
             self._newest = self._clock.mono_us(), state
             return state
 
@@ -137,20 +141,6 @@ class Device:
         self._folder.state.unlink(missing_ok=True)
 
 
-def read(folder: DataFolder, now_us: int) -> dict[str, Any] | None:
-    """What the recorder on a data folder said of itself last: a row of `system_status` with `pid` and `run`.
-
-    None if none runs there, if it has not said anything for `STALE_S`, or if this user may not read it.
-    """
-    try:
-        if now_us - folder.state.stat().st_mtime_ns // 1000 > STALE_S * SECOND:
-            return None
-        row = json.loads(folder.state.read_text("utf-8"))
-        return dict(row) if psutil.pid_exists(int(row["pid"])) else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
 def _write(folder: DataFolder, row: Mapping[str, Any]) -> None:
     with replacing(folder.state) as temporary:  # not durable: it is old after a few seconds anyway
         temporary.write_text(json.dumps(row, indent=1), "utf-8")
@@ -161,6 +151,8 @@ def _preflight(found: PreflightResult) -> dict[str, Any]:
     return {"booking_id": found.booking_id, "at": utc_text(found.at), "problems": list(found.problems)}
 
 
-def _queues(backlog: Backlog) -> dict[str, Any]:
-    return {"films": {str(stage): count for stage, count in backlog.films.items()}, "parked": backlog.parked,
-            "outbox": backlog.outbox, "refused": backlog.refused, "reason": backlog.reason}
+def _queues(backlog: Backlog, refused: Sequence[RefusedRow]) -> dict[str, Any]:
+    rows = [{"source": one.source, "reason": one.reason} for one in refused[:MOST_REFUSED]]
+    waiting = {"films": {str(stage): count for stage, count in backlog.films.items()}, "parked": backlog.parked,
+               "outbox": backlog.outbox, "refused": backlog.refused, "reason": backlog.reason}
+    return waiting | ({"refused_bookings": rows} if rows else {})

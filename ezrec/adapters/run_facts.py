@@ -8,6 +8,7 @@ file), the times at which the segments were written tell the offset to about a s
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -30,10 +31,20 @@ class RunFacts:
 
 
 def write(path: Path, facts: RunFacts) -> None:
-    """Write a run's facts, durably; the folder above its own must be there. Raises OSError."""
-    files.make_folders(path.parent, below=path.parent.parent)
+    """Write a run's facts, durably; the folder above its own must be there. Raises OSError.
+
+    The first ones need a single sync's time: they must be there before the run's first footage is.
+    """
+    files.make_folders(path.parent, below=path.parent.parent, durable=False)
     offsets = [[offset.from_us, offset.wall_us] for offset in facts.offsets]
-    files.write_atomically(path, json.dumps({"boot_id": facts.boot_id, "offsets": offsets}).encode())
+    data = json.dumps({"boot_id": facts.boot_id, "offsets": offsets}).encode()
+    if path.exists():
+        files.write_atomically(path, data)
+        return
+    path.write_bytes(data)
+    path.chmod(files.FILE_MODE)
+    files.all_soon(*(partial(files.fsync_folder, folder) for folder in (path.parent.parent, path.parent)),
+             partial(files.fsync_file, path))
 
 
 def read(path: Path) -> RunFacts | None:

@@ -4,8 +4,9 @@ A camera's thread puts frames on a queue that is bounded in bytes and never wait
 muxer writes into memory and each whole frame then goes to the file in one piece, so a full disk can be cut back to the
 last whole frame. A file's time stamps count from its start, which its name carries in run-monotonic µs.
 
-What is promised: a `Sealed` is handed out only for a closed file that is fsynced, with its folder. Before that at most
-a second of footage is not on the disk. What a crash leaves behind without a row is for `adoption.adopt`.
+What is promised: a `Sealed` is handed out only for a closed file that is fsynced, with its folder. Before that the
+footage is taken to the disk once a second, beside the writing (`syncing`): a disk that takes long costs no frame. What
+a crash leaves behind without a row is for `adoption.adopt`.
 """
 
 import errno
@@ -15,22 +16,21 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
 import av.error
 import structlog
 
-from ezrec.adapters.cameras import Frame
+from ezrec.adapters.cameras import Frame, seen_us
+from ezrec.adapters.syncing import PATIENCE_S, SYNC_US, FileSyncs, SyncPace
 from ezrec.domain.clock import SECOND, Clock
 from ezrec.domain.errors import SegmentFailed
 from ezrec.domain.timeline import HOLD_US, Interval, Segment
-from ezrec.files import fsync_folder, make_folders
+from ezrec.files import all_soon, fsync_folder, make_folders
 
 log = structlog.get_logger(task="recording")
-
-SYNC_US = SECOND
-"""Footage is taken to the disk this often, in the footage's time and in real time."""
 
 TICKS = Fraction(90_000, SECOND)  # of the clock of MPEG-TS, per µs (ISO/IEC 13818-1, 2.4.3.7)
 
@@ -65,7 +65,7 @@ class Counters:
     frames: int = 0  # written
     dropped: int = 0  # missing in sealed segments, as the sensor times tell
     overflowed: int = 0  # thrown away because the queue was full
-    discarded: int = 0  # thrown away: before a key frame, not after the last one, after a disk error or after the end
+    discarded: int = 0  # thrown away: no key frame before, no time, none after the last one, a disk error, or the end
     failures: int = 0
     segments: int = 0  # sealed
     queue_bytes: int = 0  # waiting now
@@ -111,7 +111,7 @@ class _Memory:
 
 
 class TsFile:
-    """One MPEG-TS file that grows by whole frames. Not for more than one thread."""
+    """One MPEG-TS file that grows by whole frames. For one thread; another one may `sync` meanwhile."""
 
     def __init__(self, folder: Path, start_us: int, rate: Fraction) -> None:
         """Make `<folder>/<start_us>.ts`, or the next µs that is free: nothing is overwritten.
@@ -127,8 +127,11 @@ class TsFile:
             self._stream.width = self._stream.height = 16
             self._stream.pix_fmt = "yuv420p"
             self._stream.codec_context.thread_count = 1
+        self._names = [folder]  # the folders that must be synced for the file to be found
         while True:
-            make_folders(folder, below=folder.parent.parent)
+            if not folder.is_dir():
+                make_folders(folder, below=folder.parent.parent, durable=False)
+                self._names = [folder.parent.parent, folder.parent, folder]
             self.path = folder / f"{start_us}.ts"
             try:
                 self._handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
@@ -140,7 +143,6 @@ class TsFile:
         self.start_us = start_us
         self.size = 0  # bytes of whole frames
         self._tick = -1
-        self._named = False  # whether the folder's entry is durable
         self._doubtful = False  # a failed sync may have lost pages, and the next one would not say so
 
     def write(self, data: bytes, us: int, *, key: bool) -> bool:
@@ -165,29 +167,34 @@ class TsFile:
     def sync(self) -> None:
         """Take everything written to the disk. Raises OSError."""
         try:
-            os.fdatasync(self._handle)
-            if not self._named:
-                fsync_folder(self.path.parent)
-                self._named = True
+            all_soon(partial(os.fdatasync, self._handle), *self._naming())
+            self._names = []
         except OSError:
             self._doubtful = True
             raise
 
-    def seal(self) -> int:
+    def _naming(self) -> list[Callable[[], None]]:
+        """What makes the file's name durable, if it is not yet."""
+        return [partial(fsync_folder, folder) for folder in self._names]
+
+    def seal(self, sync_is_over: Callable[[], object] = lambda: None) -> int:
         """Close the file for good, with its folder's entry; its length in bytes.
+
+        `sync_is_over` waits for a sync that is under way.
 
         Raises:
             OSError: it may not be durable; it stays as it is, closed.
         """
+        names = self._naming()
         try:
             self._muxer.close()
             self._spill()
-            if self._doubtful:
-                raise OSError(errno.EIO, "an earlier sync failed", str(self.path))
-            os.fsync(self._handle)
+            all_soon(*names[:-1], partial(os.fsync, self._handle), *names[-1:])
         finally:
+            sync_is_over()
             os.close(self._handle)
-        fsync_folder(self.path.parent)
+        if self._doubtful:
+            raise OSError(errno.EIO, "an earlier sync failed", str(self.path))
         return self.size
 
     def discard(self) -> None:
@@ -216,11 +223,20 @@ class TsFile:
 class _OpenSegment:
     """The segment that is being written."""
 
-    def __init__(self, file: TsFile, rate: Fraction, now_us: int) -> None:
+    def __init__(self, file: TsFile, rate: Fraction, syncs: FileSyncs) -> None:
         self.file = file
         self.tally = Tally(rate)
-        self.synced_data_us = file.start_us
-        self.synced_at_us = now_us
+        self.syncs = syncs
+
+    def words(self, camera: str, run: int) -> dict[str, object]:
+        """What the log says of it."""
+        return {"camera": camera, "run": run, "start_us": self.file.start_us}
+
+    def sealed(self, camera: str, run: int) -> Sealed:
+        """What is handed out of it."""
+        tally, file = self.tally, self.file
+        return Sealed(camera, run, file.start_us, tally.end_us, tally.frames, tally.dropped, file.size, file.path,
+                      tuple(tally.gaps))
 
 
 class _Flush:
@@ -235,7 +251,7 @@ class SegmentWriter:
 
     def __init__(self, folder: Path, camera: str, run: int, *, rate: Fraction, segment_us: int = 4 * SECOND,
                  queue_bytes: int, clock: Clock, sealed: Callable[[Sealed], None], failed: Callable[[Exception], None],
-                 pause_s: float = PAUSE_S) -> None:
+                 pause_s: float = PAUSE_S, pace: SyncPace | None = None) -> None:
         """Start the writer thread.
 
         Args:
@@ -249,21 +265,23 @@ class SegmentWriter:
             sealed: called from the writer thread for each sealed segment; if it raises, the file counts as an orphan.
             failed: called from the writer thread with a `SegmentFailed`; the writer goes on.
             pause_s: how long the disk is left alone after it failed, s.
+            pace: told how long each sync takes; one for all writers of a disk.
         """
         self._home = folder / str(run) / camera
         self._camera, self._run, self._rate = camera, run, rate
         self._segment_us, self._room, self._clock = segment_us, queue_bytes, clock
-        self._sealed, self._failed, self._pause_s = sealed, failed, pause_s
+        self._sealed, self._failed, self._pause_s, self._pace = sealed, failed, pause_s, pace or SyncPace()
         self._lock = threading.Condition()  # guards everything down to `_ending`
         self._queue: deque[Frame | _Flush] = deque()
         self._counters = Counters()
         self._skipping = False  # the queue overflowed: nothing is taken before the next key frame
         self._cuts: list[int] = []
         self._held_us: int | None = None  # time of the frame that the writer thread has in its hands
-        self._open_us: int | None = None  # start of the segment that is not yet sealed
+        self._unsealed: list[int] = []  # starts of the segments that are not sealed yet, oldest first
         self._last_us: int | None = None  # newest frame written
         self._ending = False
-        self._open: _OpenSegment | None = None  # touched by the writer thread only
+        self._open: _OpenSegment | None = None  # touched by the writer thread only, as is
+        self._closing: _OpenSegment | None = None  # the segment that is being sealed, while the next one is written
         self._thread = threading.Thread(target=self._write_on, name=f"segments-{camera}", daemon=True)
         self._thread.start()
 
@@ -273,7 +291,7 @@ class SegmentWriter:
         """Take a frame; never waits and never raises. On overflow whole rests of groups of pictures are lost."""
         size = len(frame.data)
         with self._lock:
-            if self._ending:
+            if self._ending or seen_us(frame) is None:
                 self._count(discarded=1)
                 return
             full = self._counters.queue_bytes + size > self._room
@@ -316,8 +334,8 @@ class SegmentWriter:
     def pending_from_us(self) -> int | None:
         """Time of the oldest frame that is not in a sealed segment yet, run-monotonic µs; None if there is none."""
         with self._lock:
-            if self._open_us is not None:
-                return self._open_us
+            if self._unsealed:
+                return self._unsealed[0]
             if self._held_us is not None:
                 return self._held_us
             return next((_us(item) for item in self._queue if isinstance(item, Frame)), None)
@@ -344,9 +362,10 @@ class SegmentWriter:
                 if isinstance(item, Frame):
                     self._write(item)
                 elif item is None:
-                    self._sync_if_due()
+                    self._look_at_disk()
                 else:
                     self._seal()
+                    self._finish_sealing(None)
             except Exception as error:  # noqa: BLE001  # the disk or a bug of ours: it costs frames, not the match
                 self._seal()
                 self._report(error, None)
@@ -362,10 +381,10 @@ class SegmentWriter:
             return self._ending and not self._queue
 
     def _next(self) -> Frame | _Flush | None:
-        """The next thing to do; None if nothing came for so long that the disk wants syncing."""
+        """The next thing to do; None if a sync has ended, or nothing came for so long that the disk wants one."""
         with self._lock:
             if not self._queue and not self._ending:
-                self._lock.wait(SYNC_US / SECOND if self._open is not None else None)
+                self._lock.wait(SYNC_US / SECOND if self._open or self._closing else None)
             if not self._queue:
                 return _Flush() if self._ending else None
             item = self._queue.popleft()
@@ -396,7 +415,7 @@ class SegmentWriter:
                                              late_max_us=max(late_us, self._counters.late_max_us))
                 else:
                     self._count(discarded=1)
-        self._sync_if_due()
+        self._look_at_disk()
 
     def _is_due(self, start_us: int, us: int) -> bool:
         """Whether a key frame at `us` begins a new segment."""
@@ -406,44 +425,55 @@ class SegmentWriter:
         return cut or us - start_us >= self._segment_us
 
     def _begin(self, us: int) -> _OpenSegment:
-        self._open = _OpenSegment(TsFile(self._home, us, self._rate), self._rate, self._clock.mono_us())
+        file = TsFile(self._home, us, self._rate)
+        self._open = _OpenSegment(file, self._rate, FileSyncs(file, us, self._clock, self._pace, self._wake))
         with self._lock:
-            self._open_us = self._open.file.start_us
+            self._unsealed.append(file.start_us)
         return self._open
 
-    def _sync_if_due(self) -> None:
-        """Take the footage to the disk if a second has passed, in the footage or on the clock."""
-        now, here_us = self._open, self._clock.mono_us()
-        if now is None:
-            return
-        if now.tally.last_us - now.synced_data_us >= SYNC_US or here_us - now.synced_at_us >= SYNC_US:
-            now.file.sync()
-            # From its end: on a slow disk the next one would be due at once, and a frame be written for each sync.
-            now.synced_data_us, now.synced_at_us = now.tally.last_us, self._clock.mono_us()
+    def _wake(self) -> None:
+        """From another thread: a sync has ended."""
+        with self._lock:
+            self._lock.notify()
+
+    def _look_at_disk(self) -> None:
+        """Begin the syncs that are due, and take what became of those under way."""
+        self._finish_sealing(0)
+        if self._open is not None:
+            self._open.syncs.look(self._open.tally.last_us)
 
     def _seal(self) -> None:
-        """Close the open segment for good and hand it out; nothing to do if there is none. What fails is reported."""
+        """Begin to close the open segment for good; nothing to do if there is none."""
+        self._finish_sealing(None)
         now, self._open = self._open, None
         if now is None:
             return
-        tally, path = now.tally, now.file.path
-        words = {"camera": self._camera, "run": self._run, "start_us": now.file.start_us}
+        self._closing = now
+        if now.tally.frames:
+            log.debug("sealing segment", **now.words(self._camera, self._run))
+            now.syncs.seal()
+        self._finish_sealing(PATIENCE_S)
+
+    def _finish_sealing(self, limit_s: float | None) -> None:
+        """Hand out the segment that is being sealed once it is, waiting so long at most. What fails is reported."""
+        now = self._closing
+        if now is None:
+            return
         try:
-            if not tally.frames:
+            if not now.tally.frames:
                 now.file.discard()
+            elif not now.syncs.is_sealed(limit_s):
                 return
-            log.debug("sealing segment", **words)
-            size = now.file.seal()
-            log.debug("segment written", **words)
-            self._sealed(Sealed(self._camera, self._run, now.file.start_us, tally.end_us, tally.frames, tally.dropped,
-                                size, path, tuple(tally.gaps)))
-            with self._lock:
-                self._count(dropped=tally.dropped, segments=1)
+            else:
+                log.debug("segment written", **now.words(self._camera, self._run))
+                self._sealed(now.sealed(self._camera, self._run))
+                with self._lock:
+                    self._count(dropped=now.tally.dropped, segments=1)
         except Exception as error:  # noqa: BLE001  # disk or receiver: the file lies there, and is adopted
-            self._report(error, path)
-        finally:
-            with self._lock:  # only now: a watermark must not pass a segment whose row is not asked for yet
-                self._open_us = None
+            self._report(error, now.file.path)
+        self._closing = None
+        with self._lock:  # only now: a watermark must not pass a segment whose row is not asked for yet
+            self._unsealed.remove(now.file.start_us)
 
     def _report(self, error: Exception, left: Path | None) -> None:
         """Say that something failed, and leave the disk alone for a while. `left` is a file without a row."""

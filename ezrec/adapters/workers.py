@@ -14,6 +14,7 @@ package's `__main__`, so an installed script must not import the whole program b
 
 import asyncio
 import ctypes
+import gc
 import os
 import re
 import resource
@@ -35,6 +36,7 @@ _A = TypeVar("_A")
 _R = TypeVar("_R")
 
 _CLOSE_LIMIT_S = 1.5  # a killed process is gone in milliseconds; only one stuck in the kernel's disk code takes longer
+_LET_GO_S = 0.5  # how long the executors of killed workers may take to give their semaphores back
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -117,9 +119,15 @@ class RenderPool:
         """Kill all workers at once and wait (2 s at most) until they are gone; their calls raise PoolClosed."""
         self._closed = True
         processes = [slot.process for slot in self._slots if slot.process is not None]
+        executors = [executor for slot in self._slots if (executor := slot.executor) is not None]
         for slot in self._slots:
             slot.drop()
         await asyncio.gather(*(asyncio.to_thread(process.join, _CLOSE_LIMIT_S) for process in processes))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LET_GO_S):
+                await asyncio.gather(*(asyncio.to_thread(executor.shutdown) for executor in executors))
+        executors.clear()
+        gc.collect()  # their semaphores go now: a process that leaves by os._exit would be told off for leaking them
 
 
 class _Spawn(SpawnContext):
@@ -147,6 +155,10 @@ class _Slot:
     @property
     def process(self) -> SpawnProcess | None:
         return self._spawn.process
+
+    @property
+    def executor(self) -> ProcessPoolExecutor | None:
+        return self._executor
 
     @property
     def pid(self) -> int | None:

@@ -1,6 +1,7 @@
 """`ezrec check`: whether what the recorder needs is there and works."""
 
 import logging
+import os
 import sys
 import threading
 from pathlib import Path
@@ -9,11 +10,14 @@ from typing import Annotated, Any
 import typer
 
 from ezrec import logs
+from ezrec.actions import state as state_file
 from ezrec.cli import words
-from ezrec.cli.settings import CommandContext, show_json
-from ezrec.config import exposed
-from ezrec.domain.clock import SystemClock
-from ezrec.domain.errors import AlreadyRunning, CameraLost, EzrecError
+from ezrec.cli.settings import CommandContext, check_store, data_folder, show_json
+from ezrec.config import Settings, exposed
+from ezrec.config.doubts import doubts
+from ezrec.domain.clock import SECOND, SystemClock
+from ezrec.domain.errors import AlreadyRunning, CameraLost, EzrecError, StoreMissing
+from ezrec.files import verdict
 from ezrec.folders import DataFolder, DataLock
 
 TRY_S = 4.0  # for two key frames; a camera starts within one second
@@ -25,25 +29,35 @@ UNKNOWN: dict[str, Any] = {  # of a camera that gave nothing
 
 def check(
     context: typer.Context,
-    cameras: Annotated[bool, typer.Option("--cameras", help="Start both cameras, judge and save a picture of each.")],
+    cameras: Annotated[bool, typer.Option(
+        "--cameras", help="Start both cameras, judge and save a picture of each.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
     reference: Annotated[bool, typer.Option(
         "--reference", help="Keep the pictures as what the cameras should see; later pictures are compared.")] = False,
 ) -> None:
-    """Check the cameras: what is there, who holds them, whether frames flow and what they show.
+    """Check settings, data folder, disk and machine; with `--cameras` also whether frames flow and what they show.
 
-    Disks that cannot hold a long film, and secrets that others can read, are told too. Exit status 0 only if all is
-    fine. Stop the recorder first: one process has the cameras.
+    Exit status 0 only if all is fine. Stop the recorder before you check the cameras: one process has them.
 
     Example: `ezrec check --cameras --reference` after the cameras were mounted and focused.
     """
-    if not cameras:
-        raise typer.BadParameter("say what to check: --cameras")
     from ezrec import files  # noqa: PLC0415 - what commands without cameras do not need
 
     command: CommandContext = context.obj
     settings = command.load()
-    folder = DataFolder(settings.paths.data)
+    folder = data_folder(settings, written=cameras)
+    if not cameras:
+        if reference:
+            raise typer.BadParameter("--reference keeps what --cameras sees: give both")
+        surroundings = look_around(settings, folder)
+        surroundings["doubts"] += exposed(command.config)
+        if as_json:
+            show_json(surroundings)
+        else:
+            tell_surroundings(surroundings)
+        if surroundings["problems"] or not (surroundings["disk"] or {"ok": True})["ok"]:
+            raise typer.Exit(1)
+        return
     logs.register_secrets(settings)
     logs.set_up("error", folder.logs, stream=sys.stderr)
     logging.getLogger("picamera2").setLevel(logging.CRITICAL)  # its errors stand in what is found
@@ -51,7 +65,7 @@ def check(
     try:
         with DataLock(folder):
             found = look(settings, folder, keep=reference)
-            found["problems"] += exposed(command.config)
+            found["doubts"] = exposed(command.config)
     except AlreadyRunning as error:
         raise EzrecError(f"the cameras cannot be tried while they are used: {error}{_as_the_recorder_says(folder)}") \
             from error
@@ -61,15 +75,81 @@ def check(
         show_json(found)
     else:
         tell(found)
-    if found["problems"] or not all(one["ok"] for one in found["cameras"].values()):
+    if found["problems"] or not all(one["ok"] for one in (found["disk"], *found["cameras"].values())):
         raise typer.Exit(1)
+
+
+def look_around(settings: Settings, folder: DataFolder) -> dict[str, Any]:
+    """Everything but the cameras, as JSON-able values; `problems` keep the recorder from its work.
+
+    Nothing is made that stays.
+
+    Raises:
+        SettingsError: cameras of this kind cannot be made here.
+    """
+    there = next(path for path in (folder.root, *folder.root.parents) if os.path.exists(path))  # noqa: PTH110 - no error
+    problems = _folder_problems(folder, there)
+    machine = _machine(there)
+    free, least = machine["disk_free_mb"], settings.disk.min_free_mb
+    if free is not None and free < least:
+        problems.append(f"the disk has {free} MiB free, {least} are wanted (disk.min_free_mb)")
+    disk = _disk(folder.root) if there == folder.root and not problems else None
+    problems += [] if problems else _too_small(settings)
+    described: dict[str, Any] = {}
+    try:
+        described = _described(settings)
+    except CameraLost as error:
+        problems.append(str(error))
+    return {"source": settings.cameras.source, "data": str(folder.root), "timezone": settings.site.timezone,
+            "machine": machine, "disk": disk,
+            "recorder": state_file.read(folder, SystemClock().wall_us()), "problems": problems,
+            "doubts": doubts(settings), **described}
+
+
+def _folder_problems(folder: DataFolder, there: Path) -> list[str]:
+    """What keeps this user from the data folder; `there` is the part of its path that exists."""
+    try:
+        if there == folder.root:
+            check_store(folder, create=True)
+        elif not there.is_dir():
+            return [f"the data folder {folder.root} cannot be made: {there} is a file"]
+        elif not os.access(there, os.W_OK | os.X_OK):
+            return [f"the data folder {folder.root} cannot be made: this user cannot write to {there}"]
+    except StoreMissing as error:
+        return [str(error)]
+    except OSError as error:
+        return [str(verdict(error, "use the data folder"))]
+    return []
+
+
+def _too_small(settings: Settings) -> list[str]:
+    from ezrec.tasks.capacity import too_small  # noqa: PLC0415
+
+    return too_small(settings)
+
+
+def _described(settings: Settings) -> dict[str, Any]:
+    from ezrec.factories import describe_cameras  # noqa: PLC0415
+
+    return describe_cameras(settings)
+
+
+def tell_surroundings(found: dict[str, Any]) -> None:
+    """Say it to people."""
+    recorder = found["recorder"]
+    running = f"runs (process {recorder['pid']})" if recorder else "does not run on this data folder"
+    rows = [("settings", f"usable; local times are in {found['timezone']}"), ("data    ", found["data"]),
+            ("machine ", _machine_words(found["machine"]))]
+    rows += [("disk    ", _disk_words(found["disk"]))] if found["disk"] else []
+    rows += [("recorder", running), ("cameras ", found["source"])]
+    rows += [("found   ", f"{at}: {one}") for at, one in enumerate(found.get("found", ()))]
+    rows += [("note    ", doubt) for doubt in found["doubts"]] + [("NOT OK  ", one) for one in found["problems"]]
+    words.sentences(words.console(), [*rows, "`ezrec check --cameras` tries the cameras as well."])
 
 
 def _as_the_recorder_says(folder: DataFolder) -> str:
     """How a running recorder says its cameras are."""
-    from ezrec.actions import device  # noqa: PLC0415
-
-    state = device.read(folder, SystemClock().wall_us())
+    state = state_file.read(folder, SystemClock().wall_us())
     if state is None:
         return ""
     cameras = ", ".join(f"camera {name} is {one['state']}" for name, one in state["cameras"].items())
@@ -84,7 +164,6 @@ def look(settings: Any, folder: DataFolder, *, keep: bool) -> dict[str, Any]:
     """
     from ezrec.adapters.cameras.pi.holders import holders  # noqa: PLC0415
     from ezrec.factories import describe_cameras, make_cameras  # noqa: PLC0415
-    from ezrec.tasks.capacity import too_small  # noqa: PLC0415
 
     made = make_cameras(settings, SystemClock())
     results: dict[str, dict[str, Any]] = {}
@@ -97,8 +176,9 @@ def look(settings: Any, folder: DataFolder, *, keep: bool) -> dict[str, Any]:
     for thread in threads:
         thread.join(LIMIT_S / len(threads))
     hung = UNKNOWN | {"problems": [f"a call on the camera hangs for {LIMIT_S / len(threads):.0f} s"]}
-    return {"source": settings.cameras.source, "problems": too_small(settings),
-            "machine": _machine(folder.root), "holders": held, **describe_cameras(settings),
+    return {"source": settings.cameras.source, "problems": _too_small(settings),
+            "machine": _machine(folder.root), "disk": _disk(folder.root),
+            "holders": held, **describe_cameras(settings),
             "cameras": {camera.name: results.get(camera.name, hung) for camera in made}}
 
 
@@ -108,6 +188,19 @@ def _machine(data: Path) -> dict[str, Any]:
 
     now = Meter(data, SystemClock()).measure()
     return {"temperature_c": now.temperature_c, "throttled": now.throttled, "disk_free_mb": now.disk_free_mb}
+
+
+def _disk(data: Path) -> dict[str, Any]:
+    """How long syncs take on the data folder's disk, and whether that keeps what is promised of a power cut."""
+    from ezrec.adapters import syncing  # noqa: PLC0415
+
+    try:
+        longest_us = max(syncing.measure(data))
+    except OSError as error:
+        return {"ok": False, "sync_ms": None, "problems": [f"cannot be written: {error.strerror or error}"]}
+    ok = longest_us <= syncing.LONGEST_S * SECOND
+    return {"ok": ok, "sync_ms": longest_us // 1000,
+            "problems": [] if ok else [f"{syncing.too_slow(longest_us)}: {syncing.REMEDY}"]}
 
 
 def _try(camera: Any, folder: DataFolder, *, keep: bool) -> dict[str, Any]:
@@ -132,11 +225,13 @@ def _try(camera: Any, folder: DataFolder, *, keep: bool) -> dict[str, Any]:
 def tell(found: dict[str, Any]) -> None:
     """Say it to people."""
     rows: list[tuple[str, str] | str] = [("machine ", _machine_words(found["machine"]))]
+    if "disk" in found:
+        rows.append(("disk    ", _disk_words(found["disk"])))
     if "software" in found:
         rows.append(("software", ", ".join(f"{name} {version}" for name, version in found["software"].items())))
         rows += [("found   ", f"{at}: {one}") for at, one in enumerate(found["found"])]
     rows += [("held by ", one["words"]) for one in found["holders"]]
-    rows += [("NOT OK  ", one) for one in found["problems"]]
+    rows += [("note    ", one) for one in found["doubts"]] + [("NOT OK  ", one) for one in found["problems"]]
     for name, one in found["cameras"].items():
         rows.append((f"{name:8}", _sentence(one)))
         if one.get("picture"):
@@ -151,6 +246,12 @@ def _machine_words(machine: dict[str, Any]) -> str:
     if machine["throttled"]:
         said.append(f"THE PROCESSOR IS HELD BACK: {machine['throttled']}")
     return "; ".join(said) or "says nothing of itself"
+
+
+def _disk_words(disk: dict[str, Any]) -> str:
+    if not disk["ok"]:
+        return f"NOT OK: {'; '.join(disk['problems'])}"
+    return f"ok; a sync takes {disk['sync_ms']} ms at most"
 
 
 def _sentence(one: dict[str, Any]) -> str:

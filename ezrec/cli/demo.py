@@ -2,33 +2,36 @@
 
 import asyncio
 import io
+import shlex
 import sys
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import unquote, urlparse
-from zoneinfo import ZoneInfo
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
 from ezrec import logs
 from ezrec.cli import story, words
 from ezrec.cli.settings import CommandContext, opened, zone_of
+from ezrec.config import Settings
 from ezrec.domain.booking import Booking
 from ezrec.domain.certificate import Certificate
 from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import BadMedia, EzrecError
 from ezrec.domain.events import StageChanged
 from ezrec.domain.film import Film
+from ezrec.domain.showing import visible
 from ezrec.domain.stages import Stage
 from ezrec.store import Store
 
 PICTURE = {"width": 1280, "height": 720, "bitrate": 4_000_000}
+STOPPED = 130  # exit status of a program that Ctrl-C ended
 PATIENCE_S = 600  # after the window's end, on a very slow machine
 STEPS = {
     Stage.RECORDING: "footage of the window reached the disk",
@@ -36,7 +39,7 @@ STEPS = {
     Stage.RENDERED: "film joined, closed and validated",
     Stage.UPLOADED: "film in the library, length and checksum verified",
     Stage.PUBLISHED: "videos row written",
-    Stage.CLEANED: "local copies deleted",
+    Stage.CLEANED: "working files deleted, the film kept",
 }
 
 
@@ -48,6 +51,7 @@ class Run:
     ends_at_s: float
     reached: dict[Stage, float] = field(default_factory=dict)
     film: Film | None = None
+    stopped: bool = False  # by a signal
 
 
 def demo(
@@ -77,10 +81,14 @@ def demo(
     logs.register_secrets(settings)
     logs.set_up(settings.logs.level, folder / "logs", stream=_Nowhere())
     console = words.console()
-    console.print(f"[bold]EZREC demo[/bold]: {seconds} s of a match from {_cameras(left, right)}; data in {folder}")
+    what = f": {seconds} s of a match from {_cameras(left, right)}; data in {folder}"
+    console.print(Text.assemble(("EZREC demo", "bold"), visible(what)), soft_wrap=True)
     run = asyncio.run(_play(settings, seconds, console))
     logs.shut_down()
-    if not _report(console, run, zone_of(settings), simulated=left is None, log=folder / "logs" / "ezrec.log"):
+    if run.stopped:
+        words.say("stopped before the film was done; `ezrec demo` begins a new one", error=True)
+        raise typer.Exit(STOPPED)
+    if not _report(console, run, settings, simulated=left is None):
         raise typer.Exit(1)
 
 
@@ -120,13 +128,14 @@ async def _play(settings: Any, seconds: int, console: Console) -> Run:
         if recorder.done():
             ready.cancel()
             recorder.result()
-            raise EzrecError("the recorder did not start; its log says why")
+            raise EzrecError(f"the recorder did not start; its log says why: {settings.paths.log_folder}")
         starts_at_s = time.time() + settings.cameras.lead_s + 1
         run = Run(f"demo-{int(starts_at_s)}", starts_at_s + seconds)
         await store.put_booking(Booking(run.booking_id, "cli", round(starts_at_s * SECOND),
                                         round(run.ends_at_s * SECOND), "scheduled"))
         try:
             await _watch(store, run, starts_at_s, recorder, console)
+            run.stopped = recorder.done() and recorder.result() == 0
         finally:
             supervisor.stop()
             await recorder
@@ -136,16 +145,19 @@ async def _play(settings: Any, seconds: int, console: Console) -> Run:
 async def _watch(store: Store, run: Run, starts_at_s: float, recorder: asyncio.Task[int], console: Console) -> None:
     seconds = run.ends_at_s - starts_at_s
     with Progress(TextColumn("{task.description:9}"), BarColumn(),
-                  TextColumn("{task.completed:5.1f} of {task.total:.1f} s"), TimeElapsedColumn(), console=console,
+                  TextColumn("{task.completed:5.1f} of {task.total:.1f} s"), TimeElapsedColumn(),
+                  TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True)), console=console,
                   transient=not sys.stdout.isatty()) as progress:
-        recorded, made = progress.add_task("recorded", total=seconds), progress.add_task("made", total=seconds)
+        recorded = progress.add_task("recorded", total=seconds, note="")
+        made = progress.add_task("made", total=seconds, note="waits for the first seconds of footage")
         while not recorder.done() and time.time() < run.ends_at_s + PATIENCE_S:
             progress.update(recorded, completed=min(max(0.0, time.time() - starts_at_s), seconds))
             run.film = await store.film(run.booking_id)
             if run.film and run.film.recipe:
                 rows = await store.chunks(run.booking_id, run.film.generation)
                 done = sum(row.chunk.ticks for row in rows if row.rendered) / run.film.recipe.rate
-                progress.update(made, completed=max(float(done), progress.tasks[made].completed))
+                progress.update(made, completed=max(float(done), progress.tasks[made].completed),
+                                note="" if done else "the first piece is being made")
             for entry in await store.events(run.booking_id):
                 if isinstance(entry.event, StageChanged):
                     run.reached.setdefault(Stage(entry.event.after), entry.at / SECOND)
@@ -154,23 +166,27 @@ async def _watch(store: Store, run: Run, starts_at_s: float, recorder: asyncio.T
             await asyncio.sleep(0.1)
 
 
-def _report(console: Console, run: Run, zone: ZoneInfo, *, simulated: bool, log: Path) -> bool:
+def _report(console: Console, run: Run, settings: Settings, *, simulated: bool) -> bool:
     """Say how every step went; whether all of them did."""
+    folder, zone = settings.paths.data, zone_of(settings)
     steps = [(run.reached.get(stage) is not None, said) for stage, said in STEPS.items()]
     film = run.film
     if film is None or film.url is None or not all(done for done, _ in steps):
         _say(console, steps)
         reason = film.parked_reason if film and film.parked_reason else "the log says why"
-        console.print(f"[red]The demo did not come to its end[/red]: {reason}: {log}")
+        console.print(Text.assemble(("The demo did not come to its end", "red"),
+                                    visible(f": {reason}: {folder / 'logs' / 'ezrec.log'}")), soft_wrap=True)
         return False
-    path = Path(unquote(urlparse(film.url).path))
+    path = Path(words.place(film.url))
     steps += _verdicts(path, film, simulated=simulated)
     _say(console, steps)
     console.print()
-    words.sentences(console, story.certificate_lines(film.certificate, zone))
+    words.sentences(console, [*story.certificate_lines(film.certificate, zone), *story.reassurance(film.certificate)])
     good = all(done for done, _ in steps)
     console.print()
-    console.print(str(path), style="bold", soft_wrap=True)
+    asking = shlex.join(["films", "explain", run.booking_id, "--data", str(folder)])
+    console.print(visible(f"its story: {words.program()} {asking}"), soft_wrap=True)
+    console.print(visible(str(path)), style="bold", soft_wrap=True)
     console.print(f"available {max(0.0, run.reached[Stage.PUBLISHED] - run.ends_at_s):.1f} s after the window's end",
                   style="bold green" if good else "bold red")
     return good
@@ -180,7 +196,7 @@ def _say(console: Console, steps: Sequence[tuple[bool, str]]) -> None:
     """Verdict and words, a line each."""
     grid = Table.grid(padding=(0, 2))
     for done, said in steps:
-        grid.add_row("  [green]ok[/green]" if done else "  [red]failed[/red]", said)
+        grid.add_row(Text("  ok", "green") if done else Text("  failed", "red"), Text(visible(said)))
     console.print(grid)
 
 

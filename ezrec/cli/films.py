@@ -1,6 +1,7 @@
 """`ezrec films`: what became of the bookings."""
 
-from datetime import UTC, datetime
+import re
+import time
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
@@ -9,16 +10,18 @@ import typer
 from ezrec.actions import films as actions
 from ezrec.actions.footage import rescue as rescue_footage
 from ezrec.cli import story, words
-from ezrec.cli.bookings import instant
+from ezrec.cli.bookings import confirmed, instant
+from ezrec.cli.framework import Command, Group
 from ezrec.cli.settings import CommandContext, show_json, with_store, zone_of
+from ezrec.cli.words import say
 from ezrec.domain import messages
-from ezrec.domain.clock import SECOND, utc_text
+from ezrec.domain.clock import SECOND, local_datetime, utc_text
 from ezrec.domain.film import Film
 from ezrec.domain.naming import Named, shown_id
 from ezrec.store.rows import Message, Progress
 
-app = typer.Typer(no_args_is_help=True, help="List films, show one, tell its story, send a parked one on its way "
-                                             "again. Works while `ezrec run` runs.")
+app = typer.Typer(cls=Group, no_args_is_help=True,
+                  help="List films, show one, tell its story, retry a failed one. Works while `ezrec run` runs.")
 
 BookingId = Annotated[str, typer.Argument(
     help="The booking's id; if it was used again, that of its newest film. `ID@20261123T170000Z` means the film "
@@ -26,7 +29,7 @@ BookingId = Annotated[str, typer.Argument(
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_(context: typer.Context, as_json: JsonOption = False,
           since: Annotated[str | None, typer.Option(
               help='All films from this time on: "2026-11-20", "2026-11-20 18:00" (court time), or an ISO 8601 '
@@ -36,12 +39,12 @@ def list_(context: typer.Context, as_json: JsonOption = False,
     command: CommandContext = context.obj
     settings = command.load()
 
-    now, left_out = datetime.now(UTC), 0
+    now, left_out = time.time_ns() // 1000, 0
     if everything or since is not None:
-        since_us = _us(since, now, zone_of(settings)) if since is not None else 0
+        since_us = _since(since, zone_of(settings), now) if since is not None else 0
         films = with_store(settings, lambda store: actions.listing(store, since_us))
     else:
-        found = with_store(settings, lambda store: actions.recent(store, round(now.timestamp() * SECOND)))
+        found = with_store(settings, lambda store: actions.recent(store, now))
         films, left_out = found.films, found.left_out
     if left_out:
         more = f"{words.many(left_out, 'film')} more: `ezrec films list --since DATE`, or --all"
@@ -50,18 +53,18 @@ def list_(context: typer.Context, as_json: JsonOption = False,
         show_json([plain(film, progress) for film, progress in films])
         return
     if not films:
-        print("there are no films yet; `ezrec bookings add --in 1m --for 10m` books one" if since is None else
-              f"there are no films since {since}")
+        say("there are no films yet; `ezrec bookings add --in 1m --for 10m` books one" if since is None else
+            f"there are no films since {since}")
         return
     zone = zone_of(settings)
-    table = words.table("booking", f"window ({settings.site.timezone})", "stage", "film", "remark")
+    table = words.Listing("booking", f"window ({settings.site.timezone})", "stage", "film", note="where, or why not")
     for film, progress in films:
-        table.add_row(shown_id(film.booking_id), words.window(film.starts_at, film.ends_at, zone), str(film.stage),
-                      _extent(film, progress), _remark(film))
-    words.console().print(table)
+        table.add(shown_id(film.booking_id), words.window_short(film.starts_at, film.ends_at, zone),
+                  words.stage(film.stage, film.url), _extent(film, progress), note=_remark(film))
+    table.print(words.console())
 
 
-@app.command()
+@app.command(cls=Command)
 def show(context: typer.Context, booking_id: BookingId, as_json: JsonOption = False) -> None:
     """Show one film: window, stage, parts, certificate."""
     command: CommandContext = context.obj
@@ -80,15 +83,16 @@ def show(context: typer.Context, booking_id: BookingId, as_json: JsonOption = Fa
         *([("full id", f"{_full_id(film)}; {words.many(found.others, 'other film')} of this id")]
           if found.others else []),
         ("window ", f"{words.window(film.starts_at, film.ends_at, zone)} ({settings.site.timezone})"),
-        ("stage  ", f"{film.stage}{generation}"),
-        ("film   ", f"{film.url} ({_extent(film, progress)})" if film.url else
-         f"{_extent(film, progress)} made so far, {words.many(len(parts), 'part')} stored"),
+        ("stage  ", f"{words.stage(film.stage, film.url)}{generation}"),
+        *([("film   ", _extent(film, progress)), ("where  ", words.place(film.url))] if film.url else
+          [("film   ", f"{_extent(film, progress)} made so far, {words.many(len(parts), 'part')} stored")]),
         *story.standing(film, zone),
         *story.waiting(waiting, zone),
-        *story.certificate_lines(film.certificate, zone)])
+        *story.certificate_lines(film.certificate, zone),
+        *story.reassurance(film.certificate)])
 
 
-@app.command()
+@app.command(cls=Command)
 def explain(context: typer.Context, booking_id: BookingId, as_json: JsonOption = False) -> None:
     """Tell a film's story in plain sentences: what happened, when, and what is missing."""
     command: CommandContext = context.obj
@@ -102,44 +106,47 @@ def explain(context: typer.Context, booking_id: BookingId, as_json: JsonOption =
     words.sentences(words.console(), story.tell(found.film, found.events, found.messages, zone_of(settings)))
 
 
-@app.command()
+@app.command(cls=Command)
 def retry(context: typer.Context, booking_id: BookingId) -> None:
-    """Send a parked film on its way again, or publish what was recorded of a cancelled booking."""
+    """Retry a failed film, or publish what was recorded of a cancelled booking."""
     command: CommandContext = context.obj
     settings = command.load()
 
     film = with_store(settings, lambda store: actions.retry(store, booking_id, zone_of(settings)))
-    print(f"on its way again: {shown_id(film.booking_id)}, "
-          f"{words.window(film.starts_at, film.ends_at, zone_of(settings))}")
+    say(f"on its way again: {shown_id(film.booking_id)}, "
+        f"{words.window(film.starts_at, film.ends_at, zone_of(settings))}")
 
 
-@app.command()
+@app.command(cls=Command)
 def rescue(
     context: typer.Context,
     booking_id: Annotated[str, typer.Argument(help="The booking's id; a new one if no booking of that time is known.")],
     start: Annotated[str | None, typer.Option(
-        help='From when: "2026-11-20 18:00" (court time), or an ISO 8601 instant. Needed if the booking is not known.',
+        help='From when: "2030-11-20 18:00" (court time), or an ISO 8601 instant. Needed if the booking is not known.',
     )] = None,
     end: Annotated[str | None, typer.Option(help="Until when, like --start.")] = None,
 ) -> None:
     """Have a film made of footage that is kept, for a time that has none. `ezrec footage` shows what is kept.
 
-    Example: `ezrec films rescue lost-match --start "2026-11-20 18:00" --end "2026-11-20 19:00"`
+    Example: `ezrec films rescue lost-match --start "18:00" --end "19:00"`
     """
     command: CommandContext = context.obj
     settings = command.load()
-    zone, now = zone_of(settings), datetime.now(UTC)
+    zone, now = zone_of(settings), time.time_ns() // 1000
     if (start is None) != (end is None):
         raise typer.BadParameter("say both: from when (--start) and until when (--end)")
-    window = (_us(start, now, zone), _us(end, now, zone)) if start is not None and end is not None else None
-    one = with_store(settings, lambda store: rescue_footage(store, settings, booking_id, window,
-                                                            round(now.timestamp() * SECOND)))
-    print(f"a film is made of what there is: {shown_id(one.id)}, {words.window(one.starts_at, one.ends_at, zone)}")
+    midnight = instant(f"{local_datetime(now, zone):%Y-%m-%d} 00:00", zone, now)  # "18:00" is today's
+    window = None if start is None or end is None else (
+        instant(start, zone, midnight), instant(end, zone, midnight, end=True))
+    one = with_store(settings, lambda store: rescue_footage(store, settings, booking_id, window, now))
+    say(f"a film is made of what there is: {confirmed(one, settings)}")
 
 
-def _us(text: str, now: datetime, zone: ZoneInfo) -> int:
-    """A time as a person gives it, in UTC µs; "18:00" is today's."""
-    return round(instant(text, now.astimezone(zone).replace(hour=0, minute=0)).timestamp() * SECOND)
+def _since(text: str, zone: ZoneInfo, now_us: int) -> int:
+    """A time as a person gives it, in UTC µs; a day alone means its beginning, "18:00" is today's."""
+    day = re.fullmatch(r"\d{4}-\d{2}-\d{2}", text.strip())
+    midnight = instant(f"{local_datetime(now_us, zone):%Y-%m-%d} 00:00", zone, now_us)
+    return instant(f"{text.strip()} 00:00" if day else text, zone, midnight)
 
 
 def plain(film: Film, progress: Progress) -> dict[str, Any]:
@@ -148,7 +155,8 @@ def plain(film: Film, progress: Progress) -> dict[str, Any]:
         "booking_id": film.booking_id, "shown_id": shown_id(film.booking_id), "full_id": _full_id(film),
         "recording_id": film.recording_id, "stage": film.stage,
         "starts_at": utc_text(film.starts_at), "ends_at": utc_text(film.ends_at), "generation": film.generation,
-        "object_key": film.object_key, "url": film.url, "bytes": film.bytes, "sha256": film.sha256,
+        "object_key": film.object_key, "url": film.url, "place": words.place(film.url) if film.url else None,
+         "bytes": film.bytes, "sha256": film.sha256,
         "chunks_planned": progress.planned, "chunks_rendered": progress.rendered,
         "attempts": film.attempts, "retry_at": utc_text(film.retry_at) if film.retry_at else None,
         "parked_step": film.parked_step, "parked_reason": film.parked_reason, "also_parked": dict(film.also_parked),
@@ -186,4 +194,4 @@ def _remark(film: Film) -> str:
         return f"parked: {'; '.join(film.parked.values())}"
     if film.attempts:
         return f"failed {words.many(film.attempts, 'time')}, waiting"
-    return film.object_key or "" if film.url else ""
+    return words.place(film.url) if film.url else ""

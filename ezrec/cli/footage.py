@@ -8,6 +8,7 @@ from ezrec.actions import footage as actions
 from ezrec.actions.footage import Piece
 from ezrec.cli import words
 from ezrec.cli.settings import CommandContext, show_json, with_store, zone_of
+from ezrec.cli.words import say
 from ezrec.domain.clock import utc_text
 from ezrec.domain.naming import shown_id
 from ezrec.folders import DataFolder
@@ -17,11 +18,11 @@ def footage(context: typer.Context,
             as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False) -> None:
     """Show the footage that is kept, and whose it is. Works while `ezrec run` runs.
 
-    Footage of no booking was found again after the device's memory (its database) was lost. A booking that covers it
+    Footage of no booking was found again after the database was lost. A booking that covers it
     gets its film by itself. `ezrec films rescue` makes one by hand. What nobody asks for is kept for
     `disk.keep_found_h` hours.
 
-    Example: `ezrec films rescue lost-match --start "2026-11-20 18:00" --end "2026-11-20 19:00"`
+    Example: `ezrec films rescue lost-match --start "18:00" --end "19:00"`
     """
     command: CommandContext = context.obj
     settings = command.load()
@@ -32,16 +33,16 @@ def footage(context: typer.Context,
         show_json({"footage": [plain(piece) for piece in pieces], "aside": [str(path) for path in aside]})
         return
     if not pieces:
-        print("no footage is kept")
+        say("no footage is kept")
     else:
         zone, out = zone_of(settings), words.console()
-        table = words.table("run", f"from to ({settings.site.timezone})", "cameras", "size", "booking")
+        table = words.Listing("run", f"from–to ({settings.site.timezone})", "cameras", "size", "booking")
         for piece in pieces:
-            table.add_row(str(piece.run), words.window(piece.starts_at, piece.ends_at, zone), _cameras(piece),
+            table.add(str(piece.run), words.window_short(piece.starts_at, piece.ends_at, zone), _cameras(piece),
                           f"{piece.bytes / 1e6:.1f} MB", _whose(piece))
-        out.print(table)
+        table.print(out)
     if aside:
-        print(f"{words.many(len(aside), 'thing')} that could not be used: {aside[0].parent}")
+        say(f"{words.many(len(aside), 'thing')} that could not be used: {aside[0].parent}")
 
 
 def plain(piece: Piece) -> dict[str, Any]:

@@ -7,10 +7,11 @@ import sys
 import typer
 
 from ezrec import logs
-from ezrec.cli.settings import CommandContext
+from ezrec.cli.settings import CommandContext, data_folder
 from ezrec.config import exposed
+from ezrec.domain.errors import EzrecError
 
-log = logs.get("run")
+log = logs.get("supervisor")
 
 
 def run(context: typer.Context) -> None:
@@ -25,7 +26,7 @@ def run(context: typer.Context) -> None:
 
     command: CommandContext = context.obj
     settings = command.load()
-    data = settings.paths.data.absolute()
+    data = data_folder(settings, written=True).root
     logs.register_secrets(settings)
     logs.set_up(settings.logs.level, settings.paths.logs or data / "logs", file_bytes=settings.logs.file_mb << 20,
                 files=settings.logs.files, within=data if settings.paths.wait_for_data else None)
@@ -39,4 +40,11 @@ def run(context: typer.Context) -> None:
         sys.stdout.flush()
         os._exit(status)  # a thread that hangs in a name lookup must not keep systemd from starting us again
 
-    asyncio.run(serve())
+    try:
+        asyncio.run(serve())
+    except (EzrecError, OSError):
+        raise
+    except Exception:
+        log.exception("ended by a mistake in EZREC")  # for whoever looks for it: the command says it in a sentence
+        logs.shut_down()
+        raise

@@ -5,7 +5,7 @@ from datetime import datetime
 from fractions import Fraction
 from zoneinfo import ZoneInfo
 
-from ezrec.cli.words import clock_time, length, many, window
+from ezrec.cli.words import clock_time, length, many, place, window
 from ezrec.domain import events, messages
 from ezrec.domain.certificate import CameraPart, Certificate, Gap
 from ezrec.domain.clock import SECOND
@@ -21,8 +21,8 @@ STAGES: dict[str, str] = {
     Stage.RECORDED: "The window is over and all its footage is on the disk.",
     Stage.RENDERED: "The film is finished and valid.",
     Stage.UPLOADED: "The film is stored and verified.",
-    Stage.PUBLISHED: "The film is published: its row is in.",
-    Stage.CLEANED: "Nothing of it is left on this device but this story.",
+    Stage.PUBLISHED: "The film is published: its database row is written.",
+    Stage.CLEANED: "Its working files on this device are deleted.",
     Stage.CANCELLED: "The booking was cancelled; what was recorded stays for a while, unpublished.",
     Stage.MISSED: "Nothing was recorded in the window: the booking was missed.",
 }
@@ -37,6 +37,7 @@ RUNGS: dict[str, str] = {
     Rung.LEFT: "from the left camera only",
     Rung.RIGHT: "from the right camera only",
 }
+FEW = 0.02  # of the frames that a camera shows
 STEPS = {"film": "making the film", "upload": "storing the film", "publish": "publishing the film",
          "cleanup": "cleaning up"}
 
@@ -49,6 +50,8 @@ def tell(film: Film | None, entries: Sequence[StoryEntry], outbox: Sequence[Mess
     yield from waiting(outbox, zone)
     if film is None:
         return
+    if film.url:
+        yield f"The film: {place(film.url)}"
     yield from standing(film, zone)
     yield from certificate_lines(film.certificate, zone)
 
@@ -56,8 +59,9 @@ def tell(film: Film | None, entries: Sequence[StoryEntry], outbox: Sequence[Mess
 def standing(film: Film, zone: ZoneInfo) -> Iterator[str]:
     """What keeps the film from going on, if anything does."""
     for step, reason in film.parked.items():
-        yield (f"It is parked while {_doing(step)}: {reason}. "
-               f"`ezrec films retry {film.booking_id}` sends it on its way again.")
+        by_itself = f"It is tried again at {clock_time(film.passing[step], zone)}; " if step in film.passing else ""
+        yield (f"It is parked while {_doing(step)}: {reason}. {by_itself}"
+               f"`ezrec films retry {film.booking_id}` sends it on its way again{' now' if by_itself else ''}.")
     if film.parked:
         return
     if film.attempts:
@@ -70,8 +74,9 @@ def waiting(outbox: Sequence[Message], zone: ZoneInfo) -> Iterator[str]:
     for message in outbox:
         what = _message(message.body)
         if message.parked_reason:
-            yield (f"{what} was refused for good: {message.parked_reason}. "
-                   f"`ezrec films retry {message.booking_id}` tries it again.")
+            by_itself = f"It is tried again at {clock_time(message.retry_at, zone)}; " if message.retry_at else ""
+            yield (f"{what} was refused: {message.parked_reason}. {by_itself}"
+                   f"`ezrec films retry {message.booking_id}` tries it again{' now' if by_itself else ''}.")
         elif message.attempts:
             when = f"; it is tried again at {clock_time(message.retry_at, zone)}" if message.retry_at else ""
             yield f"{what} waits: it failed {many(message.attempts, 'time')}{when}."
@@ -115,7 +120,7 @@ def sentence(event: FilmEvent, zone: ZoneInfo) -> str:  # noqa: C901, PLR0911, P
             moved = window(starts_at, ends_at, zone)
             return f"The booking was changed to {moved} after its window: the film stays as it is."
         case events.FootageFound():
-            return "The device's memory had been lost. Footage of the booking was found again."
+            return "The database had been lost. Footage of the booking was found again."
         case events.Rescued():
             return "Somebody had the film made of footage that was kept."
         case events.StageChanged(before=Stage.RENDERED, after=Stage.RECORDED):
@@ -177,6 +182,16 @@ def certificate_lines(certificate: Certificate | None, zone: ZoneInfo) -> Iterat
         yield f"Piece {fallback.chunk} was made {RUNGS.get(fallback.rung, fallback.rung)}."
     for words in certificate.skipped_media:
         yield f"Left out: {words}."
+
+
+def reassurance(certificate: Certificate | None) -> Iterator[str]:
+    """That a few frames are nothing to worry about, if no more than a few are concerned."""
+    for part in certificate.cameras.values() if certificate else ():
+        odd = part.drops + part.repeats + part.skips
+        if certificate and 0 < odd <= FEW * part.shown_ticks:
+            yield (f"A frame lasts {float(1000 / certificate.rate):.0f} ms: so few dropped, shown twice or left out "
+                   "are not noticed. A busy machine does that.")
+            return
 
 
 def _camera(camera: str, part: CameraPart, rate: Fraction) -> str:

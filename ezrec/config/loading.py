@@ -5,12 +5,14 @@ two kinds of names in `.env`, and what the caller overrides.
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from ezrec.config.addresses import wrong_addresses
 from ezrec.config.places import (
     CONFIG_NAME,
     CREDENTIALS_NAME,
@@ -109,15 +111,17 @@ def _settings(places: list[SettingsSource]) -> tuple[Settings | None, list[Refus
     except ValidationError as error:
         # Taken apart here and never raised on: the error itself holds the refused values.
         return None, [
-            _refusal(detail["loc"], detail["type"], detail["msg"])
-            for detail in error.errors(include_url=False, include_input=False, include_context=False)
+            _refusal(detail["loc"], detail["type"], detail["msg"], detail["input"])
+            for detail in error.errors(include_url=False, include_context=False)
         ]
     finally:
         PLACES.reset(token)
 
 
-def _refusal(loc: tuple[int | str, ...], kind: str, message: str) -> Refusal:
-    """A refusal in our words: what is wrong, then what the key wants."""
+def _refusal(loc: tuple[int | str, ...], kind: str, message: str, given: object) -> Refusal:
+    """A refusal in our words: what is wrong, then what the key wants. Of what was given only a number is repeated:
+    anything else may be a secret.
+    """
     length = next(end for end in range(len(loc), 0, -1) if ".".join(map(str, loc[:end])) in KEYS)
     key = ".".join(map(str, loc[:length]))
     spot = key + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc[length:])
@@ -128,11 +132,19 @@ def _refusal(loc: tuple[int | str, ...], kind: str, message: str) -> Refusal:
             return Refusal(key, spot, f"unknown key{nearest(name, list(LogoSettings.model_fields))}")
         case "missing":
             return Refusal(key, spot, f"is missing; it is the {field.description}")
+        case "greater_than_equal" | "less_than_equal" | "multiple_of":
+            what, _, span = (field.description or "").rpartition("; ")
+            return Refusal(key, spot, f"got {given}, must be {span}: {what}" if _is_number(given) else
+                           f"must be {span}: {what}")
         case "path_type":
             return Refusal(key, spot, f"should be a path, in quotes; it is: {field.description}")
         case _:
             wrong = message.removeprefix("Value error, ").replace("Input should", "should", 1)
             return Refusal(key, spot, f"{wrong[:1].lower()}{wrong[1:]}; it is: {field.description}")
+
+
+def _is_number(given: object) -> bool:
+    return re.fullmatch(r"[-+]?\d{1,12}([.]\d{0,6})?", str(given).strip(), re.ASCII) is not None
 
 
 def _line(refusal: Refusal, origin: str) -> str:
@@ -149,6 +161,7 @@ def _combinations(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     yield from _cameras(settings)
     yield from _cloud(settings)
     yield from _pairs(settings)
+    yield from wrong_addresses(settings)
     names = [logo.name for logo in settings.film.logos]
     if len(set(names)) < len(names):
         yield ("film.logos",), "film.logos: two logos have the same name; give each its own"

@@ -4,6 +4,8 @@ Limits: nothing is checked here but names; a name that means nothing is refused 
 never get into a problem's text: any of them may be a secret.
 """
 
+import codecs
+import io
 import json
 import os
 import tomllib
@@ -17,12 +19,14 @@ from pydantic_settings import PydanticBaseSettingsSource
 
 from ezrec.config.sections import KEYS, SECRETS, Settings
 from ezrec.config.values import nearest
+from ezrec.domain.encodings import decode
 
 PREFIX = "EZREC_"
 CONFIG_NAME = "EZREC_CONFIG"
 CREDENTIALS_NAME = "CREDENTIALS_DIRECTORY"  # set by systemd: systemd.exec(5), LoadCredential=
 SYSTEM_FILE = Path("/etc/ezrec/config.toml")
 LONGEST_SECRET = 65536  # bytes; a longer file is not a secret but a mistake
+UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 Meaning = Callable[[str], dict[str, Any]]
 
@@ -152,13 +156,15 @@ def _likeliest(key: str) -> str:
 
 
 def read_toml(path: Path, problems: list[str]) -> Values:
-    """Values of a TOML file, UTF-8."""
+    """Values of a TOML file, in whatever encoding an editor has saved it."""
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        tree = tomllib.loads(decode(path.read_bytes()))
     except tomllib.TOMLDecodeError as error:
         problems.append(f"{path}: is not valid TOML: {str(error).splitlines()[0]}")
     except UnicodeDecodeError:
-        problems.append(f"{path}: is not UTF-8 text; save it as UTF-8")
+        problems.append(f"{path}: is not text; save it as UTF-8")
+    except RecursionError:
+        problems.append(f"{path}: is not valid TOML: its brackets are nested too deeply")
     except OSError as error:
         problems.append(f"{path}: cannot be read: {error.strerror}; give the path of a readable file")
     else:
@@ -179,14 +185,13 @@ def names_in(path: Path, problems: list[str]) -> dict[str, str]:
     """The names of a `.env` file with their values."""
     names: dict[str, str] = {}
     try:
-        with path.open(encoding="utf-8") as stream:
-            for binding in parse_stream(stream):
-                if binding.error:
-                    problems.append(f"{path}, line {binding.original.line}: cannot be read; write NAME=value")
-                elif binding.key is not None:
-                    names[binding.key] = binding.value or ""
+        for binding in parse_stream(io.StringIO(decode(path.read_bytes()))):
+            if binding.error:
+                problems.append(f"{path}, line {binding.original.line}: cannot be read; write NAME=value")
+            elif binding.key is not None:
+                names[binding.key] = binding.value or ""
     except UnicodeDecodeError:
-        problems.append(f"{path}: is not UTF-8 text; save it as UTF-8")
+        problems.append(f"{path}: is not text; save it as UTF-8")
     except OSError as error:
         problems.append(f"{path}: cannot be read: {error.strerror}; make it readable or take it away")
     return names
@@ -261,7 +266,7 @@ def _secret(file: Path, whose: str, problems: list[str]) -> str | None:
     try:
         with file.open("rb") as stream:
             raw = stream.read(LONGEST_SECRET + 1)
-        secret = raw.decode("utf-8").strip()
+        secret = (raw.decode("utf-16") if raw.startswith(UTF_16) and len(raw) > 2 else raw.decode("utf-8-sig")).strip()
     except UnicodeDecodeError:
         problems.append(f"{whose}: the file is not UTF-8 text")
     except (OSError, ValueError) as error:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -23,6 +23,7 @@ from ezrec.config.values import (
     MaybePath,
     MaybeRate,
     Rate,
+    Reckoned,
     RequiredId,
     Secret,
     SizeOrNone,
@@ -50,22 +51,21 @@ class Section(BaseModel):
 class SiteSettings(Section):
     """Whose court this is."""
 
-    user_id: Id = text("", "the owner's id, as Supabase knows it; letters, digits, _ - .")
-    camera_id: RequiredId = text("court-1", "court's id, as bookings name it; letters, digits, _ - .")
-    name: str = text("", "the court's name for people; at most 100 characters", max_length=100)
-    timezone: TimeZone = text("UTC", "IANA time zone that bookings without one are meant in, e.g. Europe/Berlin")
+    user_id: Id = text("", "owner ID, as in Supabase; letters, digits, _ - .")
+    camera_id: RequiredId = text("court-1", "camera ID of this court, as bookings name it; letters, digits, _ - .")
+    name: str = text("", "display name of the court; at most 100 characters; no effect yet", max_length=100)
+    timezone: TimeZone = text("UTC", "IANA time zone of times that name none, e.g. Europe/Berlin")
 
 
 class PathsSettings(Section):
-    """Where files are kept. Relative paths are relative to the working directory."""
+    """Where files are stored. Relative paths are relative to the working directory."""
 
-    data: Folder = text(Path("data"), "folder of everything EZREC keeps: store, segments, films")
+    data: Folder = text(Path("data"), "data folder: database, footage, films")
     wait_for_data: bool = text(
-        False, "a data folder that is not there is waited for, e.g. until its disk is mounted; false: it is made")
-    library: MaybePath = text(None, 'folder of finished films; empty: "library" in the data folder')
-    library_group: str = text(
-        "", "group that may read finished films beside EZREC's own user, e.g. www-data; empty: none", max_length=32)
-    logs: MaybePath = text(None, 'folder of the log files; empty: "logs" in the data folder')
+        False, "wait for a data folder that is missing, e.g. until its disk is mounted; false: create it")
+    library: MaybePath = text(None, 'folder for finished films; empty: "library" in the data folder')
+    library_group: str = text("", "group that may read finished films, e.g. www-data; empty: none", max_length=32)
+    logs: MaybePath = text(None, 'log folder; empty: "logs" in the data folder')
 
     @property
     def library_folder(self) -> Path:
@@ -83,67 +83,67 @@ class BookingsSettings(Section):
 
     source: Literal["local", "supabase"] = text(
         "local", "where bookings come from; local (commands and the JSON file) or supabase (and those as well)")
-    file: MaybePath = text(None, "JSON file of bookings, read again when it changes; empty: none")
-    poll_s: float = number(5, 0.1, 3600, "s", "how often bookings are looked at")
-    pre_roll_s: float = number(0, 0, 900, "s", "how long before a booking recording starts")
-    post_roll_s: float = number(0, 0, 900, "s", "how long after a booking recording ends")
-    longest_h: float = number(6, 0.1, 24, "h", "bookings longer than this are refused as mistakes")
-    days_ahead: int = number(30, 1, 365, "days", "how far ahead Supabase is asked for bookings")
+    file: MaybePath = text(None, "JSON file of bookings, reloaded when it changes; empty: none")
+    poll_s: float = number(5, 0.1, 3600, "s", "polling interval")
+    pre_roll_s: float = number(0, 0, 900, "s", "recording starts this long before the booking")
+    post_roll_s: float = number(0, 0, 900, "s", "recording ends this long after the booking")
+    longest_h: float = number(6, 0.1, 24, "h", "longer bookings are rejected as invalid")
+    days_ahead: int = number(30, 1, 365, "days", "how far ahead bookings are fetched from Supabase")
     ignore_statuses: Words = text(
         ("cancelled", "canceled", "rejected", "no_show"),
-        "status words that mean: do not record; a list of words of at most 64 characters",
+        "booking statuses that are not recorded; a list of words of at most 64 characters",
     )
 
 
 class SideSettings(Section):
     """One camera of the pair."""
 
-    id: str = text("", "id of its camera, or its end, or a model, or its place in the list; at most 200 characters",
+    id: str = text("", "camera ID, or its ending, or a sensor model, or an index of the list; at most 200 characters",
                    max_length=200)
-    model: str = text("", "model that its camera must be, e.g. imx708; at most 50 characters", max_length=50)
-    rotation: Rotation = text(0, "degrees clockwise that its picture is turned by; 0, 90, 180 or 270")
+    model: str = text("", "required sensor model, e.g. imx708; at most 50 characters", max_length=50)
+    rotation: Rotation = text(0, "clockwise rotation of its picture in degrees; 0, 90, 180 or 270")
 
 
 class SimulatedSettings(Section):
-    """Made-up cameras that look at a made-up court."""
+    """Simulated cameras that show a made-up court."""
 
-    faults: MaybePath = text(None, "JSON file, read while running, that makes them fail; empty: none")
-    overlap: float = number(0.1, 0, 0.5, "fraction of a view's width", "how much of the court both see")
+    faults: MaybePath = text(None, "JSON file of faults to simulate, read while running; empty: none")
+    overlap: float = number(0.1, 0, 0.5, "fraction of a view's width", "overlap of the two views")
 
 
 class Picamera2Settings(Section):
     """Cameras on a Raspberry Pi."""
 
-    sensor_mode: SizeOrNone = text(None, "what the sensor reads out, e.g. 2304x1296; empty: what fits best")
+    sensor_mode: SizeOrNone = text(None, "sensor mode, e.g. 2304x1296; empty: the best match")
     lens: MaybeFloat = number(
-        None, 0, 32, "dioptres", "where the focus is held, 0 is far away; empty: the camera decides")
+        None, 0, 32, "dioptres", "fixed focus in dioptres (0 = infinity); empty: the camera decides")
     exposure: Literal["auto", "hold", "equal"] = text(
-        "auto", "auto; hold: as it was when the cameras had settled; equal: the same for both; auto, hold or equal")
-    settle_s: float = number(2.0, 0, 30, "s", "how long after its start a camera's exposure counts as settled")
-    sync: bool = text(True, "the sensors are kept in step, where the platform can")
+        "auto", "auto, hold (locked once the cameras have settled) or equal (locked to the same for both)")
+    settle_s: float = number(2.0, 0, 30, "s", "time after its start until a camera's exposure counts as settled")
+    sync: bool = text(True, "synchronise the sensors, where the platform can")
 
 
 class ReplaySettings(Section):
     """Video files played as cameras, in real time and looped."""
 
-    left: MaybePath = text(None, 'video file of the left camera; needed by source = "replay"')
-    right: MaybePath = text(None, 'video file of the right camera; needed by source = "replay" if dual')
+    left: MaybePath = text(None, 'video file for the left camera; required by source = "replay"')
+    right: MaybePath = text(None, 'video file for the right camera; required by source = "replay" if dual')
 
 
 class CamerasSettings(Section):
     """The cameras and what they are asked for."""
 
     source: Literal["simulated", "replay", "picamera2"] = text(
-        "simulated", "kind of cameras; simulated, replay or picamera2")
+        "simulated", "camera type; simulated, replay or picamera2")
     fps: Rate = text(Fraction(30), 'frames per second, 1 to 120; 30, 29.97 or "30000/1001"')
     width: int = number(1920, 64, 4608, "pixels", "width of one camera's picture", multiple_of=2)
     height: int = number(1080, 64, 2592, "pixels", "height of one camera's picture", multiple_of=2)
-    bitrate: int = number(6_000_000, 100_000, 50_000_000, "bit/s", "what one camera's encoder aims at")
-    keyframe_s: float = number(1.0, 0.1, 4, "s", "time between key frames, where segments may be cut")
-    lead_s: float = number(3.0, 0, 60, "s", "how long before a window the cameras are started")
+    bitrate: int = number(6_000_000, 100_000, 50_000_000, "bit/s", "target bit rate of each camera's encoder")
+    keyframe_s: float = number(1.0, 0.1, 4, "s", "key frame interval; segments are cut at key frames")
+    lead_s: float = number(3.0, 0, 60, "s", "the cameras are started this long before a window")
     keep_warm: bool = text(
-        False, "between bookings the cameras stay on, their exposure settled; false: they are closed")
-    preflight_s: float = number(600, 0, 7200, "s", "how long before a booking its cameras are looked at; 0: never")
+        False, "leave the cameras on between bookings, their exposure settled; false: close them")
+    preflight_s: float = number(600, 0, 7200, "s", "pre-flight check this long before a booking; 0: none")
     dual: bool = text(True, "two cameras; false: only the left one")
     left: SideSettings = SideSettings()
     right: SideSettings = SideSettings()
@@ -155,62 +155,62 @@ class CamerasSettings(Section):
 class RecorderSettings(Section):
     """How footage is written, and when a camera counts as stuck."""
 
-    segment_s: float = number(4.0, 0.5, 60, "s", "length of a segment, the piece of footage a film is cut from")
-    queue_mb: int = number(16, 1, 256, "MiB", "footage of a camera that may wait for the disk; more is dropped")
-    stall_s: float = number(1.5, 0.2, 60, "s", "a camera silent for this long is started again")
-    lost_s: float = number(10.0, 0.5, 120, "s", "a camera silent for this long is not waited for by the film")
-    retry_max_s: float = number(5.0, 0.1, 600, "s", "longest pause between two tries to start a camera")
+    segment_s: float = number(4.0, 0.5, 60, "s", "segment length; films are cut from segments")
+    queue_mb: int = number(16, 1, 256, "MiB", "write buffer of each camera; footage that does not fit is dropped")
+    stall_s: float = number(1.5, 0.2, 60, "s", "a camera without a frame for this long is restarted")
+    lost_s: float = number(10.0, 0.5, 120, "s", "a camera without a frame for this long is not waited for by the film")
+    retry_max_s: float = number(5.0, 0.1, 600, "s", "longest delay between attempts to start a camera")
 
 
 class LogoSettings(Section):
-    """One logo that is drawn into the film."""
+    """A logo that is drawn into the film."""
 
-    name: str = Field(description="name of the logo, once only; 1 to 50 characters", min_length=1, max_length=50)
-    file: Folder = Field(description="picture file, with or without transparency")
+    name: str = Field(description="unique name of the logo; 1 to 50 characters", min_length=1, max_length=50)
+    file: Folder = Field(description="image file, with or without transparency")
     position: Position = Field(description="corner: top_left, top_right, bottom_left or bottom_right")
     width: float = number(0.08, 0.01, 1, "fraction of the film's width", "width of the logo")
     margin: float = number(0.01, 0, 0.5, "fraction of the film's width", "distance to the edges and to its neighbour")
-    opacity: float = number(1.0, 0, 1, "", "0 is invisible, 1 is solid")
+    opacity: float = number(1.0, 0, 1, "", "0 is transparent, 1 is opaque")
 
 
 class FilmSettings(Section):
-    """What a film looks like and how it is made."""
+    """How a film looks and how it is encoded."""
 
     layout: Literal["feather", "side_by_side"] = text(
-        "feather", "how the two views are put together; feather (cross-faded over the overlap) or side_by_side")
-    overlap: float = number(0.1, 0, 0.5, "fraction of a view's width", "what both cameras see; 0: nothing")
+        "feather", "how the two views are combined; feather (cross-faded over the overlap) or side_by_side")
+    overlap: float = number(0.1, 0, 0.5, "fraction of a view's width", "overlap of the two views; 0: none")
     rate: MaybeRate = text(
         None, 'frames per second, 1 to 120; 30, 29.97 or "30000/1001"; empty: the left camera\'s')
-    chunk_s: float = number(4.0, 0.5, 60, "s", "length of the pieces a film is rendered in")
+    chunk_s: float = number(4.0, 0.5, 60, "s", "chunk length; films are rendered chunk by chunk")
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"] = text(
-        "veryfast", "effort of the encoder; ultrafast, superfast, veryfast, faster, fast or medium")
-    crf: int = number(23, 0, 51, "", "constant rate factor: 18 is hard to tell from the source, 28 is poor")
-    maxrate: int = number(12_000_000, 200_000, 100_000_000, "bit/s", "upper limit of the film's bit rate")
-    bufsize: int = number(24_000_000, 200_000, 200_000_000, "bit", "how much the limit may be overdrawn for a moment")
-    threads: int = number(2, 1, 8, "", "threads of one encoder; another number gives other bytes")
-    workers: int = number(1, 1, 8, "", "chunks rendered at the same time")
-    worker_mb: int = number(3000, 200, 64_000, "MiB", "memory that one of them may take")
-    intro: MaybePath = text(None, "clip shown in front of every film; empty: none")
-    intro_max_s: float = number(60, 1, 600, "s", "a longer intro is not used")
+        "veryfast", "x264 preset; ultrafast, superfast, veryfast, faster, fast or medium")
+    crf: int = number(23, 0, 51, "", "constant rate factor; 18 is hard to tell from the source, 28 is poor")
+    maxrate: int = number(12_000_000, 200_000, 100_000_000, "bit/s", "maximum bit rate")
+    bufsize: int = number(24_000_000, 200_000, 200_000_000, "bit", "encoder buffer (VBV) size")
+    threads: int = number(2, 1, 8, "", "encoder threads; another number gives other bytes")
+    workers: int = number(1, 1, 8, "", "chunks rendered in parallel")
+    worker_mb: int = number(3000, 200, 64_000, "MiB", "memory limit of a worker")
+    intro: MaybePath = text(None, "clip played before every film; empty: none")
+    intro_max_s: float = number(60, 1, 600, "s", "longer intros are left out")
     logos: tuple[LogoSettings, ...] = text((), "logos drawn into the film, at most 6", max_length=6)
-    keep_segments_h: float = number(0, 0, 8760, "h", "how long footage is kept after its film is published")
-    keep_cancelled_h: float = number(168, 0, 8760, "h", "how long footage of a cancelled booking is kept")
+    keep_segments_h: float = number(0, 0, 8760, "h", "footage is kept this long after its film is published")
+    keep_cancelled_h: float = number(168, 0, 8760, "h", "footage of a cancelled booking is kept this long")
     index_reserve_kb: MaybeInt = number(
-        None, 16, 65536, "KiB", "room kept in front of a film for its index; empty: reckoned from the length")
+        None, 16, 65536, "KiB", "space reserved at the start for the MP4 index; empty: enough for the longest booking")
 
 
 class StorageSettings(Section):
-    """Where finished films are put."""
+    """Where finished films are stored."""
 
-    kind: Literal["local", "s3"] = text("local", "kind of storage; local (the library folder) or s3")
-    part_mb: int = number(5, 5, 5120, "MiB", "size of the parts a film is put there in; the last go after it is over")
+    kind: Literal["local", "s3"] = text("local", "storage type; local (the library folder) or s3")
+    part_mb: int = number(5, 5, 5120, "MiB", "part size of uploads")
     key: KeyTemplate = text(
-        "{date}/{booking_id}", "name of a film without its ending; at most 500 characters; may hold {date} {year} "
-        "{month} {day} {time} {booking_id} {camera_id} {recording_id}")
+        "{date}/{booking_id}", "object key of a film without its extension; at most 500 characters; may hold {date} "
+        "{year} {month} {day} {time} {booking_id} {camera_id} {recording_id}")
 
 
 class PublishingSettings(Section):
-    """Who is told about finished films."""
+    """Where finished films are announced."""
 
     kind: Literal["local", "supabase"] = text(
         "local", "where films are announced; local (the table of films on this device) or supabase")
@@ -219,70 +219,72 @@ class PublishingSettings(Section):
 class DiskSettings(Section):
     """When the disk counts as full."""
 
-    min_free_mb: int = number(2048, 0, 1_000_000, "MiB", "with less than this free no new film is begun")
+    min_free_mb: Reckoned = number(
+        None, 0, 1_000_000, "MiB",
+        "minimum free space for a new film to begin; empty: what an hour of the cameras and its film take")
     keep_found_h: float = number(
-        168, 0, 8760, "h", "how long footage is kept that no booking is known for, because the store was lost")
-    keep_aside_h: float = number(720, 0, 8760, "h", "how long files are kept that could not be used")
+        168, 0, 8760, "h", "footage without a booking, found after the database was lost, is kept this long")
+    keep_aside_h: float = number(720, 0, 8760, "h", "files that could not be used are kept this long")
     keep_stories_days: float = number(
-        365, 7, 36500, "days", "how long the story of a film is kept whole; its short form stays")
+        365, 7, 36500, "days", "full stories of films are kept this long, then shortened")
 
 
 class LogsSettings(Section):
     """What is logged."""
 
     level: Literal["debug", "info", "warning", "error"] = text(
-        "info", "least level that is logged; debug, info, warning or error")
-    file_mb: int = number(10, 1, 1024, "MiB", "size at which a new log file is begun")
-    files: int = number(5, 1, 100, "", "log files that are kept")
+        "info", "minimum log level; debug, info, warning or error")
+    file_mb: int = number(10, 1, 1024, "MiB", "log file size at which a new one is started")
+    files: int = number(5, 1, 100, "", "number of log files kept")
 
 
 class SupabaseSettings(Section):
     """The venue's Supabase project."""
 
-    url: Url = text("", "the project's URL, https://...; empty: none")
+    url: Url = text("", "project URL, https://...; empty: none")
     key: Secret = text(
-        Secret(""), "the service role's key, or with device_token the publishable one; secret; empty: none",
+        Secret(""), "service role key, or with device_token the publishable key; secret; empty: none",
         max_length=4096)
     device_token: Secret = text(
-        Secret(""), "this device's own JWT, held to its own rows (see `ezrec tables`); secret; empty: none",
+        Secret(""), "JWT of this device, limited to its own rows (see `ezrec tables`); secret; empty: none",
         max_length=4096)
-    limit_s: float = number(10, 1, 120, "s", "a call that takes longer is given up and made again")
-    heartbeat_s: float = number(3, 1, 3600, "s", "how often this device reports itself in system_status")
+    limit_s: float = number(10, 1, 120, "s", "request timeout; the request is made again")
+    heartbeat_s: float = number(3, 1, 3600, "s", "heartbeat interval (table system_status)")
 
 
 class S3Settings(Section):
-    """The object storage for finished films."""
+    """The S3 object storage for finished films."""
 
-    access_key_id: str = text("", "id of the access key; empty: none", max_length=200)
-    secret_access_key: Secret = text(Secret(""), "the access key; secret; empty: none", max_length=4096)
-    region: str = text("us-east-1", "region of the buckets; at most 64 characters", min_length=1, max_length=64)
+    access_key_id: str = text("", "access key ID; empty: none", max_length=200)
+    secret_access_key: Secret = text(Secret(""), "secret access key; secret; empty: none", max_length=4096)
+    region: str = text("us-east-1", "region of the bucket; at most 64 characters", min_length=1, max_length=64)
     bucket: str = text("", "bucket for films; empty: none", max_length=63)
-    media_bucket: str = text("", "bucket of the owner's logos and intro; empty: none", max_length=63)
-    endpoint: Url = text("", "URL of another S3 service, https://...; empty: Amazon's")
+    media_bucket: str = text("", "bucket for the owner's logos and intro; empty: none; no effect yet", max_length=63)
+    endpoint: Url = text("", "endpoint URL of another S3 service, https://...; empty: Amazon S3")
     addressing: Literal["auto", "path", "virtual"] = text(
-        "auto", "where the bucket's name stands; path (in the path), virtual (in the host) or auto")
-    public_url: Url = text("", "URL below which players find the bucket's objects; empty: the endpoint's own")
-    parts_in_flight: int = number(3, 1, 8, "", "parts that go up at the same time; each takes its size in memory")
-    rate_kbit: int = number(0, 0, 10_000_000, "kbit/s", "most that uploads may take of the network; 0: no limit")
-    recording_rate_kbit: int = number(0, 0, 10_000_000, "kbit/s", "the same while recording; 0: no other limit")
-    min_rate_kbit: int = number(256, 8, 1_000_000, "kbit/s", "an upload slower than this counts as stuck")
+        "auto", "bucket addressing; path (name in the path), virtual (name in the host) or auto")
+    public_url: Url = text("", "base URL of the bucket for players; empty: the endpoint's own")
+    parts_in_flight: int = number(3, 1, 8, "", "concurrent part uploads; each takes its size in memory")
+    rate_kbit: int = number(0, 0, 10_000_000, "kbit/s", "upload bandwidth limit; 0: none")
+    recording_rate_kbit: int = number(0, 0, 10_000_000, "kbit/s", "the same while recording; 0: no separate limit")
+    min_rate_kbit: int = number(256, 8, 1_000_000, "kbit/s", "slower uploads count as stalled")
 
 
 class EmailSettings(Section):
-    """The mail server that share links are sent through."""
+    """The mail server for share links. No effect yet."""
 
-    host: str = text("", "name of the SMTP server; empty: none", max_length=253)
-    port: int = number(587, 1, 65535, "", "port of the SMTP server")
-    user: str = text("", "user at the SMTP server; empty: none", max_length=320)
-    password: Secret = text(Secret(""), "password at the SMTP server; secret; empty: none", max_length=4096)
-    tls: bool = text(True, "STARTTLS is demanded")
-    sender: str = text("", "address that mails come from; empty: none", max_length=320)
+    host: str = text("", "SMTP server; empty: none; no effect yet", max_length=253)
+    port: int = number(587, 1, 65535, "", "SMTP port; no effect yet")
+    user: str = text("", "SMTP user; empty: none; no effect yet", max_length=320)
+    password: Secret = text(Secret(""), "SMTP password; secret; empty: none; no effect yet", max_length=4096)
+    tls: bool = text(True, "require STARTTLS; no effect yet")
+    sender: str = text("", "sender address; empty: none; no effect yet", max_length=320)
 
 
 class ShareSettings(Section):
-    """Share links."""
+    """Share links. No effect yet."""
 
-    base_url: Url = text("", "URL under which players reach this device, https://...; empty: none")
+    base_url: Url = text("", "base URL of share links, https://...; empty: none; no effect yet")
 
 
 PLACES: ContextVar[tuple[PydanticBaseSettingsSource, ...]] = ContextVar("PLACES", default=())
@@ -323,9 +325,21 @@ class Settings(BaseSettings):
         """Our own places instead of pydantic's: theirs cannot say which place a refused value came from."""
         return (init_settings, *PLACES.get())
 
+    @model_validator(mode="after")
+    def _reckon(self) -> Self:
+        """Fill in what follows from other settings."""
+        if "min_free_mb" not in self.disk.model_fields_set or self.disk.min_free_mb is None:
+            bits = self.cameras.bitrate * (2 if self.cameras.dual else 1) + self.film.maxrate  # in a second
+            self.__dict__["disk"] = self.disk.model_copy(update={"min_free_mb": bits * 3600 // 8 >> 20})
+        return self
+
     def describe(self) -> list[tuple[str, str, str]]:
         """Every key as (section.key, value as text with secrets masked, place it came from or "default")."""
-        return [(key, _words(self.value(key)), self._origins.get(key, "default")) for key in KEYS]
+        return [(key, _words(self.value(key)), self.origin(key)) for key in KEYS]
+
+    def origin(self, key: str) -> str:
+        """The place that the value of `section.key` came from, or "default"."""
+        return self._origins.get(key, "default")
 
     def secret_values(self) -> list[str]:
         """The secrets in the clear, for the log's mask and nobody else."""

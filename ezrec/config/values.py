@@ -10,7 +10,7 @@ import zoneinfo
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator, SecretStr
 
@@ -29,13 +29,12 @@ KEY_CHARACTERS = frozenset(string.ascii_letters + string.digits + "/._-=")
 
 
 def number(default: float | None, low: float, high: float, unit: str, text: str, **more: Any) -> Any:
-    """A number with a range; its description ends with unit and range, so that both stand in one place only.
+    """A number with a range; its description ends with range and unit, so that both stand in one place only.
 
     `more` goes to pydantic's `Field` (`multiple_of`). Returns Any because that is what a default in a model body is.
     """
-    span = f"{low} to {high}" + (f", a multiple of {more['multiple_of']}" if "multiple_of" in more else "")
-    words = ", ".join(filter(None, (unit, span)))
-    return Field(default=default, ge=low, le=high, description=f"{text}; {words}", **more)
+    span = f"{low}–{high} {unit}".rstrip() + (f", a multiple of {more['multiple_of']}" if "multiple_of" in more else "")
+    return Field(default=default, ge=low, le=high, description=f"{text}; {span}", **more)
 
 
 def text(default: object, description: str, **more: Any) -> Any:
@@ -155,6 +154,13 @@ def _size_words(value: tuple[int, int] | None) -> str:
 def _not_empty(path: Path) -> Path:
     if not path.parts:
         raise ValueError("should name a folder")
+    return _nameable(path)
+
+
+def _nameable(path: Path) -> Path:
+    """A path that the operating system can be asked for at all."""
+    if "\0" in str(path):
+        raise ValueError("may not hold a null character")
     return path
 
 
@@ -166,8 +172,13 @@ def _choice_words(value: object) -> object:
 Rate = Annotated[Fraction, PlainValidator(rate), PlainSerializer(_ratio)]
 MaybeRate = Annotated[Rate | None, BeforeValidator(_none_if_empty)]
 MaybeInt = Annotated[int | None, BeforeValidator(_none_if_empty)]
+if TYPE_CHECKING:
+    Reckoned = int
+else:
+    Reckoned = MaybeInt
+    """A number that `Settings` fills in from other settings if nobody gives it."""
 MaybeFloat = Annotated[float | None, BeforeValidator(_none_if_empty)]
-MaybePath = Annotated[Path | None, BeforeValidator(_none_if_empty)]
+MaybePath = Annotated[Annotated[Path, AfterValidator(_nameable)] | None, BeforeValidator(_none_if_empty)]
 SizeOrNone = Annotated[tuple[int, int] | None, BeforeValidator(_size), BeforeValidator(_none_if_empty),
                        PlainSerializer(_size_words)]
 Folder = Annotated[Path, AfterValidator(_not_empty)]

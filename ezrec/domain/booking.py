@@ -42,7 +42,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _US = timedelta(microseconds=1)
 _ISO_WORDS = "an instant such as 2026-11-20T18:00:00Z, or with `date` a local time such as 18:00"
 
-Pick = Callable[[int, int], int]
+Pick = Callable[..., int]  # min or max
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,14 @@ class Booking:
     status: str  # lower case; what it means is a setting
     row: dict[str, Scalar] = field(hash=False, default_factory=dict)  # what else the row said
     reported: bool = False  # its source wants to know what becomes of it
+
+
+@dataclass(frozen=True)
+class RefusedRow:
+    """A row of a source that is no booking, and why, in words."""
+
+    source: str
+    reason: str
 
 
 def parse(row: object, *, source: str, zone: ZoneInfo, longest_s: float) -> Booking:
@@ -128,6 +136,44 @@ def window(booking: Booking, pre_roll_s: float, post_roll_s: float) -> tuple[int
     return booking.starts_at - round(pre_roll_s * 1_000_000), booking.ends_at + round(post_roll_s * 1_000_000)
 
 
+@dataclass(frozen=True)
+class LocalTime:
+    """A time as a person gives it, and what had to be decided to make an instant of it."""
+
+    us: int  # UTC
+    remark: str = ""  # in words; empty: there was nothing to decide
+
+
+def time_of(text: str, zone: ZoneInfo, *, after_us: int, end: bool) -> LocalTime:
+    """A time as a person gives it: an instant, "2026-11-20 18:00" in court time, or "18:00" in court time, which is the
+    next one from the minute of `after_us` (UTC µs) on. `end`: it is the end of a time, not the start.
+
+    Raises:
+        BadBooking: it is no such time.
+    """
+    pick = max if end else min
+    if _CLOCK_TIME.fullmatch(text.strip()) is None:
+        moment = _iso("the time", text.strip())
+        return LocalTime(_instant(moment, zone, pick), _remark(moment, zone, pick))
+    least = after_us - after_us % 60_000_000
+    today = local_datetime(least, zone).date()
+    for day in (today, today + timedelta(days=1), today + timedelta(days=2)):
+        moment = _at(day, "the time", text.strip())
+        ahead = [us for us in _readings(moment, zone) if us >= least]
+        if ahead:
+            us = pick(ahead)
+            return LocalTime(us, _remark(moment, zone, pick) if us == _instant(moment, zone, pick) else "")
+    raise BadBooking(f"the time is {_show(text)}: there is no such time in the next days")
+
+
+def remarks(row: object, zone: ZoneInfo) -> list[str]:
+    """What had to be decided to make instants of a well-formed row's local times, in words."""
+    if not isinstance(row, dict):
+        return []
+    found = [_remark(moment, zone, pick) for moment, pick in zip(_moments(row, zone), (min, max), strict=True)]
+    return [f"booking {_show(row.get('id'))}: {remark}" for remark in found if remark]
+
+
 def show_local(us: int, zone: ZoneInfo) -> str:
     """An instant (UTC µs) as people at the court say it: "2026-11-20 18:00"."""
     return local_datetime(us, zone).strftime("%Y-%m-%d %H:%M")
@@ -135,24 +181,28 @@ def show_local(us: int, zone: ZoneInfo) -> str:
 
 def _times(row: dict[object, object], zone: ZoneInfo) -> tuple[int, int]:
     """Start and end in UTC µs."""
-    start_name, start = _text(row, _START_NAMES)
-    end_name, end = _text(row, _END_NAMES)
-    clock_times = [_CLOCK_TIME.fullmatch(text) for text in (start, end)]
+    start, end = _moments(row, zone)
+    return _instant(start, zone, min), _instant(end, zone, max)
+
+
+def _moments(row: dict[object, object], zone: ZoneInfo) -> tuple[datetime, datetime]:
+    """Start and end; local ones without a zone."""
+    start_name, start_text = _text(row, _START_NAMES)
+    end_name, end_text = _text(row, _END_NAMES)
+    clock_times = [_CLOCK_TIME.fullmatch(text) for text in (start_text, end_text)]
+    if any(clock_times) and not all(clock_times):
+        raise BadBooking(f"{start_name} is {_show(start_text)} and {end_name} is {_show(end_text)}: both should be "
+                         "instants, or both local times")
     if all(clock_times):
         day = _day(row.get("date"))
-        starts_at = _instant(_at(day, start_name, start), zone, min)
-        ends_at = _instant(_at(day, end_name, end), zone, max)
-        if ends_at <= starts_at:  # past midnight
-            ends_at = _instant(_at(day + timedelta(days=1), end_name, end), zone, max)
-        return starts_at, ends_at
-    if any(clock_times):
-        raise BadBooking(f"{start_name} is {_show(start)} and {end_name} is {_show(end)}: both should be instants, or "
-                         "both local times")
-    starts_at = _instant(_iso(start_name, start), zone, min)
-    ends_at = _instant(_iso(end_name, end), zone, max)
-    if ends_at <= starts_at:
-        raise BadBooking(f"{end_name} {_show(end)} is not after {start_name} {_show(start)}: it should be")
-    return starts_at, ends_at
+        start, end = _at(day, start_name, start_text), _at(day, end_name, end_text)
+        if _instant(end, zone, max) <= _instant(start, zone, min):  # past midnight
+            end = _at(day + timedelta(days=1), end_name, end_text)
+        return start, end
+    start, end = _iso(start_name, start_text), _iso(end_name, end_text)
+    if _instant(end, zone, max) <= _instant(start, zone, min):
+        raise BadBooking(f"{end_name} {_show(end_text)} is not after {start_name} {_show(start_text)}: it should be")
+    return start, end
 
 
 def _check_length(starts_at: int, ends_at: int, longest_s: float) -> None:
@@ -214,13 +264,30 @@ def _believable(name: str, text: str, year: int) -> None:
 
 
 def _instant(moment: datetime, zone: ZoneInfo, pick: Pick) -> int:
+    """`moment` in UTC µs; of the two readings that a local time may have `pick` chooses one."""
+    return pick(_readings(moment, zone))
+
+
+def _readings(moment: datetime, zone: ZoneInfo) -> tuple[int, int]:
     """`moment` in UTC µs. A local one has two readings (PEP 495: `fold`), which differ only in the hour that a change
-    of clocks doubles or leaves out; `pick` chooses.
+    of clocks doubles or leaves out: the second is the later one if the hour comes twice, the earlier one if it is
+    missing.
     """
     if moment.tzinfo is not None:
-        return (moment - _EPOCH) // _US
+        return ((moment - _EPOCH) // _US,) * 2
     first, second = ((moment.replace(tzinfo=zone, fold=fold) - _EPOCH) // _US for fold in (0, 1))
-    return pick(first, second)
+    return first, second
+
+
+def _remark(moment: datetime, zone: ZoneInfo, pick: Pick) -> str:
+    """What a change of clocks made of a local time, in words; empty: nothing."""
+    first, second = _readings(moment, zone)
+    if first == second:
+        return ""
+    taken = f"{local_datetime(pick(first, second), zone):%H:%M %Z} is taken"
+    if first < second:
+        return f"{moment:%Y-%m-%d %H:%M} comes twice, because the clocks are put back: {taken}"
+    return f"{moment:%Y-%m-%d %H:%M} does not exist, because the clocks are put forward: {taken}"
 
 
 def _status(value: object) -> str:

@@ -7,7 +7,7 @@
     │   ├── UploadGone        the storage forgot the upload: look whether its object is complete, or begin again
     │   ├── SegmentFailed     a segment was not written: the writer goes on with the next one
     │   └── FootageAway       footage is missing or the disk fails: wait a while, then go on without it
-    ├── ParkError             trying again cannot help: stop until a person says so
+    ├── ParkError             trying again soon cannot help: stop, and tell it; see `passing`
     │   ├── OtherObject       another object lies at the film's key
     │   └── Refused           Supabase's word for it, with its code
     ├── LeaveError            the process cannot go on: leave, systemd starts it again
@@ -45,7 +45,14 @@ class EzrecError(Exception):
 
 
 class RetryError(EzrecError):
-    """What failed may work later: it is tried again with growing, jittered delays."""
+    """What failed may work later: it is tried again with growing, jittered delays.
+
+    `after_s`: who refused asked not to be called again before so many seconds are over.
+    """
+
+    def __init__(self, *text: object, after_s: float = 0.0) -> None:
+        super().__init__(*text)
+        self.after_s = after_s
 
 
 class CredentialError(RetryError):
@@ -73,7 +80,15 @@ class FootageAway(RetryError):
 
 
 class ParkError(EzrecError):
-    """What failed cannot succeed by itself: the film waits, with this reason, for `films retry`."""
+    """What failed is told at once, and the film waits with this reason for `films retry`.
+
+    `passing`: somebody else may put it right (a quota, a permission, a schema that is being loaded), so that it is also
+    tried again by itself, slowly. Otherwise it depends on what is here, and nothing changes until a person acts.
+    """
+
+    def __init__(self, *text: object, passing: bool = False) -> None:
+        super().__init__(*text)
+        self.passing = passing
 
 
 class OtherObject(ParkError):
@@ -83,8 +98,8 @@ class OtherObject(ParkError):
 class Refused(ParkError):
     """The project refuses a call. `code`: PostgREST's own, or an SQLSTATE; `column`: one that is not known, if any."""
 
-    def __init__(self, text: str, code: str, column: str | None) -> None:
-        super().__init__(text)
+    def __init__(self, text: str, code: str, column: str | None, *, passing: bool = False) -> None:
+        super().__init__(text, passing=passing)
         self.code = code
         self.column = column
 

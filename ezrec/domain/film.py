@@ -105,6 +105,7 @@ class Intro:
     ticks: int
     sound: bool
     made_sha256: str = ""  # of the file at `path`; empty if an older version made it
+    left_out: str = ""  # what of the clip could not be used, in words for the certificate
 
 
 RECIPE_VERSION = 2
@@ -239,6 +240,7 @@ class Film:
     changed_at: int
     sums: tuple[str, ...] = ()  # SHA-256 of each part of the closed film, as it was joined; gone once it is stored
     also_parked: Mapping[str, str] = field(default_factory=dict)  # step → reason, beside the one that was parked first
+    passing: Mapping[str, int] = field(default_factory=dict)  # step that is parked → when it is tried again by itself
 
     @property
     def parked(self) -> dict[str, str]:

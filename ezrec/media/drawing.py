@@ -30,12 +30,12 @@ LIMITED_CHROMA = _limited(128, 224, 128)
 
 
 def fit(
-    frame: VideoFrame, width: int, height: int, rotation: int = 0, matrix: str = "ITU709"
+    frame: VideoFrame, width: int, height: int, rotation: int = 0, matrix: str | int = "ITU709", mirrored: bool = False
 ) -> Planes:
     """The planes of `frame`, turned by `rotation` degrees clockwise, at `width` x `height`, in limited range.
 
-    `matrix` is the one the frame's samples were made with, by swscale's name. A frame that already has the wanted
-    size, format and matrix is not copied.
+    `matrix` is the one the frame's samples were made with, by swscale's name or number; `mirrored`: left and right are
+    exchanged before it is turned. A frame that already has the wanted size, format and matrix is not copied.
     """
     size = (height, width) if rotation % 180 else (width, height)
     full = frame.format.name.startswith("yuvj") or int(frame.color_range) == FULL_RANGE
@@ -55,6 +55,8 @@ def fit(
     if full:
         planes = Planes(_table(planes.y, LIMITED_LUMA), _table(planes.u, LIMITED_CHROMA),
                         _table(planes.v, LIMITED_CHROMA))
+    if mirrored:
+        planes = Planes(*(np.ascontiguousarray(plane[:, ::-1]) for plane in planes))
     if rotation:
         planes = Planes(*(_turned(plane, rotation) for plane in planes))
     return planes

@@ -76,6 +76,10 @@ class HashingFile:
         """The place that is written to next."""
         return self._at
 
+    def front(self, at: int, size: int) -> bytes:
+        """What was written to a range of the front."""
+        return bytes(self._front[at : at + size])
+
     def finish(self) -> None:
         """Close the file: all its parts are final."""
         if self._end > len(self._front) and self._hashed % self._part_size:

@@ -1,9 +1,10 @@
 """Join chunks to one film by stream copy, while it is being uploaded.
 
-The film is an MP4 with a reserve in front. While chunks are added nothing behind the reserve ever changes; closing
-writes the index into the reserve. The same chunks give the same bytes, so that a film whose joiner died is made again
-and its upload goes on. A reserve that is too small would ruin the front of the film on closing, and the file would
-still open: hence the size of the index is calculated while the film grows, and checked before it is closed.
+The film is an MP4 with a reserve in front. While chunks are added nothing behind the reserve ever changes. Closing
+writes the index into the reserve and nothing behind the index, so that what it leaves empty can be stored before, too.
+The same chunks give the same bytes, so that a film whose joiner died is made again and its upload goes on. A reserve
+that is too small would ruin the front of the film on closing, and the file would still open: hence the size of the
+index is calculated while the film grows, and checked before it is closed.
 
 The SHA-256 of each of the film's parts is taken of the bytes as they are written, and a chunk's before it is joined:
 what a disk makes of them later is found out.
@@ -11,6 +12,7 @@ what a disk makes of them later is found out.
 Limits: one thread at a time; the intro, if the recipe has one, is added first.
 """
 
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -31,19 +33,30 @@ from ezrec.pyav import LibavError, copied_stream, forget, opened, translated
 
 FRONT = 64  # bytes: the boxes around the index (ftyp 32, an empty box 8, mdat's header 8), rounded up
 RUN = 1 << 20  # bytes: libavformat's mov muxer puts neighbouring samples into one MP4 chunk up to this size
-FIXED = 1600  # bytes: movie, track, media and sample description boxes of two tracks, without the parameter sets
+SPARE = 64  # bytes: an empty box behind the index, for who writes a title into it later
+FIXED = 1616 + SPARE  # bytes: movie, track, media and sample description boxes of two tracks, no parameter sets
+HEADERS = 16  # bytes: the empty box and mdat's header, which libavformat puts before the first picture
 SOUND_S = 120  # s of intro sound that a reserve has room for
 
 
-def index_reserve(ticks_booked: int, encoder: EncoderOptions, sound: bool) -> int:
-    """How many bytes to keep in front of a film of `ticks_booked` ticks: enough for one twice as long.
+def index_growth(ticks: int, encoder: EncoderOptions, media_bytes: int) -> int:
+    """By how many bytes the index of a film grows with so many ticks, at most.
 
-    A tick takes 4 bytes for its size, 8 for its place in showing order if there are B-frames, up to 4 as a key frame,
-    and a share of the MP4 chunks' 20 bytes each.
+    A tick takes 4 bytes for its size, 8 for its place in showing order if there are B-frames, and up to 4 as a key
+    frame: with B-frames one in two at most. `media_bytes` is the size of the pictures at the encoder's limit; each MP4
+    chunk of them takes 20 bytes. There may be twice as many as full ones would be.
     """
     each = 4 + (8 if encoder.bframes else 0) + 4
+    return ticks * each + 2 * 20 * media_bytes // RUN
+
+
+def index_reserve(ticks_booked: int, encoder: EncoderOptions, sound: bool, media_bytes: int = 0) -> int:
+    """How many bytes to keep in front of a film of `ticks_booked` ticks: enough for one twice as long.
+
+    `media_bytes` is the size of all pictures of the longer one at the encoder's limit.
+    """
     voice = SOUND_S * 48_000 // 1024 * 24 if sound else 0
-    return (2 * ticks_booked * each + voice + FIXED + 65536) // 4096 * 4096
+    return (index_growth(2 * ticks_booked, encoder, media_bytes) + voice + FIXED + 65536) // 4096 * 4096
 
 
 @dataclass
@@ -177,11 +190,16 @@ class Joiner:
                 f"but {self._recipe.index_reserve} are reserved"
             )
         container, self._container = self._container, None
+        file: Any = self._file
+        index_at = int.from_bytes(file.front(0, 4))  # behind ftyp
+        headers_at = index_at + self._recipe.index_reserve - FRONT
+        headers = file.front(headers_at, HEADERS)
         try:
             container.close()
         except LibavError as error:
             raise translated(error, self._path, "cannot be joined") from error
-        self._file.finish()  # type: ignore[union-attr]  # made by `_begin`
+        _begin_media_behind_index(file, index_at, headers_at, headers)
+        file.finish()
         fsync_file(self._path)
         fsync_folder(self._path.parent)
         facts = film_facts(self._path)
@@ -241,6 +259,19 @@ class Joiner:
                 self._container.mux_one(packet)  # type: ignore[union-attr]  # opened by `_begin`
             except LibavError as error:
                 raise translated(error, self._path, "cannot be joined") from error
+
+
+def _begin_media_behind_index(file: HashingFile, index_at: int, headers_at: int, headers: bytes) -> None:
+    """Let mdat begin where the index ends, `SPARE` behind it, and leave the `headers` before the first picture alone.
+
+    They hold mdat's length, which is known last of all, and lie in a part that may be stored already. That mdat has
+    more in it than pictures is nothing to a player: the index says where each of them is.
+    """
+    end = index_at + int.from_bytes(file.front(index_at, 4))
+    file.seek(end)
+    file.write(struct.pack(f">I4s{SPARE - 8}xI4sQ", SPARE, b"free", 1, b"mdat", file.end - end - SPARE))
+    file.seek(headers_at)
+    file.write(headers)
 
 
 def _compare(chunk: Path, sha256: str) -> None:

@@ -3,7 +3,10 @@
 A logo becomes premultiplied BT.709 limited-range planes, so that blending is `(film·(256 - a) + logo + 128) >> 8` in
 uint16: at most 255·256 + 128, which does not overflow. Rows in which nothing shows are not touched.
 
-Limits: PNG, JPEG and WebP; at most 20 MB and 64 MP; an opaque shadow or glow is scaled like the rest.
+A logo is turned as its Exif orientation says; of an animated one its first picture is shown.
+
+Limits: PNG, JPEG and WebP; at most 20 MB and 64 MP, and less where its pixels would take more than `LARGEST_DECODED`
+(a JPEG is decoded at a half, a quarter or an eighth instead); an opaque shadow or glow is scaled like the rest.
 """
 
 import struct
@@ -11,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,9 +22,18 @@ from numpy.typing import NDArray
 
 from ezrec.domain.errors import BadMedia
 from ezrec.domain.film import Canvas, Logo
+from ezrec.media.exif import orientation_in, upright
+from ezrec.media.limits import within
 
 LARGEST_BYTES = 20_000_000
 LARGEST_PIXELS = 64_000_000
+LARGEST_DECODED = 110_000_000  # bytes; OpenCV takes twice as many while it decodes
+MEMORY = 320_000_000  # bytes that preparing a logo may take
+JPEG = b"\xff\xd8"
+REDUCED = tuple((part, flag | cv2.IMREAD_IGNORE_ORIENTATION) for part, flag in (
+    (2, cv2.IMREAD_REDUCED_COLOR_2), (4, cv2.IMREAD_REDUCED_COLOR_4), (8, cv2.IMREAD_REDUCED_COLOR_8)))
+PNG_CHANNELS = {0: 1, 2: 3}  # by colour type; all others may have an alpha channel
+LARGEST_HEAD = 1 << 16  # bytes of a PNG in which its palette's chunks stand
 STRIP_ROWS = 256  # rows of a large logo that are turned to floats at a time
 
 # ITU-R BT.709, 3.2 to 3.5, for 8 bits and limited range; columns B, G, R of values 0..1
@@ -66,14 +79,19 @@ def prepare_logo(source: str | Path | bytes, width: int, max_height: int = 8192,
     The aspect ratio is kept; a logo that would become higher than `max_height` pixels is made narrower instead.
 
     Raises:
-        BadMedia: it is missing, empty, too large, or not a picture.
+        BadMedia: it is missing, empty, too large, or not a picture; or it takes too much time or memory.
     """
     name = "logo" if isinstance(source, bytes) else str(source)
-    data = source if isinstance(source, bytes) else _read(Path(source))
-    pixels = _decoded(data, name)
-    height_now, width_now = pixels.shape[:2]
-    scale = min(width / width_now, max_height / height_now)
-    return _overlay(_scaled(pixels, _even(width_now * scale), _even(height_now * scale)), opacity)
+    with within(name, size=MEMORY):
+        data = source if isinstance(source, bytes) else _read(Path(source))
+        pixels = _decoded(data, name)
+        orientation = orientation_in(data)
+        lying = orientation.degrees % 180 != 0
+        height_now, width_now = pixels.shape[1::-1] if lying else pixels.shape[:2]
+        scale = min(width / width_now, max_height / height_now)
+        wide, high = _even(width_now * scale), _even(height_now * scale)
+        scaled = _scaled(pixels, *((high, wide) if lying else (wide, high)))
+        return _overlay(upright(scaled, orientation), opacity)
 
 
 @lru_cache(maxsize=16)
@@ -99,8 +117,14 @@ def _decoded(data: bytes, name: str) -> NDArray[np.generic]:
     width, height = _size(data, name)
     if not 0 < width * height <= LARGEST_PIXELS:
         raise BadMedia(f"{name}: is {width}x{height} pixels; 1 to {LARGEST_PIXELS // 1_000_000} million are allowed")
+    reading, takes = cv2.IMREAD_UNCHANGED, width * height * _pixel_bytes(data)
+    if takes > LARGEST_DECODED and data[:2] == JPEG:
+        reading = next(flag for part, flag in REDUCED if takes / part**2 <= LARGEST_DECODED)
+    elif takes > LARGEST_DECODED:
+        raise BadMedia(f"{name}: is {width}x{height} pixels, which take {takes // 1_000_000} MB; "
+                       f"{LARGEST_DECODED // 1_000_000} MB are allowed")
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), reading)
     except cv2.error as error:
         raise BadMedia(f"{name}: cannot be decoded ({error.err})") from error
     if pixels is None or pixels.size == 0:
@@ -114,13 +138,23 @@ def _size(data: bytes, name: str) -> tuple[int, int]:
         if data[:8] == b"\x89PNG\r\n\x1a\n":
             width, height = struct.unpack(">II", data[16:24])
             return width, height
-        if data[:2] == b"\xff\xd8":
+        if data[:2] == JPEG:
             return _jpeg_size(data)
         if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
             return _webp_size(data)
     except (struct.error, IndexError) as error:
         raise BadMedia(f"{name}: is cut off in its header") from error
     raise BadMedia(f"{name}: is not a PNG, JPEG or WebP picture")
+
+
+def _pixel_bytes(data: bytes) -> int:
+    """How many bytes a decoded pixel takes at most."""
+    if data[:2] == JPEG:
+        return 3
+    if data[:4] == b"RIFF":
+        return 4
+    channels = 4 if b"tRNS" in data[:LARGEST_HEAD] else PNG_CHANNELS.get(data[25], 4)
+    return channels * (2 if data[24] == 16 else 1)
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:
@@ -155,7 +189,7 @@ def _even(pixels: float) -> int:
     return max(round(pixels / 2) * 2, 2)
 
 
-def _scaled(pixels: NDArray[np.generic], width: int, height: int) -> NDArray[np.float32]:
+def _scaled(pixels: NDArray[Any], width: int, height: int) -> NDArray[np.float32]:
     """Premultiplied B, G, R and A, each 0..1, at `width` x `height`.
 
     A large picture is first shrunk by whole factors, strip by strip, so that it never stands in memory as floats.

@@ -8,15 +8,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from av.container import InputContainer
-from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from ezrec.domain.errors import BadMedia
-from ezrec.pyav import LibavError, display_rotation, opened
+from ezrec.media.clip import look_at
+from ezrec.pyav import opened
 
+FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 BOX_HEADER = struct.Struct(">I4s")
 
 
@@ -63,35 +64,21 @@ def probe(path: str | Path) -> VideoFacts:
     Raises:
         BadMedia: naming the file and why it cannot be used.
     """
+    look = look_at(path)
     with opened(path) as container:
-        stream = video_of(container, path)
-        first = _first_picture(container, stream)
-        if first is None:
-            raise BadMedia(f"{path}: no picture in it can be decoded")
+        stream: Any = container.streams[look.stream]
         duration = _duration_s(container, stream)
         if duration is None:
-            container.seek(0)
             duration = _span_s(container, stream)
         return VideoFacts(
-            width=first.width,
-            height=first.height,
+            width=look.width,
+            height=look.height,
             rate=stream.average_rate or None,
             frames=stream.frames or None,
             duration_s=duration,
-            rotation=display_rotation(first),
-            sound=bool(container.streams.audio),
+            rotation=look.orientation.degrees,
+            sound=any(one.type == "audio" for one in container.streams),
         )
-
-
-def _first_picture(container: InputContainer, stream: VideoStream) -> VideoFrame | None:
-    for packet in container.demux(stream):
-        try:
-            frames = packet.decode()
-        except LibavError:
-            continue  # a clip may begin with damage; what counts is whether any picture comes
-        for frame in frames:
-            return frame
-    return None
 
 
 def _duration_s(container: InputContainer, stream: VideoStream) -> float | None:
@@ -124,6 +111,23 @@ def boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[str, int, int]
             raise BadMedia(f"box {name!r} at byte {at} is cut short")
         yield name.decode("latin-1"), content, at + size
         at += size
+
+
+def is_cut_off(path: str | Path) -> bool:
+    """Whether an MP4 or MOV file ends within a box that holds pictures, sound or the index."""
+    size = Path(path).stat().st_size
+    with Path(path).open("rb") as file:
+        at = 0
+        while at + BOX_HEADER.size <= size:
+            file.seek(at)
+            length, name, longer = struct.unpack(">I4sQ", file.read(16).ljust(16, b"\0"))
+            length = {0: size - at, 1: longer}.get(length, length)
+            if at == 0 and name not in FIRST_BOXES:
+                return False
+            if at + length > size:
+                return name in (b"moov", b"moof", b"mdat")
+            at += max(length, BOX_HEADER.size)
+    return at < size
 
 
 def film_facts(path: str | Path) -> FilmFacts:

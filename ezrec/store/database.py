@@ -6,15 +6,17 @@ Limits: knows no table; those are the Store's.
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import aiosqlite
 
 from ezrec.domain.clock import Clock, SystemClock
 from ezrec.domain.errors import LeaveError, RetryError, RowUnreadable, StoreDamaged, StoreMissing
+from ezrec.files import all_soon, fsync_file, fsync_folder, os_errors
 from ezrec.store.rows import Row
 
 _T = TypeVar("_T")
@@ -50,6 +52,7 @@ CREATE TABLE recovery (
 """,
     4: """
 ALTER TABLE film ADD COLUMN also_parked TEXT;
+ALTER TABLE film ADD COLUMN passing TEXT;
 """,
 }
 """SQL that takes the store from version N to N + 1, by N. schema.sql holds the newest version."""
@@ -98,11 +101,18 @@ class Database:
             StoreDamaged: SQLite cannot use it.
             RetryError: the disk is full, or fails.
         """
-        if not create and not await asyncio.to_thread(path.exists):
+        there = await asyncio.to_thread(path.exists)
+        if not create and not there:
             raise StoreMissing(f"no store at {path}: start `ezrec run` once, or name its folder (--data, paths.data)")
+        if not there:
+            await asyncio.to_thread(_make, path)
+        connecting = aiosqlite.connect(path, isolation_level=None, timeout=BUSY_MS / 1000)
         try:
-            db = await aiosqlite.connect(path, isolation_level=None, timeout=BUSY_MS / 1000)
+            db = await connecting
         except sqlite3.OperationalError as error:
+            # Its thread still has something to tell this loop, which may be closed right after this.
+            thread: Any = getattr(connecting, "_thread", connecting)
+            await asyncio.to_thread(thread.join, BUSY_MS / 1000)
             raise RetryError(f"the store {path}: {error}") from error
         db.row_factory = sqlite3.Row
         store = cls(db, clock or SystemClock())
@@ -125,9 +135,8 @@ class Database:
     async def _migrate(self, allowed: bool) -> None:
         version = await self.version()
         if version == 0:
-            schema = (files("ezrec.store") / "schema.sql").read_text("utf-8")
             try:
-                await self._db.executescript(f"BEGIN IMMEDIATE;\n{schema}\nPRAGMA user_version={VERSION};\nCOMMIT;")
+                await self._db.executescript(_schema())
             except sqlite3.OperationalError:
                 await self._db.rollback()
                 if await self.version() == 0:  # otherwise another process made it in the same moment
@@ -237,3 +246,24 @@ class Database:
     async def state(self) -> tuple[int, int]:
         """Something that is another one whenever this process or another one may have changed the store."""
         return await self.version_of_data(), self._written
+
+def _schema() -> str:
+    """The SQL that makes a new store."""
+    schema = (files("ezrec.store") / "schema.sql").read_text("utf-8")
+    return f"BEGIN IMMEDIATE;\n{schema}\nPRAGMA user_version={VERSION};\nCOMMIT;"
+
+
+def _make(path: Path) -> None:
+    """Make a new store, then make it durable as a whole: SQLite would need seven syncs, one after the other. Blocks.
+
+    What SQLite refuses here, because another process makes it in the same moment, say, shows when it is opened.
+
+    Raises:
+        RetryError: the disk is full, or fails.
+    """
+    with suppress(sqlite3.OperationalError), closing(sqlite3.connect(path, isolation_level=None)) as db:
+        for pragma in (f"busy_timeout={BUSY_MS}", "synchronous=OFF", "journal_mode=WAL"):
+            db.execute(f"PRAGMA {pragma}")
+        db.executescript(_schema())
+    with os_errors(f"make the store {path}"):  # only now: a file's locks go when any of the process's handles is closed
+        all_soon(partial(fsync_file, path), partial(fsync_folder, path.parent))

@@ -1,7 +1,8 @@
 """The films: how far each is, what keeps it from going on, and the gate that takes it from stage to stage."""
 
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import aiosqlite
 
@@ -28,9 +29,11 @@ from ezrec.store.story import StoryTable
 
 log = logs.get("store")
 
+_V = TypeVar("_V")
+
 COLUMNS = frozenset({"generation", "starts_at", "ends_at", "recipe", "object_key", "upload_id", "url", "bytes",
-                     "sha256", "attempts", "retry_at", "parked_step", "parked_reason", "also_parked", "certificate",
-                     "sums"})
+                     "sha256", "attempts", "retry_at", "parked_step", "parked_reason", "also_parked", "passing",
+                     "certificate", "sums"})
 """What may be set without a step."""
 
 _WORK_LEFT = ", ".join(f"'{stage}'" for stage in Stage if stage not in (
@@ -163,13 +166,34 @@ class FilmTable(OutboxTable, StoryTable):
                 await self._record(db, booking_id, event)
             return await self._film_in(booking_id)
 
-    async def park(self, booking_id: str, step: str, reason: str) -> None:
-        """Stop trying one step of a film until a person says so; its booking's owner is told, once."""
-        async with self._transaction() as db:
-            await self._park(db, booking_id, step, reason)
+    async def park(self, booking_id: str, step: str, reason: str, retry_at: int | None = None) -> None:
+        """Stop trying one step of a film until a person says so; its booking's owner is told, once.
 
-    async def _park(self, db: aiosqlite.Connection, booking_id: str, step: str, reason: str) -> None:
+        `retry_at`: it will be tried again by itself, and when (UTC µs).
+        """
+        async with self._transaction() as db:
+            await self._park(db, booking_id, step, reason, retry_at)
+
+    async def unpark(self, booking_id: str, step: str) -> None:
+        """A step that was parked worked by itself; harmless if it is not parked."""
+        async with self._transaction() as db:
+            await self._unpark(db, await self._film_in(booking_id), step)
+
+    async def _unpark(self, db: aiosqlite.Connection, film: Film, step: str) -> None:
+        if step not in film.parked:
+            return
+        left = _without(film.parked, step)
+        first = next(iter(left), None)
+        await self._set(db, film.booking_id, {
+            "parked_step": first, "parked_reason": left.pop(first) if first else None,
+            "also_parked": _json(left), "passing": _json(_without(film.passing, step))})
+
+    async def _park(self, db: aiosqlite.Connection, booking_id: str, step: str, reason: str,
+                    retry_at: int | None = None) -> None:
         film = await self._film_in(booking_id)
+        passing = _without(film.passing, step) | ({} if retry_at is None else {step: retry_at})
+        if passing != film.passing:
+            await self._set(db, booking_id, {"passing": _json(passing)})
         if step in film.parked:
             return
         await self._set(db, booking_id,
@@ -188,7 +212,7 @@ class FilmTable(OutboxTable, StoryTable):
             if to is not None:
                 await self._step(db, await self._film_in(booking_id), to, {})
             await self._set(db, booking_id, {"parked_step": None, "parked_reason": None, "also_parked": None,
-                                             "attempts": 0, "retry_at": None})
+                                             "passing": None, "attempts": 0, "retry_at": None})
             await db.execute("UPDATE outbox SET attempts = 0, retry_at = NULL, parked_reason = NULL"
                              " WHERE booking_id = ?", (booking_id,))
             await self._record(db, booking_id, Retried())
@@ -213,14 +237,22 @@ class FilmTable(OutboxTable, StoryTable):
             if isinstance(message.body, StatusReport):
                 await self._record(db, message.booking_id, StatusDelivered(message.body.status))
             if publishes:
+                await self._unpark(db, await self._film_in(message.booking_id), "publish")
                 await self._step(db, await self._film_in(message.booking_id), Stage.PUBLISHED, {})
         if publishes:
             log.debug("step taken", booking=message.booking_id, to=Stage.PUBLISHED)
 
-    async def message_refused(self, message: Message, reason: str) -> None:
-        """A message was refused for good; a film whose row is refused is parked."""
+    async def message_refused(self, message: Message, reason: str, attempts: int = 0,
+                              retry_at: int | None = None) -> None:
+        """A message was refused; a film whose row is refused is parked. What was told of it is not told again.
+
+        `retry_at`: it will be tried again by itself, and when (UTC µs).
+        """
         async with self._transaction() as db:
-            await db.execute("UPDATE outbox SET parked_reason = ? WHERE id = ?", (reason, message.id))
+            await db.execute("UPDATE outbox SET parked_reason = ?, attempts = ?, retry_at = ? WHERE id = ?",
+                             (reason, attempts, retry_at, message.id))
+            if message.parked_reason:
+                return
             match message.body:
                 case Video():
                     await self._park(db, message.booking_id, "publish", reason)
@@ -253,3 +285,11 @@ class FilmTable(OutboxTable, StoryTable):
 
 def _with_progress(row: Row) -> tuple[Film, Progress]:
     return film_of(row), progress_of(row)
+
+
+def _without(noted: Mapping[str, _V], step: str) -> dict[str, _V]:
+    return {name: value for name, value in noted.items() if name != step}
+
+
+def _json(noted: Mapping[str, object]) -> str | None:
+    return json.dumps(noted) if noted else None

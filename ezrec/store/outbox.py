@@ -1,8 +1,9 @@
 """The outbox: what has still to be reported to the cloud. A message is written in the transaction of the fact that it
 reports.
 
-A booking's messages are delivered in the order of their ids. One that was refused for good steps aside: it is parked
-with its reason and waits for a person. A status that a later one makes pointless is dropped.
+A booking's messages are delivered in the order of their ids. One that was refused steps aside: it is parked with its
+reason, and waits for a person, or for a time when it is tried again. A status that a later one makes pointless is
+dropped.
 """
 
 import json
@@ -28,7 +29,7 @@ class OutboxTable(Database):
         return await self._values(message_of, f"SELECT {_COLUMNS} FROM outbox {where} ORDER BY id", *values)
 
     async def outbox_heads(self, apart: Collection[str] = ()) -> list[Message]:
-        """The next message of each booking, oldest first.
+        """The next message of each booking, and those that were refused and are tried again anyhow, oldest first.
 
         Kinds that stand `apart` go elsewhere than the others: they wait only for their own kind.
         """
@@ -37,7 +38,7 @@ class OutboxTable(Database):
         return await self._values(
             message_of, f"SELECT {_COLUMNS} FROM outbox WHERE id IN (SELECT min(id) FROM outbox"
             f" WHERE parked_reason IS NULL GROUP BY booking_id, CASE WHEN kind IN ({marks}) THEN kind END)"
-            " ORDER BY id", *kinds)
+            " OR (parked_reason IS NOT NULL AND retry_at IS NOT NULL) ORDER BY id", *kinds)
 
     async def message_failed(self, message: Message, attempts: int, retry_at: int) -> None:
         """A message was not delivered: how often by now, and when it will be tried again (UTC µs)."""

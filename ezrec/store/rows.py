@@ -132,7 +132,7 @@ def booking_of(row: Row) -> Booking:
 
 BRIEF = ("booking_id, recording_id, generation, stage, film.starts_at, film.ends_at, NULL AS recipe, object_key,"
          " upload_id, url, bytes, sha256, attempts, retry_at, parked_step, parked_reason, NULL AS certificate,"
-         " changed_at, NULL AS sums, also_parked")
+         " changed_at, NULL AS sums, also_parked, passing")
 """A film's columns for `film_of`, without those that take long to read."""
 
 
@@ -148,7 +148,7 @@ def film_of(row: Row) -> Film:
         parked_reason=row["parked_reason"],
         certificate=Certificate.from_json(json.loads(row["certificate"])) if row["certificate"] else None,
         changed_at=row["changed_at"], sums=_sums(row["sums"]),
-        also_parked=_reasons(row["also_parked"]))
+        also_parked=_by_step(row["also_parked"], str), passing=_by_step(row["passing"], int))
 
 
 def _sums(text: str | None) -> tuple[str, ...]:
@@ -160,13 +160,13 @@ def _sums(text: str | None) -> tuple[str, ...]:
     return tuple(sums) if isinstance(sums, list) and all(isinstance(one, str) for one in sums) else ()
 
 
-def _reasons(text: str | None) -> dict[str, str]:
-    """Why steps are parked; none if that cannot be read: they are tried, and parked again."""
+def _by_step(text: str | None, kind: type[_T]) -> dict[str, _T]:
+    """What is noted of steps that are parked; nothing if that cannot be read: they are tried, and parked again."""
     try:
-        reasons = json.loads(text or "{}")
+        noted = json.loads(text or "{}")
     except ValueError:
         return {}
-    return {str(step): str(reason) for step, reason in reasons.items()} if isinstance(reasons, dict) else {}
+    return {step: value for step, value in noted.items() if isinstance(value, kind)} if isinstance(noted, dict) else {}
 
 
 def progress_of(row: Row) -> Progress:

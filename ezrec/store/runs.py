@@ -1,6 +1,7 @@
 """Runs, their clocks' offsets, and the films' windows as they lie on them."""
 
 import json
+import sqlite3
 from collections.abc import Iterable
 
 from ezrec.domain.stages import Stage
@@ -9,6 +10,7 @@ from ezrec.store.database import Database
 from ezrec.store.rows import offset_of, span_of
 
 _PUT_OFFSET = "INSERT OR REPLACE INTO offset (run, from_us, wall_offset_us) VALUES (?, ?, ?)"
+_NEWEST = "SELECT max(seq) FROM sqlite_sequence WHERE name = 'run'"
 
 
 class RunTable(Database):
@@ -17,12 +19,15 @@ class RunTable(Database):
     async def begin_run(self, boot_id: str, from_us: int, wall_offset_us: int, above: int = 0) -> int:
         """A new run with its first offset; returns its id, larger than any that was given before, and than `above`."""
         async with self._transaction() as db:
-            given = await self._all("SELECT max(seq) FROM sqlite_sequence WHERE name = 'run'")
-            run = max(given[0][0] or 0, above) + 1
+            run = _next(await self._all(_NEWEST), above)
             await db.execute("INSERT INTO run (id, boot_id, started_at) VALUES (?, ?, ?)",
                              (run, boot_id, from_us + wall_offset_us))
             await db.execute(_PUT_OFFSET, (run, from_us, wall_offset_us))
             return run
+
+    async def next_run(self, above: int = 0) -> int:
+        """The id that `begin_run` will give."""
+        return _next(await self._read(_NEWEST), above)
 
     async def add_offset(self, run: int, offset: Offset) -> None:
         """The wall clock stepped."""
@@ -67,3 +72,7 @@ class RunTable(Database):
     async def drop_spans(self, booking_id: str) -> None:
         """Forget how a film that nothing was recorded for lay on the runs."""
         await self._do("DELETE FROM span WHERE film = ?", booking_id)
+
+
+def _next(newest: list[sqlite3.Row], above: int) -> int:
+    return max(newest[0][0] or 0, above) + 1

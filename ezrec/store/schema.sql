@@ -33,7 +33,8 @@ CREATE TABLE film (                         -- one booking's product; stays as h
     certificate   TEXT,                     -- JSON
     changed_at    INTEGER NOT NULL,         -- when it took its last step
     sums          TEXT,                     -- JSON: SHA-256 of each part of the closed film, as it was joined
-    also_parked   TEXT                      -- JSON: step → reason, of the other steps that are parked
+    also_parked   TEXT,                     -- JSON: step → reason, of the other steps that are parked
+    passing       TEXT                      -- JSON: step → when a step that is parked is tried again by itself
 ) STRICT;
 
 CREATE TABLE run (                          -- one unbroken life of the recorder on one monotonic clock

@@ -6,10 +6,7 @@ second.
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import replace
-from itertools import groupby
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 from zoneinfo import ZoneInfo
 
 from ezrec import logs
@@ -17,28 +14,21 @@ from ezrec.adapters.bookings import BookingSource
 from ezrec.adapters.publishing import Publisher
 from ezrec.config.sections import BookingsSettings
 from ezrec.domain import booking as bookings
-from ezrec.domain import naming, schedule
+from ezrec.domain import schedule
+from ezrec.domain.booking import RefusedRow
 from ezrec.domain.clock import SECOND, Clock, local_datetime
 from ezrec.domain.errors import IllegalStep, ParkError, RetryError
 from ezrec.domain.events import AnnouncedLate, ChangeRefused, FootageFound
 from ezrec.domain.stages import Stage
 from ezrec.domain.timeline import Span
 from ezrec.store import Rules, Store
+from ezrec.tasks.answers import Answers
 
 log = logs.get("bookings")
 
 CHECK_EVERY_S = 1.0  # how often another process's writes are looked for
 LOOK_EVERY_S = 30.0  # how often films and bookings are compared though the store has not changed
-SOME = 200  # rows of a long answer that are worked on at a time: all of them would hold the event loop
 JITTER = 0.1  # of the poll time, so that a town of recorders does not ask in step
-
-
-class _Refused(NamedTuple):
-    """A row that is skipped."""
-
-    source: str
-    error: str
-    booking: str | None = None  # its store id, if it is malformed in nothing
 
 
 class Bookings:
@@ -63,13 +53,20 @@ class Bookings:
         self._data_version = -1
         self._looked: tuple[int, int] | None = None  # the state of the store that the films follow
         self._look_due_us = 0
+        self._answers = Answers(store, clock, settings, zone, self._logged)
         self._publisher = publisher
         self._found_spans = found_spans
         self._lost: dict[str, schedule.Recover] = {}  # bookings from before the store was lost, not looked up yet
         self._looked_up: set[str] = set()
         self._turn = asyncio.Lock()  # one look at a time makes the films follow
         self._ask_turn = {source.name: asyncio.Lock() for source in sources}
+        self._asked_s: dict[str, float] = {}  # source → how long it asked not to be asked again
         self._asking: set[asyncio.Task[None]] = set()
+
+    @property
+    def refused(self) -> list[RefusedRow]:
+        """The rows that the sources hand in now and that are no bookings."""
+        return self._answers.refused
 
     async def run(self) -> None:
         """Ask every source in its own time, and watch what commands write, until stopped."""
@@ -88,7 +85,7 @@ class Bookings:
         while True:
             await self._ask(source)
             await self._look()
-            await asyncio.sleep(self._pause_s())
+            await asyncio.sleep(max(self._pause_s(), self._asked_s.pop(source.name, 0)))
 
     async def _watch(self) -> None:
         """Let the films follow when a command wrote to the store, and now and then because time goes on."""
@@ -132,6 +129,7 @@ class Bookings:
                 if rows is not None:
                     await self._take(source, rows)
             except RetryError as error:
+                self._asked_s[source.name] = error.after_s
                 self._logged.say(source.name, "bookings not read, keeping the last good answer", str(error),
                                    source=source.name)
             except ParkError as error:
@@ -142,58 +140,10 @@ class Bookings:
     async def _take(self, source: BookingSource, rows: list[object]) -> None:
         """Make a source's complete answer ours: all of it, or nothing and it is asked for again."""
         try:
-            await self._store_rows(source, rows)
+            await self._answers.put(source, rows)
         except BaseException:
             source.forget()
             raise
-
-    async def _store_rows(self, source: BookingSource, rows: list[object]) -> None:
-        """Store the rows of a complete answer; malformed ones are said once and skipped.
-
-        Long answers are read in a thread, because they would hold the event loop.
-        """
-        good, bad = await asyncio.to_thread(
-            bookings.parse_many, rows, source=source.name, zone=self._zone,
-            longest_s=self._settings.longest_h * 3600, reuses_ids=source.reuses_ids)
-        malformed = {error.booking_id for error in bad if error.booking_id}
-        refused = {_Refused(source.name, str(error)) for error in bad}
-        now = self._clock.wall_us()
-        async with self._store.together() as tx:
-            kept: set[str] = set()
-            for some in _by_ids(good):
-                kept |= await self._put(tx, source, some, now, malformed, refused)
-            gone = [one for one in await tx.bookings_left_out(source.name, kept, now - self._rules.post_us)
-                    if naming.shown_id(one.id) not in malformed]
-            if len(gone) > 1 and not kept and not malformed:
-                log.error("all bookings gone at once", source=source.name, count=len(gone),
-                          hint="an empty answer may mean that a credential ran out")
-            for one in gone:
-                if self._window(one)[0] > now:  # once its window is open only explicit words count
-                    await tx.drop_booking(one.id, source.name)
-        self._say_refused(source, refused)
-
-    async def _put(self, tx: Store, source: BookingSource, rows: list[bookings.Booking], now: int,
-                   malformed: Collection[str], refused: set[_Refused]) -> set[str]:
-        """Store all rows of some ids, those that are others than before; returns their store ids."""
-        ids = {one.id for one in rows}
-        there = {one.id: one for one in await tx.bookings_of(ids)}
-        if source.reuses_ids:
-            rows = naming.named(rows, there.values(), await tx.films_of(ids), now, window=self._window,
-                                malformed=malformed)
-        for one in rows:
-            wanted = replace(one, reported=source.reported)
-            if wanted != there.get(one.id) and not await tx.put_booking(wanted):
-                refused.add(_Refused(source.name, "another source has a booking of this id", one.id))
-        return {one.id for one in rows}
-
-    def _say_refused(self, source: BookingSource, refused: Collection[_Refused]) -> None:
-        """Say which rows of an answer are skipped, each once, and which of the last one's are not any more."""
-        for one in refused:
-            known = {"booking": one.booking} if one.booking else {}
-            self._logged.say(one, "booking skipped", one.error, source=source.name, **known)
-        for before in self._logged.standing():
-            if isinstance(before, _Refused) and before.source == source.name and before not in refused:
-                self._logged.over(before, "booking no longer skipped", source=source.name, was=before.error)
 
     def _window(self, one: bookings.Booking) -> tuple[int, int]:
         return bookings.window(one, self._settings.pre_roll_s, self._settings.post_roll_s)
@@ -297,16 +247,3 @@ class Bookings:
         await self._store.record(lost.booking_id, FootageFound())
         log.warning("booking found again after the store was lost", booking=lost.booking_id)
         self._changed()
-
-
-def _by_ids(rows: Sequence[bookings.Booking]) -> Iterator[list[bookings.Booking]]:
-    """The rows, some at a time, all of one id together."""
-    ordered = sorted(rows, key=lambda one: one.id)
-    some: list[bookings.Booking] = []
-    for _, same in groupby(ordered, key=lambda one: one.id):
-        some += same
-        if len(some) >= SOME:
-            yield some
-            some = []
-    if some:
-        yield some

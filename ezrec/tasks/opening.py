@@ -63,7 +63,8 @@ def clear_the_way(folder: DataFolder) -> None:
     put_aside(folder, *found)
     for needed in (folder.segments, folder.films):
         try:
-            files.make_folders(needed, below=folder.root)
+            # Where there is no store yet, that it is made makes their names durable too.
+            files.make_folders(needed, below=folder.root, durable=folder.store.exists())
         except OSError as error:
             log.error("folder not made", path=str(needed), error=str(error))  # noqa: TRY400 - foreseen
 

@@ -2,7 +2,8 @@
 
 A message is written with the fact that it tells of (store/outbox.py) and dropped when it was confirmed, so that a lost
 answer or a crash only has it told again; whoever is told takes a repeated message as the same one. What fails is tried
-again with full-jitter backoff; what is refused for good is parked with its reason.
+again with full-jitter backoff; what is refused is parked with its reason, and tried
+again slowly if that may pass.
 """
 
 import asyncio
@@ -92,11 +93,11 @@ class Outbox:
         try:
             await self._ways[message.kind](message)
         except RetryError as error:
-            await self._failed(message, str(error))
+            await self._failed(message, str(error), error.after_s)
             return False
         except ParkError as error:
-            await self._refused(message, str(error))
-            return True
+            await self._refused(message, str(error), passing=error.passing)
+            return not message.parked_reason
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             self._unforeseen[message.id] += 1
@@ -118,15 +119,22 @@ class Outbox:
         self._delivered()
         return True
 
-    async def _refused(self, message: Message, reason: str) -> None:
+    async def _refused(self, message: Message, reason: str, *, passing: bool = False) -> None:
         self._rests.pop(message.id, None)
         self._unforeseen.pop(message.id, None)
-        await self._store.message_refused(message, reason)
-        log.error("message refused", booking=message.booking_id, kind=message.kind, reason=reason)
+        attempts = message.attempts + 1 if message.parked_reason else 0
+        rest_us = round(backoff.slow_wait_s(attempts) * SECOND) if passing else None
+        if rest_us is not None:
+            self._rests[message.id] = self._clock.mono_us() + rest_us
+        await self._store.message_refused(message, reason, attempts,
+                                          None if rest_us is None else self._clock.wall_us() + rest_us)
+        say = log.debug if message.parked_reason else log.error
+        say("message refused", booking=message.booking_id, kind=message.kind, reason=reason,
+            **{} if rest_us is None else {"retry_s": round(rest_us / SECOND)})
 
-    async def _failed(self, message: Message, reason: str) -> None:
+    async def _failed(self, message: Message, reason: str, after_s: float = 0) -> None:
         attempts = message.attempts + 1
-        rest_us = round(backoff.wait_s(attempts) * SECOND)
+        rest_us = round(max(backoff.wait_s(attempts), after_s) * SECOND)
         self._rests[message.id] = self._clock.mono_us() + rest_us
         await self._store.message_failed(message, attempts, self._clock.wall_us() + rest_us)
         say = log.warning if attempts in (1, 10, 100) else log.debug  # a week without network is said a few times

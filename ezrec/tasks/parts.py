@@ -22,13 +22,18 @@ _NO_FILE = frozenset({errno.ENOENT, errno.EISDIR, errno.ELOOP})
 def due_parts(growth: Growth, part_size: int, reserve: int) -> Iterator[Range]:
     """The parts that can go now, as (number, offset, bytes): those behind the reserve first, number 1 last.
 
-    While the film grows only whole parts that lie behind the reserve and will not change are due.
+    While the film grows only whole parts are due that will not change: those behind the reserve, then those that touch
+    only what the index leaves empty of it. Should it grow into one of these after all, the closed film's sum of that
+    part tells: it is stored once more.
     """
     front = -(-reserve // part_size)  # so many parts touch the reserve
     whole = growth.final // part_size
     for number in range(front + 1, whole + 1):
         yield number, (number - 1) * part_size, part_size
     if not growth.closed:
+        index = reserve if growth.index is None else min(growth.index, reserve)
+        for number in range(-(-index // part_size) + 1, min(front, whole) + 1):
+            yield number, (number - 1) * part_size, part_size
         return
     if growth.final % part_size and whole + 1 > front:
         yield whole + 1, whole * part_size, growth.final % part_size

@@ -81,15 +81,17 @@ class Recovery:
 
     # ---- at start
 
-    async def begin(self) -> None:
+    async def begin(self, before: int | None = None) -> None:
         """Find what earlier runs left, and give runs without a row theirs. Nothing is decoded.
+
+        `before` is the run that records already: what it writes is not looked at.
 
         Raises:
             RetryError: the disk is full.
             OSError: it cannot be read.
         """
         known = await self._store.segment_paths()
-        every = await asyncio.to_thread(self._segments)
+        every = await asyncio.to_thread(self._segments, before)
         self.highest_run = max(await asyncio.to_thread(self._folder.runs), default=0)
         await self._recover_runs(every)
         await self._lay_films()
@@ -101,7 +103,7 @@ class Recovery:
         if not self.done:
             log.info("footage without rows", segments=sum(map(len, self._pending.values())), runs=len(self._pending))
 
-    def _segments(self) -> dict[int, list[Path]]:
+    def _segments(self, before: int | None) -> dict[int, list[Path]]:
         """All segments on the disk by run, in order of their start; what only has the name of one is set aside.
 
         One without a byte goes: its process was killed before the first frame.
@@ -110,6 +112,8 @@ class Recovery:
         strange: list[Path] = []
         empty: list[Path] = []
         for path in self._folder.segment_files():
+            if before is not None and int(path.parent.parent.name) >= before:
+                continue
             size = _size(path) if path.stem.isascii() and path.stem.isdecimal() and len(path.stem) < 18 else None
             if size:
                 found.setdefault(int(path.parent.parent.name), []).append(path)

@@ -1,7 +1,7 @@
 """Upload: puts the film into the storage while it is being made, part by part, and verifies the object.
 
-Parts behind the index reserve go as the film grows, several at a time where the storage takes that; those that touch
-it go after the film is closed, number 1 last. What was confirmed before a crash is compared with the film as it is
+Parts that the index does not touch go as the film grows, several at a time where the storage takes that; those that it
+touches go after the film is closed, number 1 last. What was confirmed before a crash is compared with the film as it is
 now, never trusted. An upload that the storage has forgotten is begun again, unless its object is there already.
 
 No part is stored that is not what was written into the film's file. A film whose file was damaged is made again.
@@ -45,8 +45,13 @@ class OpenUpload:
     there: dict[int, str]  # part → MD5, which the storage held when this process first saw the upload
     rows: dict[int, PartRow]  # what the store remembers, from before that too
     sure: dict[int, PartRow] = field(default_factory=dict)  # put, or compared with the bytes that are here now
-    live_bytes: int = 0  # there before the film was closed
+    live: dict[int, int] = field(default_factory=dict)  # part → bytes, of those there before the film was closed
     doubted: bool = False  # it could not be completed: the storage may have lost a part
+
+    @property
+    def live_bytes(self) -> int:
+        """How much of the film was there before it was closed."""
+        return sum(self.live.values())
 
     def is_sure(self, growth: Growth, number: int) -> bool:
         """Whether a part is stored, with the bytes that were written into the film's file: one made anew may differ."""
@@ -133,7 +138,7 @@ class PartUpload:
             await self._store.put_part(film.booking_id, film.generation, row)
         upload.sure[number] = row
         now = self._growth(film)
-        upload.live_bytes += size if now and not now.closed else 0
+        upload.live[number] = size if now and not now.closed else 0  # one that is stored once more came late
         log.debug("part found" if there else "part uploaded", booking=film.booking_id, part=number, bytes=size)
 
     async def read(self, film: Film, growth: Growth, part: Range) -> PartRow:

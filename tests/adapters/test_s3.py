@@ -280,6 +280,23 @@ def test_a_refusal_says_whether_waiting_helps(status: int, code: str, kind: type
     assert str(error).startswith("cannot store part 3: ")
 
 
+@pytest.mark.parametrize(("code", "passing"), [
+    ("AccessDenied", True), ("NoSuchBucket", True), ("QuotaExceeded", True), ("EntityTooLarge", True),
+    ("PermanentRedirect", True), ("InvalidArgument", False), ("EntityTooSmall", False), ("KeyTooLongError", False)])
+def test_a_refusal_may_pass_unless_it_depends_on_what_was_sent(code: str, passing: bool) -> None:
+    answer = {"Error": {"Code": code, "Message": "No."}, "ResponseMetadata": {"HTTPStatusCode": 403}}
+    error = verdict(exceptions.ClientError(answer, "UploadPart"), "put it")
+    assert isinstance(error, ParkError)
+    assert error.passing is passing
+
+
+def test_a_service_that_asks_for_time_is_given_it() -> None:
+    error = verdict(exceptions.ClientError({"Error": {"Code": "SlowDown"}, "ResponseMetadata": {
+        "HTTPStatusCode": 503, "HTTPHeaders": {"retry-after": "7"}}}, "UploadPart"), "put it")
+    assert isinstance(error, RetryError)
+    assert error.after_s == 7
+
+
 @pytest.mark.parametrize("error", [
     exceptions.EndpointConnectionError(endpoint_url="u"), exceptions.ConnectTimeoutError(endpoint_url="u"),
     exceptions.ConnectionClosedError(endpoint_url="u"), exceptions.ReadTimeoutError(endpoint_url="u"),

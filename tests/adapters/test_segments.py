@@ -165,7 +165,7 @@ def test_footage_is_taken_to_the_disk_once_a_second_of_real_time(
     assert synced == [4]
 
 
-def test_a_disk_that_takes_seconds_to_sync_is_left_alone_for_a_second_after_each(
+def test_a_sync_that_takes_seconds_is_followed_by_the_next_one_a_second_of_footage_later(
         tmp_path: Path, footage: list[Frame], monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[int] = []
     clock = Hand()
@@ -179,6 +179,112 @@ def test_a_disk_that_takes_seconds_to_sync_is_left_alone_for_a_second_after_each
     rig.put(footage).written()
     assert rig.writer.close(LIMIT_S)
     assert synced == [31, 61, 91]
+
+
+class SlowDisk:
+    """A disk that takes a sync and gives it back when it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *calls: str) -> None:
+        self.under_way = 0
+        self.go_on = threading.Event()
+        for call in calls:
+            monkeypatch.setattr(segments, "os", Os(**{call: self.sync}))
+
+    def sync(self, handle: int) -> None:
+        self.under_way += 1
+        assert self.go_on.wait(LIMIT_S)
+
+
+def test_a_sync_costs_no_frame_however_long_it_takes(
+        tmp_path: Path, footage: list[Frame], monkeypatch: pytest.MonkeyPatch) -> None:
+    rig, disk = Rig(tmp_path, segment_us=60_000_000), SlowDisk(monkeypatch, "fdatasync")
+    rig.put(footage)
+    until(lambda: rig.writer.counters.frames == 120)
+    assert (disk.under_way, rig.writer.counters.queue_bytes) == (1, 0)
+    disk.go_on.set()
+    assert rig.writer.close(LIMIT_S)
+    assert [one.frames for one in rig.sealed] == [120]
+
+
+def test_the_next_segment_is_written_while_the_last_one_is_being_sealed(
+        tmp_path: Path, footage: list[Frame], monkeypatch: pytest.MonkeyPatch) -> None:
+    rig, disk = Rig(tmp_path, segment_us=2_000_000), SlowDisk(monkeypatch, "fsync")
+    rig.put(footage[:100])
+    until(lambda: rig.writer.counters.frames == 100)
+    assert disk.under_way == 1
+    assert not rig.sealed  # nothing is handed out that may be lost
+    assert rig.writer.pending_from_us == us(footage[0])
+    assert not rig.writer.flush(0.01)
+    disk.go_on.set()
+    assert rig.writer.close(LIMIT_S)
+    assert [one.frames for one in rig.sealed] == [60, 40]
+    assert rig.writer.pending_from_us is None
+
+
+def test_a_file_stays_open_until_a_sync_of_it_is_over(tmp_path: Path, footage: list[Frame]) -> None:
+    """Its number would become another file's meanwhile."""
+    file, sizes = TsFile(tmp_path / "7" / "left", us(footage[0]), RATE), []
+    assert file.write(footage[0].data, us(footage[0]), key=True)
+    assert file.seal(lambda: sizes.append(os.fstat(file._handle).st_size)) == sizes[0]
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(file._handle)
+
+
+def test_a_segment_is_sealed_beside_a_sync_that_is_under_way_and_handed_out_after_it(
+        tmp_path: Path, footage: list[Frame], monkeypatch: pytest.MonkeyPatch) -> None:
+    rig, disk = Rig(tmp_path, segment_us=2_000_000), SlowDisk(monkeypatch)
+    synced: list[int] = []
+    monkeypatch.setattr(segments, "os", Os(fdatasync=disk.sync, fsync=synced.append))
+    rig.put(footage[:61])
+    until(lambda: len(synced) == 1)
+    assert (disk.under_way, rig.sealed) == (1, [])
+    disk.go_on.set()
+    assert rig.writer.close(LIMIT_S)
+    assert [one.frames for one in rig.sealed] == [60, 1]
+
+
+def test_a_sync_that_fails_while_frames_are_written_costs_the_segment_and_is_told(
+        tmp_path: Path, footage: list[Frame], monkeypatch: pytest.MonkeyPatch) -> None:
+    rig, disk = Rig(tmp_path, segment_us=60_000_000), SlowDisk(monkeypatch)
+
+    def fail(handle: int) -> None:
+        disk.sync(handle)
+        refuse(handle)
+
+    monkeypatch.setattr(segments, "os", Os(fdatasync=fail))
+    rig.put(footage[:45])
+    until(lambda: rig.writer.counters.frames == 45)
+    disk.go_on.set()
+    until(lambda: len(rig.failed) >= 2)
+    assert rig.writer.close(LIMIT_S)
+    assert not rig.sealed
+    assert rig.failed[0].left is not None  # type: ignore[attr-defined]
+
+
+def test_the_name_of_a_first_segment_is_durable_after_a_single_slow_sync(
+        tmp_path: Path, footage: list[Frame], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One after the other they would take four times as long, and promise 5 would be lost with a sync of a second."""
+    synced: list[str] = []
+    together = threading.Barrier(4)
+
+    def slow(handle: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{handle}").readlink().name)
+        together.wait(LIMIT_S)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    monkeypatch.setattr(os, "fdatasync", slow)
+    file = TsFile(tmp_path / "7" / "left", us(footage[0]), RATE)
+    assert file.write(footage[0].data, us(footage[0]), key=True)
+    file.sync()
+    assert sorted(synced) == sorted([f"{us(footage[0])}.ts", tmp_path.name, "7", "left"])
+
+
+@pytest.mark.parametrize("stamp", [float("nan"), None, "soon", -1], ids=str)
+def test_a_stamp_that_is_no_time_costs_its_frame_alone(rig: Rig, footage: list[Frame], stamp: object) -> None:
+    rig.put([*footage[:5], footage[5]._replace(sensor_ns=stamp), *footage[6:9]])  # type: ignore[arg-type]
+    assert rig.writer.flush(LIMIT_S)
+    assert [one.frames for one in rig.sealed] == [8]
+    assert rig.writer.counters.discarded == 1
 
 
 def test_frames_before_the_first_key_frame_are_discarded_and_counted(rig: Rig, footage: list[Frame]) -> None:

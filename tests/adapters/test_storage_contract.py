@@ -179,6 +179,21 @@ async def test_every_call_may_be_repeated_after_a_lost_answer(place: Place, stor
     assert place.at_url(first.url) == film.read_bytes()
 
 
+async def test_a_part_that_is_put_again_with_other_bytes_before_the_first_one_counts_as_it_was_put_last(
+        place: Place, storage: Storage, film: Path) -> None:
+    upload_id = await storage.begin(KEY)
+    for part in cut(film)[1:]:
+        await storage.put_part(KEY, upload_id, part, film)
+    with film.open("r+b") as file:
+        file.seek(PART + 5)
+        file.write(b"the index grew")
+    parts = cut(film)
+    for part in (parts[1], parts[0]):
+        await storage.put_part(KEY, upload_id, part, film)
+    stored = await storage.complete(KEY, upload_id, parts, film)
+    assert place.at_url(stored.url) == film.read_bytes()
+
+
 async def test_complete_confirms_after_a_crash_an_object_that_is_there(
         place: Place, film: Path) -> None:
     parts, before = cut(film), place.open()

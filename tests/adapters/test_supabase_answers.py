@@ -37,6 +37,19 @@ def test_what_may_pass_is_tried_again(status: int, body: object) -> None:
     assert f"HTTP {status}" in str(error)
 
 
+def test_what_asks_for_time_is_given_it() -> None:
+    error = refusal(answer(429, HTML, "text/html", **{"Retry-After": "17"}))
+    assert isinstance(error, RetryError)
+    assert error.after_s == 17
+
+
+@pytest.mark.parametrize("code", PARKED)
+def test_a_refusal_may_pass_unless_it_depends_on_what_was_sent(code: str) -> None:
+    error = refusal(answer(400, coded(code)))
+    assert isinstance(error, Refused)
+    assert error.passing == (code not in {"PGRST100", "22P02", "22023", "23502", "23505"})
+
+
 @pytest.mark.parametrize("code", PARKED)
 @pytest.mark.parametrize("status", [400, 403, 404, 409, 500])
 def test_what_the_project_refuses_in_its_own_form_is_parked_with_its_words(code: str, status: int) -> None:

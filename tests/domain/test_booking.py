@@ -12,7 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ezrec.domain.booking import LARGEST_ROW, Booking, parse, parse_many, show_local, validate_id, window
+from ezrec.domain.booking import (
+    LARGEST_ROW,
+    Booking,
+    parse,
+    parse_many,
+    remarks,
+    show_local,
+    time_of,
+    validate_id,
+    window,
+)
 from ezrec.domain.errors import BadBooking
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -212,6 +222,47 @@ def test_a_window_is_the_booking_with_its_rolls() -> None:
 def test_people_are_shown_local_times() -> None:
     assert show_local(us("2026-11-20T17:00:59.999999+00:00"), BERLIN) == "2026-11-20 18:00"
     assert show_local(us("2026-07-01T22:30:00+00:00"), BERLIN) == "2026-07-02 00:30"
+
+
+@pytest.mark.parametrize(("text", "after", "end", "means", "remark"), [
+    ("18:00", "2026-11-20T16:59:59Z", False, "2026-11-20T17:00:00+00:00", ""),
+    ("18:00", "2026-11-20T17:00:59Z", False, "2026-11-20T17:00:00+00:00", ""),  # this minute
+    ("18:00", "2026-11-20T17:01:00Z", False, "2026-11-21T17:00:00+00:00", ""),
+    ("24:00", "2026-11-20T17:01:00Z", True, "2026-11-20T23:00:00+00:00", ""),
+    ("2026-11-20 18:00", "2026-11-20T19:00:00Z", False, "2026-11-20T17:00:00+00:00", ""),
+    ("2026-11-20T18:00:00-05:00", "2026-11-20T19:00:00Z", False, "2026-11-20T23:00:00+00:00", ""),
+    # the night in which the clocks are put forward: 02:30 is 01:30 or 03:30
+    ("2027-03-28 02:30", "2027-01-01T00:00:00Z", False, "2027-03-28T00:30:00+00:00", "01:30 CET is taken"),
+    ("2027-03-28 02:30", "2027-01-01T00:00:00Z", True, "2027-03-28T01:30:00+00:00", "03:30 CEST is taken"),
+    ("02:30", "2027-03-27T20:00:00Z", False, "2027-03-28T00:30:00+00:00", "does not exist"),
+    # … and in which they are put back: 02:30 comes twice
+    ("2027-10-31 02:30", "2027-01-01T00:00:00Z", False, "2027-10-31T00:30:00+00:00", "02:30 CEST is taken"),
+    ("2027-10-31 02:30", "2027-01-01T00:00:00Z", True, "2027-10-31T01:30:00+00:00", "02:30 CET is taken"),
+    ("02:30", "2027-10-31T00:45:00Z", False, "2027-10-31T01:30:00+00:00", ""),  # the first one is over
+])
+def test_a_person_s_time_is_one_instant_and_what_had_to_be_decided_is_said(
+        text: str, after: str, end: bool, means: str, remark: str) -> None:
+    found = time_of(text, BERLIN, after_us=us(after), end=end)
+    assert found.us == us(means)
+    assert remark in found.remark
+    assert bool(remark) == bool(found.remark)
+
+
+@pytest.mark.parametrize("text", ["", "noon", "-0", "25:00", "99:99", "99999-01-01 10:00", "1999-01-01 10:00", "1e400",
+                                  "2027-02-30 10:00", "١٨:٠٠", "18:00\x1b[31m", "9" * 5000])
+def test_a_person_s_time_that_cannot_be_is_refused_in_a_short_line(text: str) -> None:
+    with pytest.raises(BadBooking) as caught:
+        time_of(text, BERLIN, after_us=us("2026-11-20T17:00:00Z"), end=False)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 300
+
+
+def test_what_a_night_of_changing_clocks_did_to_a_row_is_said() -> None:
+    assert remarks(row(date="2027-03-27", start_time="23:00", end_time="02:30"), BERLIN) == [
+        "booking 'b1': 2027-03-28 02:30 does not exist, because the clocks are put forward: 03:30 CEST is taken"]
+    assert remarks(row(start_time="2027-10-31T02:30", end_time="2027-10-31T04:00"), BERLIN) == [
+        "booking 'b1': 2027-10-31 02:30 comes twice, because the clocks are put back: 02:30 CEST is taken"]
+    assert remarks(row(start_time="2027-10-31T02:30Z", end_time="2027-10-31T04:00Z"), BERLIN) == []
 
 
 json_values = st.recursive(

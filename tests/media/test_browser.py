@@ -7,12 +7,15 @@ import re
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from queue import Queue
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -25,9 +28,10 @@ from ezrec.media.chunk import render
 from ezrec.media.join import Joiner
 from tests.fakes.cloud.chaos import ChaosProxy
 from tests.fakes.cloud.s3 import S3
-from tests.fakes.waiting import eventually
+from tests.fakes.waiting import eventually, wait_until
 
 KEY = "2026-11-20/match.mp4"
+PIECE, LINE = 50_000, 2_500_000  # bytes that the browser is sent at a time, and in a second: 20 Mbit/s
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 PAGE = """<!doctype html><meta charset=utf-8><video id=v muted preload=auto></video><script>
@@ -98,6 +102,7 @@ class Ranged(SimpleHTTPRequestHandler):
     """Answers byte ranges, which browsers need to seek, and takes the page's findings."""
 
     found: Queue[Any] = Queue()
+    sent: ClassVar[list[tuple[int, int]]] = []  # from where, and how much of it before the browser had enough
 
     def do_POST(self) -> None:
         self.found.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
@@ -118,10 +123,13 @@ class Ranged(SimpleHTTPRequestHandler):
         self.send_header("Content-Range", f"bytes {first}-{last}/{len(data)}")
         self.send_header("Content-Length", str(last + 1 - first))
         self.end_headers()
-        try:
-            self.wfile.write(data[first : last + 1])
-        except ConnectionError:
-            return  # the browser has seen enough of it
+        at = first
+        with suppress(ConnectionError):  # the browser has seen enough of it
+            while at <= last:
+                self.wfile.write(data[at : min(at + PIECE, last + 1)])
+                at += PIECE
+                time.sleep(PIECE / LINE)
+        self.sent.append((first, at - first))
 
     def log_message(self, *args: Any) -> None:
         """Say nothing."""
@@ -163,7 +171,7 @@ def served(tmp_path: Path) -> Iterator[str]:
         thread.join()
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine to play the film with")
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")
 def test_a_film_plays_and_seeks_in_chromium(
     tmp_path: Path, served: str, recipe: Recipe, job: Callable[..., ChunkJob], footage: Any, tools: Any
 ) -> None:
@@ -182,7 +190,25 @@ def test_a_film_plays_and_seeks_in_chromium(
     assert found["ended"] == pytest.approx(3.0, abs=0.05)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine to play the film with")
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")
+def test_what_an_index_leaves_empty_is_not_loaded(
+    tmp_path: Path, served: str, recipe: Recipe, job: Callable[..., ChunkJob], footage: Any, tools: Any
+) -> None:
+    made = job(footage("l", tools.shots(100)), footage("r", tools.shots(100)), ticks=90)
+    render(made)
+    joiner = Joiner(tmp_path / "site" / "film.mp4", replace(recipe, index_reserve=12 << 20))
+    joiner.add(made.out, 90)
+    joiner.close()
+    (tmp_path / "site" / "index.html").write_text(page("film.mp4", served, [30, 7]))
+    Ranged.sent.clear()
+    found = shown(f"{served}/index.html", tmp_path / "profile")
+    assert "error" not in found, found
+    assert [counter for _, counter in found["seen"]] == [30, 7]
+    wait_until(lambda: len(Ranged.sent) > 1, 10)
+    assert sum(size for _, size in Ranged.sent) < 4 << 20, Ranged.sent
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")
 async def test_a_film_in_a_bucket_plays_from_a_presigned_url_and_seeks_before_it_is_loaded(
     tmp_path: Path, served: str, recipe: Recipe, job: Callable[..., ChunkJob], footage: Any, tools: Any,
     ministack: S3, bucket: str, s3_net: ChaosProxy, monkeypatch: pytest.MonkeyPatch

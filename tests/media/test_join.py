@@ -2,7 +2,9 @@
 
 import errno
 import hashlib
+import itertools
 import os
+import struct
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -211,6 +213,89 @@ def test_the_reckoned_index_is_never_too_small_and_hardly_too_large(
     joiner.close()
     real = moov_size(tmp_path / "film.mp4")
     assert real + FRONT <= reckoned <= real * 1.1
+
+
+@pytest.mark.parametrize("sound", [False, True])
+@pytest.mark.parametrize("bframes", [0, 1, 2, 3])
+def test_closing_changes_nothing_between_the_reckoned_index_and_the_films_end(
+    tmp_path: Path, recipe: Recipe, job: Callable[..., ChunkJob], footage: Any, tools: Any, bframes: int, sound: bool
+) -> None:
+    recipe = replace(recipe, encoder=replace(recipe.encoder, preset="veryfast", bframes=bframes), index_reserve=1 << 18)
+    one = job(footage("l", tools.shots(40)), footage("r", tools.shots(40)), ticks=40, recipe=recipe)
+    render(one)
+    if sound:
+        clip = tools.write_clip(tmp_path / "clip.mp4", sound=True, seconds=3)
+        recipe = replace(recipe, intro=normalise(clip, recipe, tmp_path / "intro.mp4", 10))
+    path = tmp_path / "film.mp4"
+    joiner = Joiner(path, recipe)
+    if recipe.intro:
+        joiner.add(recipe.intro.path, recipe.intro.ticks)
+    for _ in range(30):
+        joiner.add(one.out, 40)
+    reckoned, before = joiner.index_bytes(), path.read_bytes()
+    joiner.close()
+    after, real = path.read_bytes(), moov_size(path)
+    assert before[reckoned:] == after[reckoned:len(before)]
+    assert before[reckoned:recipe.index_reserve - 32] == bytes(recipe.index_reserve - 32 - reckoned)
+    assert real + FRONT <= reckoned <= real * 1.05 + 2048
+    assert boxes_of(path) == [b"ftyp", b"moov", b"free", b"mdat"]
+
+
+def boxes_of(path: Path) -> list[bytes]:
+    """The film's boxes; each ends where the next begins, the last one where the file does."""
+    found, at = [], 0
+    with path.open("rb") as file:
+        while at < path.stat().st_size:
+            file.seek(at)
+            size, kind, large = struct.unpack(">I4sQ", file.read(16))
+            found.append(kind)
+            at += large if size == 1 else size
+    assert at == path.stat().st_size
+    return found
+
+
+def test_the_reckoned_index_and_the_media_box_are_right_beyond_4_gib(
+    tmp_path: Path, recipe: Recipe, chunks: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    big = tmp_path / "big.mp4"
+    write_padded(Path(chunks[0][0]), big, [400_000, 400_000, 900_000])  # MP4 chunks of two pictures and of one
+    ticks = chunks[0][1]
+    recipe = replace(recipe, index_reserve=1 << 19)
+    path = tmp_path / "film.mp4"
+    joiner = Joiner(path, recipe)
+    joiner.add(*chunks[0])
+    rounds = (1 << 32) // big.stat().st_size + 1
+    with monkeypatch.context() as patch:  # what lies in the middle is neither written nor hashed: it takes too long
+        patch.setattr("os.pwrite", lambda _, data, at: len(data))
+        patch.setattr(joiner._file, "_append", lambda at, data: setattr(joiner._file, "_hashed", at + len(data)))
+        for _ in range(rounds):
+            joiner.add(big, ticks)
+    joiner.add(*chunks[0])
+    reckoned = joiner.index_bytes()
+    assert joiner.close().frames == (rounds + 2) * ticks
+    assert path.stat().st_size > 1 << 32
+    assert boxes_of(path) == [b"ftyp", b"moov", b"free", b"mdat"]
+    with path.open("rb") as file:
+        front = file.read(recipe.index_reserve)
+    at = front.index(b"moov") - 4
+    real = int.from_bytes(front[at:at + 4], "big")
+    assert b"co64" in front[at:at + real]
+    assert real + FRONT <= reckoned <= real * 1.05 + 2048
+
+
+def write_padded(source: Path, target: Path, extra: list[int]) -> None:
+    """A chunk whose pictures have so many bytes of filler, in turn."""
+    sizes = itertools.cycle(extra)
+    with av.open(str(source)) as one, av.open(str(target), "w", format="mp4") as other:
+        stream = other.add_stream_from_template(one.streams.video[0], opaque=True)
+        for packet in one.demux(video=0):
+            if packet.size:
+                size = next(sizes)
+                filler = (size + 1).to_bytes(4, "big") + b"\x0c" + b"\xff" * size
+                more = av.Packet(bytes(packet) + filler)
+                more.pts, more.dts, more.duration = packet.pts, packet.dts, packet.duration
+                more.time_base, more.is_keyframe, more.stream = packet.time_base, packet.is_keyframe, stream
+                other.mux_one(more)
 
 
 def test_a_reserve_that_is_just_large_enough_is_enough(

@@ -241,3 +241,98 @@ def test_the_colour_of_a_logo_lies_where_its_brightness_does(logo: Any) -> None:
 def test_a_corner_that_does_not_exist_is_refused(logo: Any) -> None:
     with pytest.raises(BadMedia, match="middle"):
         place([logo("middle")], CANVAS)
+
+
+def exif(orientation: int, order: str = "<") -> bytes:
+    """A TIFF header with a first directory of two tags (TIFF 6.0, 2)."""
+    tags = struct.pack(f"{order}HHII", 0x0100, 4, 1, 9) + struct.pack(f"{order}HHIHH", 0x0112, 3, 1, orientation, 0)
+    mark = b"II" if order == "<" else b"MM"
+    return mark + struct.pack(f"{order}HI", 42, 8) + struct.pack(f"{order}H", 2) + tags + bytes(4)
+
+
+def tagged(picture: bytes, tiff: bytes) -> bytes:
+    """The picture's file with this Exif."""
+    if picture[:2] == b"\xff\xd8":
+        block = b"Exif\0\0" + tiff
+        return picture[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + picture[2:]
+    if picture[:4] == b"\x89PNG":
+        chunk = b"eXIf" + tiff
+        return picture[:33] + struct.pack(">I", len(tiff)) + chunk + struct.pack(">I", zlib.crc32(chunk)) + picture[33:]
+    width, height = 59, 39
+    extended = b"VP8X" + struct.pack("<I", 10) + bytes((8, 0, 0, 0)) + struct.pack("<I", width)[:3]
+    extended += struct.pack("<I", height)[:3]
+    body = b"WEBP" + extended + picture[12:] + b"EXIF" + struct.pack("<I", len(tiff)) + tiff + bytes(len(tiff) % 2)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+FOUR = np.zeros((40, 60, 3), np.uint8)
+FOUR[:20, :30], FOUR[:20, 30:], FOUR[20:, :30], FOUR[20:, 30:] = 40, 100, 160, 220
+SHOWN = {1: [[40, 100], [160, 220]], 2: [[100, 40], [220, 160]], 3: [[220, 160], [100, 40]],
+         4: [[160, 220], [40, 100]], 5: [[40, 160], [100, 220]], 6: [[160, 40], [220, 100]],
+         7: [[220, 100], [160, 40]], 8: [[100, 220], [40, 160]], 9: [[40, 100], [160, 220]]}
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("form", [".jpg", ".png", ".webp"])
+@pytest.mark.parametrize("orientation", SHOWN)
+def test_a_logo_stands_as_its_exif_says(form: str, orientation: int, order: str) -> None:
+    source = tagged(png(FOUR, form), exif(orientation, order))
+    logo = prepare_logo(source, 60)
+    wide, high = (60, 90) if orientation in range(5, 9) else (60, 40)
+    assert (logo.width, logo.height) == (wide, high)
+    film = [np.full((100, 60), 16, np.uint8), np.full((50, 30), 128, np.uint8), np.full((50, 30), 128, np.uint8)]
+    blend(film, Placed(logo, 0, 0))
+    found = [[int(film[0][high * y // 4, wide * x // 4]) for x in (1, 3)] for y in (1, 3)]
+    expected = 16 + np.array(SHOWN[orientation]) * 219 / 255
+    assert np.abs(np.array(found) - expected).max() <= 3
+
+
+@pytest.mark.parametrize("damage", range(30))
+def test_a_damaged_exif_counts_as_none(damage: int) -> None:
+    tiff = bytearray(exif(6))
+    tiff[damage] ^= 0xFF
+    for form in (".jpg", ".png", ".webp"):
+        assert prepare_logo(tagged(png(FOUR, form), bytes(tiff)), 60).width == 60
+        assert prepare_logo(tagged(png(FOUR, form), bytes(tiff[:damage])), 60).height == 40
+
+
+def flat_png(width: int, height: int, depth: int, colours: int) -> bytes:
+    """A PNG of zeros that is small as a file."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    row = bytes(1 + (width * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colours] * depth + 7) // 8)
+    packer = zlib.compressobj(1)
+    rows = b"".join([packer.compress(row) for _ in range(height)]) + packer.flush()
+    palette = chunk(b"PLTE", bytes(6)) if colours == 3 else b""
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colours, 0, 0, 0))
+            + palette + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
+
+
+@pytest.mark.parametrize(("side", "depth", "colours"), [
+    (8000, 16, 6), (8000, 8, 6), (8000, 8, 2), (8000, 1, 3), (5300, 8, 6), (3800, 16, 6)])
+def test_a_small_file_that_takes_much_memory_is_refused_before_it_does(side: int, depth: int, colours: int) -> None:
+    with pytest.raises(BadMedia, match=rf"is {side}x{side} pixels, which take 1?[0-9][0-9]+ MB; 110 MB are allowed"):
+        prepare_logo(flat_png(side, side, depth, colours), 40)
+
+
+def test_a_photograph_of_64_million_pixels_is_decoded_smaller() -> None:
+    photo = np.zeros((8000, 8000, 3), np.uint8)
+    photo[:, 4000:] = 255
+    logo = prepare_logo(tagged(png(photo, ".jpg"), exif(8)), 40)
+    film = [np.full((40, 40), 100, np.uint8), np.full((20, 20), 128, np.uint8), np.full((20, 20), 128, np.uint8)]
+    blend(film, Placed(logo, 0, 0))
+    assert (film[0][10, 20], film[0][30, 20]) == (235, 16)
+
+
+def test_of_an_animated_logo_the_first_picture_is_shown() -> None:
+    frames = cv2.Animation()
+    frames.frames = [np.full((20, 40, 4), (0, 0, 255, 255), np.uint8), np.full((20, 40, 4), (255, 0, 0, 255), np.uint8)]
+    frames.durations = [100, 100]
+    for form in (".webp", ".png"):
+        done, data = cv2.imencodeanimation(form, frames)
+        assert done
+        planes, _ = film_with(bytes(data))
+        assert [abs(int(planes[n][y, x]) - value) <= 2 for n, y, x, value in ((0, 15, 30, 63), (2, 8, 15, 240))] == [
+            True, True]

@@ -134,8 +134,8 @@ async def test_of_films_of_long_ago_the_story_stays_in_short_form(store: Store) 
         await store.put_booking(booking(name, starts_at=100 if name != "young" else 10_000))
         await film_in(store, stage, name)
         await store.record(name, RecipeFrozen())
-        await store.update_film(name, recipe=RECIPE.dumps(), **({"starts_at": 10_000, "ends_at": 10_100} if name == "young"
-                                                      else {}))
+        times = {"starts_at": 10_000, "ends_at": 10_100} if name == "young" else {}
+        await store.update_film(name, recipe=RECIPE.dumps(), **times)
         await store.put_span(name, span(run=await store.begin_run("boot", 0, 0)))
     await store.put_booking(booking("never filmed", starts_at=100))
     assert await store.prune(5_000, 10) == 1

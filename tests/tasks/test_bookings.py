@@ -138,6 +138,20 @@ async def test_a_row_that_has_become_malformed_is_not_one_that_disappeared(desk:
     assert len(said.events("booking skipped")) == 2
 
 
+async def test_the_rows_that_are_refused_now_are_known_with_their_reasons(desk: Desk) -> None:
+    source, other = Source(row("b", 60, 120) | {"end_time": "soon"}), Source(name="other")
+    office = Office(desk, source, other)
+    assert office.task.refused == []
+    await office.stages()
+    assert [(one.source, "end_time is 'soon'" in one.reason) for one in office.task.refused] == [("file", True)]
+    source.answer, other.answer = None, [row("a", 60, 120), row("a", 60, 120)]  # nothing new; a mistake of its own
+    await office.stages()
+    assert [one.source for one in office.task.refused] == ["file", "other"]
+    source.answer, other.answer = [row("b", 60, 120)], [row("b", 60, 120)]
+    await office.stages()
+    assert [(one.source, "another source" in one.reason) for one in office.task.refused] == [("other", True)]
+
+
 @pytest.mark.parametrize("answer", [[], ["no row"]])
 async def test_all_rows_gone_at_once_is_an_alert(desk: Desk, said: Said, answer: list[Any]) -> None:
     source = Source(row("a", 60, 120), row("b", -5, 120))

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from ezrec import __version__, logs
-from ezrec.actions.device import Device
+from ezrec.actions.device import MOST_REFUSED, Device
 from ezrec.adapters.metrics import Measured
 from ezrec.adapters.status import Row
+from ezrec.domain.booking import RefusedRow
 from ezrec.domain.clock import SECOND, SystemClock, utc_datetime
 from ezrec.domain.errors import CredentialError, ParkError, RetryError
 from ezrec.domain.stages import Stage
@@ -106,6 +107,7 @@ class Rig:
         self.recording, self.table, self.gauge = Recorder(), Table(), Gauge()
         self.preflight = SimpleNamespace(newest=None)
         self.degraded: list[str] = []
+        self.refused: list[RefusedRow] = []
         self.heals = 0
         self.beats: list[float] = []  # when they began, in seconds after the start
         self.on_beat: Callable[[], None] = lambda: None
@@ -129,7 +131,7 @@ class Rig:
     def make(self, interval_s: float) -> Heartbeat:
         site = self.desk.settings(site={"user_id": "u1", "camera_id": "court-7"}).site
         device = Device(self.desk.store, self.clock, self.desk.folder, self.recording, self.preflight,  # type: ignore[arg-type]
-                        self.gauge, site, lambda: self.degraded)
+                        self.gauge, site, lambda: self.degraded, lambda: self.refused)
         self.device = device
         return Heartbeat(self.clock, self.table, device.row, interval_s, self._healed)
 
@@ -221,6 +223,14 @@ async def test_a_row_tells_what_waits_and_why(rig: Rig) -> None:
     await rig.desk.store.post_video("a", VIDEO)
     assert (await rig.row())["queues"] == {
         "films": {"booked": 1, "rendered": 2}, "parked": 1, "outbox": 1, "refused": 0, "reason": "no such bucket"}
+
+
+async def test_a_row_tells_which_rows_are_no_bookings_and_why_as_far_as_there_is_room(rig: Rig) -> None:
+    assert "refused_bookings" not in (await rig.row())["queues"]
+    rig.refused = [RefusedRow("file", f"booking {at}: too long") for at in range(MOST_REFUSED + 5)]
+    told = (await rig.row())["queues"]["refused_bookings"]
+    assert told[0] == {"source": "file", "reason": "booking 0: too long"}
+    assert len(told) == MOST_REFUSED
 
 
 async def test_a_refused_message_is_a_reason_too(rig: Rig) -> None:

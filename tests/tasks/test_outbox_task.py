@@ -150,6 +150,57 @@ async def test_what_is_refused_for_good_is_parked_and_told_again_when_somebody_s
     assert cloud.done[-2:] == [("match", "row"), ("match", "video_uploaded")]
 
 
+async def test_a_cloud_that_asks_not_to_be_called_is_not_called_before(desk: Desk) -> None:
+    await film(desk, Stage.RECORDING)
+    cloud = Cloud()
+    cloud.errors = [RetryError("slow down", after_s=120)]
+    task = outbox(desk, cloud)
+    await task.run_once()
+    desk.clock.forward(119 * SECOND)
+    await task.run_once()
+    assert cloud.done == []
+    desk.clock.forward(1 * SECOND)
+    await task.run_once()
+    assert cloud.done == [("match", "recording")]
+
+
+async def test_a_refusal_that_may_pass_is_told_at_once_holds_up_nothing_and_is_tried_again_by_itself(
+        desk: Desk) -> None:
+    await film(desk, Stage.UPLOADED)
+    await desk.store.post_video("match", VIDEO)
+    cloud = Cloud()
+    task = outbox(desk, cloud)
+    cloud.errors = [ParkError("stale schema", passing=True)]
+    await drain(task)
+    assert cloud.done == [("match", "completed"), ("match", "video_processed"), ("match", "row"),
+                          ("match", "video_uploaded")]  # all but the first status
+    assert (await desk.store.outbox(), (await desk.now()).parked) == ([], {})  # a status that is passed over is dropped
+
+
+async def test_a_films_row_that_is_refused_and_may_pass_is_told_and_tried_again_by_itself(desk: Desk) -> None:
+    await film(desk, Stage.UPLOADED)
+    await desk.store.post_video("match", VIDEO)
+    cloud = Cloud()
+    task = outbox(desk, cloud)
+    for _ in range(3):
+        await task.run_once()
+    for refusals in range(3):
+        cloud.errors = [ParkError("stale schema", passing=True)]
+        task._rests.clear()
+        await drain(task)
+        (message,) = await desk.store.outbox()
+        assert (message.kind, message.parked_reason, message.attempts) == ("video", "stale schema", refusals)
+        assert message.retry_at
+        assert message.retry_at - desk.clock.wall_us() >= 300 * SECOND * 2**refusals
+        assert (await desk.now()).parked == {"publish": "stale schema"}
+    assert cloud.done[-1] == ("match", "failed", "stale schema")
+    assert [entry.kind for entry in await desk.store.events("match")].count("parked") == 1
+    again = outbox(desk, cloud)  # after a restart it is not waited for
+    await drain(again)
+    assert cloud.done[-2:] == [("match", "row"), ("match", "video_uploaded")]
+    assert ((await desk.now()).parked, (await desk.now()).stage) == ({}, Stage.PUBLISHED)
+
+
 async def test_a_message_that_fails_in_an_unforeseen_way_is_parked_after_three_attempts(desk: Desk) -> None:
     await film(desk, Stage.RECORDING)
     await film(desk, Stage.RECORDING, "other")

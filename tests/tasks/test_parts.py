@@ -49,6 +49,27 @@ def test_while_a_film_grows_nothing_is_due_that_may_still_change(given_: tuple[i
         assert size == part_size
 
 
+@given(sizes, st.integers(0, 4000))
+def test_while_a_film_grows_all_is_due_that_is_whole_and_that_the_index_does_not_touch(
+        given_: tuple[int, int, int], index: int) -> None:
+    final, part_size, reserve = given_
+    due = list(due_parts(Growth(Path(), final, closed=False, index=index), part_size, reserve))
+    untouched = range(-(-min(index, reserve) // part_size), final // part_size)
+    assert sorted(due) == [(at + 1, at * part_size, part_size) for at in untouched]
+    behind = [offset >= reserve for _, offset, _ in due]
+    assert behind == sorted(behind, reverse=True)  # pictures first
+
+
+@given(st.integers(1, 6), st.integers(1, 12), st.integers(0, 5000))
+def test_what_is_left_of_the_front_after_the_whistle_does_not_depend_on_the_reserve(
+        touched: int, more: int, final: int) -> None:
+    reserve, final = 100 * (touched + more), 100 * (touched + more) + final
+    index = 100 * touched - 50
+    early = set(due_parts(Growth(Path(), final, closed=False, index=index), 100, reserve))
+    left = set(due_parts(Growth(Path(), final, closed=True), 100, reserve)) - early
+    assert sum(size for _, _, size in left) == 100 * touched + final % 100
+
+
 @given(sizes, st.integers(0, 3000))
 def test_what_was_due_once_is_due_as_the_same_part_ever_after(given_: tuple[int, int, int], more: int) -> None:
     final, part_size, reserve = given_

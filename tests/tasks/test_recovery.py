@@ -69,6 +69,19 @@ async def test_until_a_segment_is_adopted_its_time_is_not_known(desk: Desk, whol
     assert [row.start_us for row in await desk.store.segments(run, 0, 1 << 62)] == [START, START + 4 * SECOND]
 
 
+async def test_what_the_run_that_records_already_has_written_is_left_to_it(desk: Desk, whole: Path) -> None:
+    run = await desk.run()
+    leave(desk, whole, run, START)
+    leave(desk, whole, run + 1, START)
+    empty = leave(desk, whole, run + 1, START + 4 * SECOND)
+    empty.write_bytes(b"")  # just opened
+    one = recovery(desk)
+    await one.begin(before=run + 1)
+    assert (one.pending_from_us(run), one.pending_from_us(run + 1)) == (START, None)
+    assert empty.exists()
+    assert await desk.store.runs() == {run: False}
+
+
 async def test_one_file_that_cannot_be_used_costs_itself_alone(desk: Desk, whole: Path) -> None:
     run = await desk.run()
     kept = [leave(desk, whole, run, START + at * SECOND) for at in (0, 20)]

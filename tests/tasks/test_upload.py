@@ -124,6 +124,7 @@ class Scene:
         self.final = len(CONTENT)
         self.closed = True
         self.sums: dict[int, str] = {}
+        self.index: int | None = None
         self.again: list[str] = []  # why the film was to be made again
         self.file.write_bytes(CONTENT)
         self.restart()
@@ -134,7 +135,7 @@ class Scene:
         self.storage.asked.clear()
 
     def _growth(self, _: Film) -> Growth:
-        return Growth(self.file, self.final, self.closed, self.sums)
+        return Growth(self.file, self.final, self.closed, self.sums, self.index)
 
     async def _make_again(self, _: Film, reason: str) -> None:
         self.again.append(reason)
@@ -412,6 +413,33 @@ async def test_the_certificate_says_how_much_went_up_before_the_film_was_closed(
     certificate = (await scene.desk.now()).certificate
     assert certificate
     assert certificate.to_json()["object"]["live_bytes"] == 5000
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_an_empty_part_of_the_reserve_goes_early_and_once_more_if_the_index_grew_into_it(
+        desk: Desk, restarted: bool) -> None:
+    recipe = replace(RECIPE, index_reserve=4500)
+    await desk.film(Stage.RENDERED, recipe=recipe.dumps(), bytes=len(CONTENT), certificate="{}")
+    scene = Scene(desk)
+    scene.file.write_bytes(bytes(4500) + CONTENT[4500:])
+    scene.closed, scene.final, scene.index = False, 7100, 900
+    await scene.work()
+    assert [call for call in scene.storage.asked if call.startswith("put")] == [f"put {n}" for n in (6, 7, 2, 3, 4, 5)]
+    closed = CONTENT[:1500] + bytes(3000) + CONTENT[4500:]  # the index ends in part 2
+    scene.file.write_bytes(closed)
+    scene.closed, scene.final, scene.index = True, len(CONTENT), None
+    scene.sums = {n: hashlib.sha256(closed[at:at + 1000]).hexdigest()
+                  for n, at in enumerate(range(0, len(closed), 1000), 1)}
+    if restarted:
+        scene.restart()
+    scene.storage.asked.clear()
+    assert await scene.work()
+    assert [call for call in scene.storage.asked if call.startswith("put")] == [
+        f"put {n}" for n in (8, 9, 10, 11, 2, 1)] + ["put_file"] * scene.storage.asked.count("put_file")
+    assert list(scene.storage.objects().values()) == [closed]
+    certificate = (await desk.now()).certificate
+    assert certificate
+    assert restarted or certificate.to_json()["object"]["live_bytes"] == 5000
 
 
 # ---- an upload that the storage has forgotten

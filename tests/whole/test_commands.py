@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 import re
+import shlex
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -29,6 +31,7 @@ from ezrec.domain.stages import Stage
 from ezrec.store import Store
 from tests.fakes.clocks import MadeUpClock
 from tests.fakes.site import ROOT, Site
+from tests.fakes.waiting import wait_until
 
 STARTS = datetime.fromisoformat("2026-11-20T18:00:00+00:00").timestamp()
 MINUTE = 60.0
@@ -176,7 +179,7 @@ def test_every_command_and_every_option_says_what_it_is_for(place: Path, ezrec: 
     ("bookings add --in 1m --for 1.5h", 2, "write 90s, 5m, 1h or 1h30m"),
     ("bookings add --in 1m", 2, "when it ends (--end or --for)"),
     ("bookings add --start noon --for 1h", 2, 'write "18:00"'),
-    ("bookings add --start 25:00 --for 1h", 2, "hour must be in 0..23"),
+    ("bookings add --start 25:00 --for 1h", 2, "between 00:00 and 24:00"),
     ("bookings add --start 2020-01-01T10:00 --for 1h", 1, "say a later time"),
     ("bookings add --in 1m --for 0s", 1, "it should be"),
     ("bookings add --in 1m --for 7h", 1, "6 h at most"),
@@ -293,8 +296,8 @@ def test_an_id_that_is_used_again_is_shown_plain_with_its_times_and_found_by_its
     assert answer("films", "show", first)["booking_id"] == "done"
     assert "(Europe/Berlin)" in ezrec("films", "list")[1].splitlines()[0]
     assert len(re.findall(r"^done  ", ezrec("films", "list")[1], re.MULTILINE)) == 2
-    assert "published: its row is in" in ezrec("films", "explain", first)[1]
-    assert "published: its row is in" not in ezrec("films", "explain", "done")[1]
+    assert "published: its database row is written" in ezrec("films", "explain", first)[1]
+    assert "published: its database row is written" not in ezrec("films", "explain", "done")[1]
 
 
 async def film_again(data: Path) -> None:
@@ -386,7 +389,10 @@ def test_the_demo_shows_path_certificate_and_delay_and_leaves_the_venue_alone(tm
     assert "failed" not in said
     assert re.search(r"The film holds [0-9.]+ s of the match behind 2 s of intro, 364x108 pixels", said)
     assert "and the certificate says" in said
-    path, delay = said.rstrip().splitlines()[-2:]
+    story, path, delay = said.rstrip().splitlines()[-3:]
+    asked = subprocess.run(shlex.split(story.partition(": ")[2]), text=True, capture_output=True, cwd=tmp_path,
+                           timeout=60, check=True)
+    assert f"The film: {path}\n" in asked.stdout
     assert Path(path).is_relative_to(tmp_path / "ezrec-demo" / "library")
     assert delay.startswith("available ")
     assert delay.endswith(" s after the window's end")
@@ -395,6 +401,22 @@ def test_the_demo_shows_path_certificate_and_delay_and_leaves_the_venue_alone(tm
     with sqlite3.connect(tmp_path / "ezrec-demo" / "ezrec.db") as db:
         assert db.execute("SELECT count(*) FROM booking").fetchone() == (1,)  # the venue's booking is none of its
     db.close()
+
+
+def test_a_demo_that_is_stopped_says_so_and_calls_nothing_failed(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(DEMO, "utf-8")
+    process = subprocess.Popen([sys.executable, "-m", "ezrec", "demo", "--seconds", "30"], text=True, cwd=tmp_path,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               env=os.environ | {"PYTHONPATH": str(ROOT)})
+    try:
+        wait_until(lambda: list((tmp_path / "ezrec-demo" / "segments").glob("*/*/*.ts")), 60, "footage")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert "failed" not in out
+    assert err == "stopped before the film was done; `ezrec demo` begins a new one\n"
 
 
 def test_the_demo_plays_two_files_as_its_cameras(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.fakes import traits
 from tests.fakes.clips import BLUE, GREEN, RED, turn, write_clip, write_logo
 from tests.fakes.site import Site
 
@@ -90,7 +91,7 @@ def test_logos_of_one_pixel_and_of_64_million_pixels_are_scaled_and_one_too_many
     larger[16:20] = (8002).to_bytes(4, "big")  # the width that its header tells
     (tmp_path / "larger.png").write_bytes(larger)
     certificate = make_film(site, logos=[
-        logo("speck", write_logo(tmp_path / "speck.jpg", RED, (1, 1)), "top_left", 0.05),
+        logo("speck", write_logo(tmp_path / "speck.jpg", RED, (1, 1)), "top_left", 0.025),
         logo("poster", tmp_path / "poster.png", "top_right", 0.05),
         logo("larger", tmp_path / "larger.png", "top_right"),
         logo("pipe", tmp_path / "pipe.png", "top_right"),
@@ -152,3 +153,78 @@ def test_bad_intros_are_left_out_and_named_film_after_film(site: Site, tmp_path:
         assert skipped.startswith("intro: ")
         assert reason in skipped
         assert certificate["intro_seconds"] == 0
+
+
+WHOLE_ODD = [
+    ["tags in Latin-1", "mono, then stereo", "samples that the bitstream tells", "cover art as stream 0"],
+    ["44.1 kHz, 48 kHz, 5.1, 22 kHz", "B-frames in AVI", "MPEG-2, interlaced", "RGB"],
+]
+
+
+@pytest.mark.parametrize("names", WHOLE_ODD, ids=lambda names: names[0])
+def test_clips_with_odd_traits_look_and_sound_in_the_film_as_in_a_player(site: Site, tmp_path: Path,
+                                                                        names: list[str]) -> None:
+    for number, name in enumerate(names):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        booking = f"match-{number}"
+        certificate = make_film(site, booking, 1, intro=str(traits.ODD[name](folder)))
+        assert certificate["skipped_media"] == []
+        assert abs(certificate["intro_seconds"] - traits.SECONDS) < 0.07
+        check_flash_and_tone(site, booking, traits.FLASH_S)
+
+
+def test_trimmed_cut_and_silent_clips_begin_right_or_the_certificate_says_what_is_missing(
+        site: Site, tmp_path: Path) -> None:
+    whole = traits.write(tmp_path / "whole.mp4")
+    certificate = make_film(site, "trimmed", 1, intro=str(traits.trimmed(whole, tmp_path / "trimmed.mp4", 0.6)))
+    assert certificate["skipped_media"] == []
+    check_flash_and_tone(site, "trimmed", traits.FLASH_S - 0.6)
+
+    matroska = traits.copied(whole, tmp_path / "cut.mkv", lambda packet: packet)
+    matroska.write_bytes(matroska.read_bytes()[:matroska.stat().st_size * 9 // 10])
+    certificate = make_film(site, "cut", 1, intro=str(matroska))
+    (skipped,) = certificate["skipped_media"]
+    assert skipped.startswith("intro: ")
+    assert "cannot be shown" in skipped
+
+    silent = traits.patched(traits.write(tmp_path / "silent.mov", sound="pcm_s16le"), b"sowt", b"QDM9")
+    certificate = make_film(site, "silent", 1, intro=str(silent))
+    assert certificate["skipped_media"] == ["intro: its sound cannot be decoded"]
+    assert certificate["intro_seconds"] == traits.SECONDS
+
+
+def test_a_logo_stands_upright_and_one_that_takes_too_much_memory_is_named(site: Site, tmp_path: Path) -> None:
+    halves = np.zeros((40, 80, 3), np.uint8)
+    halves[:, :40], halves[:, 40:] = RED[::-1], BLUE[::-1]
+    lying = cv2.imencode(".jpg", halves)[1].tobytes()
+    tiff = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"  # to be turned clockwise
+    block = b"Exif\0\0" + tiff
+    exif = b"\xff\xe1" + (len(block) + 2).to_bytes(2, "big") + block
+    (tmp_path / "phone.jpg").write_bytes(lying[:2] + exif + lying[2:])
+    assert cv2.imwrite(str(tmp_path / "bomb.png"), np.zeros((8000, 8000, 4), np.uint8))
+    certificate = make_film(site, logos=[logo("phone", tmp_path / "phone.jpg", "top_left", 0.025),
+                                         logo("bomb", tmp_path / "bomb.png", "top_right")])
+    (skipped,) = certificate["skipped_media"]
+    assert skipped.startswith("logo bomb: ")
+    assert "8000x8000" in skipped
+    for picture in pictures(site):
+        assert is_colour(picture, 7 + 5, 7 + 5, RED)
+        assert is_colour(picture, 7 + 5, 7 + 15, BLUE)
+
+
+def check_flash_and_tone(site: Site, booking_id: str, time_s: float) -> None:
+    """Pictures within a tick, sound within 20 ms."""
+    middle = [picture[HEIGHT // 2 - 4:HEIGHT // 2 + 4, WIDTH // 2 - 4:WIDTH // 2 + 4]
+              for picture in pictures(site, booking_id)[:30]]
+    first = next(tick for tick, part in enumerate(middle) if part.mean() > 225)
+    assert abs(first - time_s * 15) <= 1
+    film = site.film(booking_id)
+    assert film
+    with av.open(str(site.library / film["object_key"])) as container:
+        for frame in container.decode(audio=0):
+            loud = np.flatnonzero(np.abs(frame.to_ndarray()[0]) > 0.1)
+            if len(loud):
+                assert abs((frame.time or 0) + int(loud[0]) / frame.sample_rate - time_s) < 0.02
+                return
+    raise AssertionError("no sound")

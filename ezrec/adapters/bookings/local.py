@@ -13,6 +13,7 @@ import os
 import stat
 from pathlib import Path
 
+from ezrec.domain.encodings import decode, guess_in_words
 from ezrec.domain.errors import RetryError
 from ezrec.files import os_errors
 
@@ -81,13 +82,13 @@ class BookingsFile:
     def _rows(self, data: bytes) -> list[object]:
         remedy = "the bookings known so far are kept; mend or finish it"
         try:
-            content = json.loads(data.decode("utf-8-sig"))
+            content = json.loads(decode(data))
         except UnicodeDecodeError as error:
-            raise RetryError(f"the bookings file {self._path} is not UTF-8 text at byte {error.start}: "
+            raise RetryError(f"the bookings file {self._path} is not text at byte {error.start}, save it as UTF-8: "
                              f"{remedy}") from error
         except json.JSONDecodeError as error:
             raise RetryError(f"the bookings file {self._path} is not JSON at line {error.lineno}, column {error.colno} "
-                             f"({error.msg}): {remedy}") from error
+                             f"({error.msg}){guess_in_words(data)}: {remedy}") from error
         except (ValueError, RecursionError) as error:  # a number of thousands of digits; thousands of nested brackets
             raise RetryError(f"the bookings file {self._path} cannot be read ({error}): {remedy}") from error
         rows = content.get("bookings") if isinstance(content, dict) else content

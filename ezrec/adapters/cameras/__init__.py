@@ -21,6 +21,12 @@ class Frame(NamedTuple):
 Sink = Callable[[Frame], None]
 
 
+def seen_us(frame: Frame) -> int | None:
+    """When the sensor saw a frame, monotonic µs; None if its stamp is no time at all."""
+    stamp: object = frame.sensor_ns  # what a driver says, whatever the type promises
+    return stamp // 1000 if isinstance(stamp, int) and stamp >= 0 else None
+
+
 @dataclass(frozen=True)
 class CameraHealth:
     """What a camera knows of itself, for the heartbeat and for people."""

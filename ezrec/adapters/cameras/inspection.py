@@ -21,12 +21,14 @@ from ezrec.adapters.cameras import Camera, Frame
 from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import CameraLost
 from ezrec.files import write_atomically
+from ezrec.pyav import ANY_TAGS
 
 SMALL = (320, 180)  # what pictures are judged at, pixels
 BLACK = 30.0  # mean luma below it is black; 16 is the blackest there is
 BLANK = 4.0  # standard deviation of the luma below it: nothing is in the picture
 SHARP_SHARE = 0.35  # of the reference's sharpness; less is blurred
 SHARP_LEAST = 0.5  # without a reference; two real courts have 1.6, blurred by 1/64 of their width 0.15
+MISSING_SHARE = 0.1  # of the frames: with more missing the machine is too busy for its pictures to be judged
 ALIKE = 0.5  # correlation with the reference; less is another view
 GRID = (32, 18)  # what views are compared at: coarse enough for people who walk through them
 STILL_US = SECOND // 2  # two pictures this far apart are compared to see whether the camera is frozen
@@ -106,15 +108,21 @@ def judge(sample: Sample, reference: Path | None = None) -> Verdict:
     wanted = reference_luma(reference)
     now = lumas[-1]
     likeness = alike(now, wanted) if wanted is not None else None
-    problems = faults(now, lumas[0] if sample.ready else None, wanted)
+    large = pictures[-1].width >= SMALL[0] and pictures[-1].height >= SMALL[1]  # a smaller one is blurred by enlarging
+    busy = sample.missing > MISSING_SHARE * (sample.frames + sample.missing)
+    problems = faults(now, lumas[0] if sample.ready else None, wanted, sharp=large and not busy)
     if sample.missing:
         problems.append(f"{sample.missing} of {sample.frames + sample.missing} frames are missing")
     return Verdict(problems, sample.frames, sample.missing, rate, round(float(now.mean()), 1), round(sharpness(now), 2),
                    None if likeness is None else round(likeness, 3), jpeg(pictures[-1]))
 
 
-def faults(now: NDArray[np.uint8], earlier: NDArray[np.uint8] | None, wanted: NDArray[np.uint8] | None) -> list[str]:
-    """What is wrong with a picture, in words; `earlier` was taken at least STILL_US before it."""
+def faults(now: NDArray[np.uint8], earlier: NDArray[np.uint8] | None, wanted: NDArray[np.uint8] | None, *,
+           sharp: bool = True) -> list[str]:
+    """What is wrong with a picture, in words; `earlier` was taken at least STILL_US before it.
+
+    `sharp`: it is one whose sharpness can be judged.
+    """
     found = []
     if now.mean() < BLACK:
         found.append("the picture is black: is the lens covered?")
@@ -125,7 +133,7 @@ def faults(now: NDArray[np.uint8], earlier: NDArray[np.uint8] | None, wanted: ND
     if found:
         return found
     least = SHARP_LEAST if wanted is None else SHARP_SHARE * sharpness(wanted)
-    if sharpness(now) < least:
+    if sharp and sharpness(now) < least:
         found.append("the picture is blurred: is the lens dirty or out of focus?")
     if wanted is not None and alike(now, wanted) < ALIKE:
         found.append("the camera looks at something else than in its reference picture: was it moved?")
@@ -183,9 +191,9 @@ def reference_luma(file: Path | None) -> NDArray[np.uint8] | None:
     if file is None:
         return None
     try:
-        with av.open(str(file)) as container:
+        with av.open(str(file), **ANY_TAGS) as container:
             return small(next(container.decode(video=0)))
-    except (OSError, StopIteration, av.error.FFmpegError):
+    except (OSError, StopIteration, IndexError, av.error.FFmpegError):
         return None
 
 

@@ -18,6 +18,7 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
+from ezrec.domain.backoff import asked_s
 from ezrec.domain.errors import CredentialError, EzrecError, ParkError, RetryError, UploadGone
 
 FOREIGN = (BotoCoreError, ClientError, ResponseParserError, aiohttp.ClientError, asyncio.TimeoutError)
@@ -38,6 +39,10 @@ _CREDENTIAL = frozenset({
     "ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidToken", "NotSignedUp", "RequestExpired",
     "RequestTimeTooSkewed", "SignatureDoesNotMatch", "TokenRefreshRequired", "Unauthorized", "UnauthorizedAccess",
 })
+_OURS = frozenset({"EntityTooSmall", "InvalidArgument", "InvalidPartOrder", "InvalidRequest", "KeyTooLongError",
+                   "MalformedXML", "NotImplemented", "PreconditionFailed"})
+"""Refusals that depend on what is sent. All others (rights, quota, no bucket) somebody else may put right."""
+
 _ADVICE = {
     "AccessDenied": "let the access key put, get and list objects, and list and abort multipart uploads, there",
     "AuthorizationHeaderMalformed": "correct s3.region",
@@ -91,10 +96,12 @@ def _refusal(error: ClientError, doing: str) -> EzrecError:
     if code in _CREDENTIAL or status == 401:
         return CredentialError(f"{words}; check the access key of [s3] and this machine's clock")
     if code in _AGAIN or status in (408, 429) or (status >= 500 and status != 501):
-        return RetryError(words)
+        headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        return RetryError(words, after_s=asked_s(str(headers.get("retry-after", ""))))
     if not code or code == str(status):  # botocore's word for a refusal that it cannot read
         return RetryError(f"{words}; {NO_S3}")
-    return ParkError(f"{words}; {_ADVICE.get(code, 'it will refuse it again; the log has its answer')}")
+    return ParkError(f"{words}; {_ADVICE.get(code, 'it will refuse it again; the log has its answer')}",
+                     passing=code not in _OURS)
 
 
 def _reason(error: BaseException) -> str:

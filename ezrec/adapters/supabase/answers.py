@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from ezrec.domain.backoff import asked_s
 from ezrec.domain.errors import CredentialError, EzrecError, Refused, RetryError
 
 SHOWN = 300  # characters of a foreign text that a message repeats; the log has the whole
@@ -20,6 +21,11 @@ _CREDENTIAL = re.compile(r"PGRST30\d")
 _PASSING = re.compile(r"PGRST00\d|08...|40...|53...|55P03|57...|58...|XX...")
 """No database, a lost connection, rolled back, out of resources, locked, cancelled or shutting down, broken inside:
 https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+
+_OURS = re.compile(r"PGRST1(?!16)\d\d|22...|23502|23505")
+"""A request that cannot be read, a value that its column cannot take, a row that is there: they depend on what is sent.
+All other refusals (rights, schema, quota, a rule of the table's) somebody else may put right.
+"""
 
 _COLUMN = re.compile(r"'([^']+)' column of|column \"?(?:\w+\.)?(\w+)\"?(?: of relation \"?\w+\"?)? does not exist")
 
@@ -43,15 +49,15 @@ def rows_of(data: object, response: httpx.Response) -> list[dict[str, Any]]:
         RetryError: it is not a list of objects.
     """
     if response.status_code != httpx.codes.NO_CONTENT and not response.content:
-        raise RetryError(f"an empty answer (HTTP {response.status_code}) in the place of rows")
+        raise RetryError(f"an empty answer (HTTP {response.status_code}) instead of rows")
     if isinstance(data, str):
-        raise RetryError(f"HTTP {response.status_code} with what is not JSON ({_kind(response)}) in the place of rows: "
+        raise RetryError(f"HTTP {response.status_code} with what is not JSON ({_kind(response)}) instead of rows: "
                          "cut off, or not said by Supabase (a captive portal?)")
     if not isinstance(data, list):
-        raise RetryError(f"a {type(data).__name__} in the place of a list of rows")
+        raise RetryError(f"a {type(data).__name__} instead of a list of rows")
     for row in data:
         if not isinstance(row, dict):
-            raise RetryError(f"a list that holds a {type(row).__name__} in the place of a row")
+            raise RetryError(f"a list that holds a {type(row).__name__} instead of a row")
     return data
 
 
@@ -71,8 +77,9 @@ def refusal(response: httpx.Response) -> EzrecError:
                           "place of https in supabase.url?)")
     if code and not _PASSING.fullmatch(code):
         hint = _HINTS.get(code)
-        return Refused(f"{text}; {hint}" if hint else text, code, _column(body))
-    return RetryError(text)
+        return Refused(f"{text}; {hint}" if hint else text, code, _column(body),
+                       passing=not _OURS.fullmatch(code))
+    return RetryError(text, after_s=asked_s(response.headers.get("retry-after", "")))
 
 
 def _json_object(response: httpx.Response) -> dict[str, Any]:

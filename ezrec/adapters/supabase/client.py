@@ -22,6 +22,7 @@ from supabase import AsyncClient, AsyncClientOptions
 
 from ezrec import logs
 from ezrec.adapters.supabase.answers import refusal, rows_of
+from ezrec.adapters.supabase.transport import NoAnswerTaken, transport
 from ezrec.config.sections import SupabaseSettings
 from ezrec.domain.errors import ParkError, Refused, RetryError
 
@@ -57,10 +58,10 @@ class Supabase:
         self._lacking: dict[str, dict[str, float]] = defaultdict(dict)
         self._logged: dict[str, str] = {}  # by kind of call: the failure that was logged
         self._http = httpx.AsyncClient(
-            http2=False, follow_redirects=False, verify=_certificates(), event_hooks={"response": [_keep_answer]},
+            follow_redirects=False, event_hooks={"response": [_keep_answer]},
             timeout=httpx.Timeout(settings.limit_s, connect=min(CONNECT_S, settings.limit_s)),
-            limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS,
-                                keepalive_expiry=KEEP_S))
+            transport=transport(settings.url, _certificates(), httpx.Limits(
+                max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=KEEP_S)))
         token = settings.device_token.get_secret_value()
         self._client = AsyncClient(settings.url, settings.key.get_secret_value() or token, AsyncClientOptions(
             httpx_client=self._http, auto_refresh_token=False, persist_session=False, postgrest_client_retry=False,
@@ -160,12 +161,14 @@ class Supabase:
                 answer = await build(self._client).execute()
         except TimeoutError:
             raise RetryError(f"no answer within {limit_s:g} s") from None
+        except NoAnswerTaken as error:
+            raise RetryError(str(error)) from None
         except httpx.RequestError as error:
             raise RetryError(f"no answer ({type(error).__name__}: {error})") from error
         except APIError as error:
             raise refusal(answers[-1]) from error
         except RecursionError:
-            raise RetryError("JSON that is nested too deeply in the place of rows") from None
+            raise RetryError("JSON that is nested too deeply instead of rows") from None
         return rows_of(answer.data, answers[-1]), answer.count
 
     def _say_failed(self, what: str, text: str, answers: list[httpx.Response]) -> None:

@@ -162,13 +162,13 @@ comment on column public.system_status.recording is 'Whether cameras are being r
 comment on column public.system_status.current_booking_id is 'The booking that is being recorded, or null.';
 comment on column public.system_status.cameras is 'Each camera by name: state, frames, dropped, last_frame_ms, ...';
 comment on column public.system_status.preflight is 'The newest look at the cameras before a booking: booking_id, at, problems; or null.';
-comment on column public.system_status.queues is 'Films with work to do by stage, parked ones, and what is still to be told.';
+comment on column public.system_status.queues is 'Films with work to do by stage, parked ones, what is still to be told, and refused_bookings: rows that are no bookings, and why.';
 comment on column public.system_status.last_error is 'The last error that was logged.';
 comment on column public.system_status.last_error_at is 'When that was.';
 comment on column public.system_status.version is 'EZREC''s version.';
 comment on column public.system_status.uptime_s is 'How long EZREC has been running, s.';
 comment on column public.system_status.started_at is 'When it was started.';
-comment on column public.system_status.degraded is 'Names of its parts that ended and are being started again.';
+comment on column public.system_status.degraded is 'Names of its parts that ended and are being started again; "disk: …" says why its disk is too slow.';
 
 -- ----------------------------------------------------------------------------------------------------- user_settings
 

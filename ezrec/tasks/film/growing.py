@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from ezrec import files, logs
+from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import BadMedia, ChunkDamaged, IndexOutgrown, IntroLost, RetryError
 from ezrec.domain.film import Film, recipe_of
 from ezrec.domain.stages import Stage
 from ezrec.folders import DataFolder
-from ezrec.media.join import Joiner
+from ezrec.media.join import Joiner, index_growth
 
 log = logs.get("film")
 
@@ -29,6 +30,9 @@ _R = TypeVar("_R")
 class Growth:
     """How far a film's file is: `final` bytes from the reserve on will not change any more.
 
+    `index`: how many bytes of the reserve its index takes by the window's end, at most; None: not known. What lies
+    between the two is empty and stays so, unless the booking is extended.
+
     `sums`: part number → SHA-256 as it was written, of what is final. It is the same mapping as long as a file grows;
     a film that an older version closed has none.
     """
@@ -37,6 +41,7 @@ class Growth:
     final: int
     closed: bool
     sums: Mapping[int, str] = field(default_factory=dict)
+    index: int | None = None
 
 
 @dataclass
@@ -47,6 +52,7 @@ class GrowingFile:
     joiner: Joiner
     thread: ThreadPoolExecutor
     joined: int  # the number of the newest chunk in it; 0 is the intro, -1 stands before one
+    ticks: int = 0  # its length so far
     made: Growth | None = None  # what it came to, once it is closed
     damaged: bool = False  # it does not hold what was written
 
@@ -79,7 +85,8 @@ class GrowingFiles:
         if growing is None or growing.generation != film.generation or growing.damaged:
             return None
         final = growing.made.final if growing.made else growing.joiner.grown
-        return Growth(path, final, closed=False, sums=growing.joiner.sums)
+        return Growth(path, final, closed=False, sums=growing.joiner.sums,
+                      index=growing.joiner.index_bytes() + _growth_left(film, growing.ticks))
 
     def doubt(self, film: Film) -> None:
         """The file is damaged: it is made anew when the film's work begins the next time, and shown to nobody."""
@@ -138,6 +145,7 @@ class GrowingFiles:
         if growing.joiner.index_bytes() > recipe_of(film).index_reserve:
             raise IndexOutgrown("the film outgrew the room kept for its index")
         growing.joined = number
+        growing.ticks += ticks
         log.debug("chunk joined" if number else "intro joined", final=growing.joiner.grown, **what)
         self._grown()
 
@@ -200,3 +208,11 @@ class GrowingFiles:
                 self._folder.put_aside(path)
             else:
                 files.remove(path)
+
+
+def _growth_left(film: Film, ticks: int) -> int:
+    """By how many bytes the film's index grows from `ticks` ticks to the window's end, at most."""
+    recipe = recipe_of(film)
+    booked = int((film.ends_at - film.starts_at) * recipe.rate / SECOND) + (recipe.intro.ticks if recipe.intro else 0)
+    left = max(0, booked - ticks)
+    return index_growth(left, recipe.encoder, int(recipe.encoder.maxrate / 8 * left / recipe.rate))

@@ -5,22 +5,24 @@ there however the venue's files change. What cannot be used is left out and said
 """
 
 import asyncio
+import errno
 import hashlib
 import json
 import math
 import stat
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import asdict, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from ezrec import files, logs
 from ezrec.adapters.workers import RenderPool
 from ezrec.config import Settings
-from ezrec.config.sections import FilmSettings
+from ezrec.config.sections import FilmSettings, LogoSettings
 from ezrec.domain.clock import SECOND
-from ezrec.domain.errors import BadMedia, WorkerDied
+from ezrec.domain.errors import BadMedia, EzrecError, LeaveError, PoolClosed, RetryError
 from ezrec.domain.film import Canvas, EncoderOptions, Film, Intro, Logo, Recipe
 from ezrec.domain.stored import made_of
 from ezrec.folders import DataFolder
@@ -33,8 +35,13 @@ log = logs.get("film")
 
 MAX_MEDIA_BYTES = 1 << 30  # of a logo or an intro; more is a mistake
 MOST_PARTS = 10_000  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+ROOM_S = 6 * 3600.0  # s of film that an index has room for at least, so that no longer match outgrows it
 ROOM = 1.1  # over what the encoder's limit allows, for index and container
-UNUSABLE = (BadMedia, WorkerDied, MemoryError)  # a file that kills its worker is left out like one that is broken
+KEEP_S = 60  # for copying one of the venue's files
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # the disk's trouble, which passes or is repaired
+INTRO_FORM = 2  # counts up when an intro would be made in another way than one that lies there
+
+_Media = TypeVar("_Media", Logo, Intro)
 
 
 class Recipes:
@@ -49,6 +56,7 @@ class Recipes:
         self._media = folder.media
         self._pool = pool
         self._turned = turned
+        self._reading: dict[Path, asyncio.Future[tuple[Path, str]]] = {}  # by the venue's file
         self.rate = settings.film.rate or camera_rate
 
     async def freeze(self, film: Film, sizes: dict[str, tuple[int, int]]) -> Recipe:
@@ -57,22 +65,15 @@ class Recipes:
         plain = Recipe(self.rate, self.canvas(sizes), self._encoder(wanted),
                        part_size=self._part_size())
         skipped: list[str] = []
-        logos = []
-        for one in wanted.logos:
-            try:
-                logos.append(await self._logo(one.name, one.file, one.position, one.width, one.margin, one.opacity,
-                                              plain.canvas))
-            except UNUSABLE as error:
-                skipped.append(f"logo {one.name}: {error}")
-        plain = replace(plain, logos=tuple(logos))
+        logos = [await self._or_left_out(f"logo {one.name}", skipped, self._logo(one, plain.canvas))
+                 for one in wanted.logos]
+        plain = replace(plain, logos=tuple(logo for logo in logos if logo))
         if wanted.intro:
-            try:
-                plain = replace(plain, intro=await self._intro(wanted.intro, plain))
-            except UNUSABLE as error:
-                skipped.append(f"intro: {error}")
-        for words in skipped:
+            plain = replace(plain, intro=await self._or_left_out("intro", skipped, self._intro(wanted.intro, plain)))
+        plain = _said(plain, skipped)
+        for words in plain.skipped:
             log.warning("media skipped", booking=film.booking_id, error=words)
-        return replace(plain, skipped=tuple(skipped), index_reserve=self._reserve(film, plain))
+        return replace(plain, index_reserve=self._reserve(film, plain))
 
     async def recast(self, film: Film, recipe: Recipe, sizes: dict[str, tuple[int, int]]) -> Recipe:
         """The same recipe on the canvas of other cameras; logos and intro stay those it was frozen with."""
@@ -81,12 +82,11 @@ class Recipes:
         logos = tuple(replace(logo, width=_even(logo.width * scale), margin=round(logo.margin * scale))
                       for logo in recipe.logos)
         new = replace(recipe, canvas=canvas, logos=logos, intro=None)
+        skipped: list[str] = []
         if recipe.intro:
-            try:
-                source = next(self._media.glob(f"{recipe.intro.sha256}.*"))
-                new = replace(new, intro=await self._normalised(source, recipe.intro.sha256, new))
-            except (*UNUSABLE, StopIteration) as error:
-                new = replace(new, skipped=(*new.skipped, f"intro: {error}"))
+            again = self._kept_intro(recipe.intro.sha256, new)
+            new = replace(new, intro=await self._or_left_out("intro", skipped, again))
+        new = _said(new, skipped)
         return replace(new, index_reserve=self._reserve(film, new))
 
     def canvas(self, sizes: dict[str, tuple[int, int]]) -> Canvas:
@@ -103,32 +103,69 @@ class Recipes:
 
     def _part_size(self) -> int:
         """The size of parts, in bytes: as set, but not so small that the longest film could not be stored."""
-        bookings, film = self._settings.bookings, self._settings.film
-        longest_s = bookings.longest_h * 3600 + bookings.pre_roll_s + bookings.post_roll_s + film.intro_max_s
-        most_mb = film.maxrate / 8 * longest_s * ROOM / (1 << 20)
+        most_mb = self._settings.film.maxrate / 8 * self._longest_s() * ROOM / (1 << 20)
         return max(self._settings.storage.part_mb, math.ceil(most_mb / MOST_PARTS)) << 20
 
+    def _longest_s(self) -> float:
+        """The length of the longest film that the settings allow, in seconds."""
+        bookings = self._settings.bookings
+        return (bookings.longest_h * 3600 + bookings.pre_roll_s + bookings.post_roll_s
+                + self._settings.film.intro_max_s)
+
     def _reserve(self, film: Film, recipe: Recipe) -> int:
+        """Room for the index, in bytes: what it leaves empty is stored early, so that there may be more than enough.
+
+        A booking can be extended up to the longest; one that outgrew its index would have to be stored anew.
+        """
         if self._settings.film.index_reserve_kb:
             return self._settings.film.index_reserve_kb << 10
-        ticks = int((film.ends_at - film.starts_at) * recipe.rate / SECOND)
         clip = recipe.intro
-        return index_reserve(ticks + (clip.ticks if clip else 0), recipe.encoder, bool(clip and clip.sound))
+        booked_s = (film.ends_at - film.starts_at) / SECOND + (float(clip.ticks / recipe.rate) if clip else 0)
+        room_s = min(max(2 * booked_s, ROOM_S), max(booked_s, self._longest_s()))
+        media_bytes = int(recipe.encoder.maxrate / 8 * room_s)
+        ticks = math.ceil(room_s * recipe.rate / 2)  # the reserve has room for twice as many
+        return index_reserve(ticks, recipe.encoder, bool(clip and clip.sound), media_bytes)
 
-    async def _logo(self, name: str, file: Path, position: str, width: float, margin: float, opacity: float,
-                    canvas: Canvas) -> Logo:
-        path, sha256 = await self._keep(file)
-        pixels = _even(width * canvas.width)
+    async def _or_left_out(self, what: str, skipped: list[str], preparing: Awaitable[_Media]) -> _Media | None:
+        """What is prepared; or None, and why in `skipped`, whatever was wrong with it.
+
+        Raises:
+            RetryError, LeaveError, PoolClosed: nothing is wrong with it.
+            OSError: the disk of the media folder is full.
+        """
+        try:
+            return await preparing
+        except (RetryError, LeaveError, PoolClosed):
+            raise
+        except Exception as error:  # a venue's file may raise anything, and must not cost a match
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise
+            foreseen = isinstance(error, EzrecError | OSError | MemoryError)
+            skipped.append(f"{what}: {error}" if foreseen else f"{what}: {type(error).__name__}: {error}")
+            return None
+
+    async def _logo(self, wanted: LogoSettings, canvas: Canvas) -> Logo:
+        path, sha256 = await self._keep(wanted.file)
+        pixels = _even(wanted.width * canvas.width)
         await self._pool.run(partial(overlay.prepare_logo, str(path)), pixels)  # a broken one is found out here
-        return Logo(name, str(path), sha256, position, pixels, round(margin * canvas.width), opacity)
+        return Logo(wanted.name, str(path), sha256, wanted.position, pixels, round(wanted.margin * canvas.width),
+                    wanted.opacity)
 
     async def _intro(self, file: Path, recipe: Recipe) -> Intro:
         path, sha256 = await self._keep(file)
         return await self._normalised(path, sha256, recipe)
 
+    async def _kept_intro(self, sha256: str, recipe: Recipe) -> Intro:
+        """The intro that an earlier recipe of the film was frozen with."""
+        source = next(self._media.glob(f"{sha256}.*"), None)
+        if source is None:
+            raise BadMedia(f"{self._media / sha256}: is gone")
+        return await self._normalised(source, sha256, recipe)
+
     async def _normalised(self, source: Path, sha256: str, recipe: Recipe) -> Intro:
         """The intro as chunk 0, made once for each clip, canvas, rate and encoder."""
-        look = json.dumps([sha256, asdict(recipe.canvas), str(recipe.rate), asdict(recipe.encoder)], sort_keys=True)
+        look = json.dumps([INTRO_FORM, sha256, asdict(recipe.canvas), str(recipe.rate), asdict(recipe.encoder)],
+                          sort_keys=True)
         out = self._media / f"intro-{hashlib.sha256(look.encode()).hexdigest()[:32]}.mp4"
         known = out.with_suffix(".json")
         if before := await asyncio.to_thread(_made_before, out, known):
@@ -143,9 +180,15 @@ class Recipes:
         """Copy a file into the media folder under its content's name.
 
         Raises:
-            BadMedia: it cannot be read.
+            BadMedia: it cannot be read, or not in time: it may lie on a network disk that hangs.
         """
-        return await asyncio.to_thread(self._keep_now, file)
+        reading = self._reading.get(file)
+        if reading is None or reading.done():  # one that hangs holds one thread, however many films ask for it
+            reading = self._reading[file] = asyncio.ensure_future(asyncio.to_thread(self._keep_now, file))
+        done, _ = await asyncio.wait([reading], timeout=KEEP_S)
+        if not done:
+            raise BadMedia(f"{file} cannot be read within {KEEP_S} s")
+        return reading.result()
 
     def _keep_now(self, file: Path) -> tuple[Path, str]:
         try:
@@ -173,6 +216,12 @@ def _made_before(out: Path, known: Path) -> Intro | None:
         return made if made.made_sha256 in ("", sha256_of(out)) and out.is_file() else None
     except (OSError, ValueError, TypeError, AttributeError):
         return None
+
+
+def _said(recipe: Recipe, skipped: list[str]) -> Recipe:
+    """The recipe with what was left out, and what of its intro."""
+    partly = [f"intro: {recipe.intro.left_out}"] if recipe.intro and recipe.intro.left_out else []
+    return replace(recipe, skipped=tuple(dict.fromkeys((*recipe.skipped, *skipped, *partly))))
 
 
 def _even(pixels: float) -> int:

@@ -20,6 +20,7 @@ from ezrec.config.sections import RecorderSettings
 from ezrec.domain.clock import SECOND, Clock
 from ezrec.domain.errors import CameraLost
 from ezrec.tasks.recording.device import CameraDevice
+from ezrec.tasks.recording.stamps import Stamps
 from ezrec.tasks.recording.watermark import Watermark
 
 log = logs.get("recording")
@@ -57,7 +58,7 @@ class Lane:
         self.restarts = 0  # starts that a trouble made necessary
         self.failures = 0  # tries since the last frame that came to nothing
         self.delivered = 0  # frames that the camera handed over
-        self.late_frames = 0  # of these, frames for a time that had been given up
+        self.late_frames = 0  # of these, frames for a time that had been given up, or that cannot be
         self._clock = clock
         self._settings = settings
         self._device = CameraDevice(camera, clock, keep_warm=keep_warm)
@@ -74,12 +75,12 @@ class Lane:
         self._sample: Sample | None = None  # takes part in the frames while somebody looks at them
         self._active = False  # between the first call to open and the end of stop and flush
         self._alive_us = 0  # when the camera last gave a sign of life, or was first asked for one
-        self._newest_us = 0  # sensor time of the newest frame, whether it is written yet or not: a disk may stall
+        self._stamps = Stamps(camera.name, clock)  # of all frames, whether they are written yet: a disk may stall
 
     @property
     def streaming(self) -> bool:
         """Whether frames came within the last stall limit."""
-        return self._active and self._clock.mono_us() - self._newest_us < self._settings.stall_s * SECOND
+        return self._active and self._clock.mono_us() - self._stamps.newest_us < self._settings.stall_s * SECOND
 
     @property
     def idle(self) -> bool:
@@ -88,11 +89,11 @@ class Lane:
 
     def last_frame_us(self) -> int:
         """Sensor time of the newest frame, run-monotonic µs; 0 if none came yet."""
-        return self._newest_us
+        return self._stamps.newest_us
 
     def health(self) -> LaneHealth:
         """How the lane is doing now; quick, for the heartbeat and for people."""
-        so_far, newest_us = self._writer.counters, self._newest_us
+        so_far, newest_us = self._writer.counters, self._stamps.newest_us
         age_ms = max(0, self._clock.mono_us() - newest_us) // 1000 if newest_us else None
         camera_health = self.camera.health()
         return LaneHealth(self._state(), so_far.frames, so_far.dropped, so_far.queue_bytes, age_ms, self.restarts,
@@ -103,7 +104,7 @@ class Lane:
             return "warm" if self._device.warm else "off"
         if self.streaming:
             return "streaming"
-        silent_us = self._clock.mono_us() - max(self._alive_us, self._newest_us)
+        silent_us = self._clock.mono_us() - max(self._alive_us, self._stamps.newest_us)
         return "lost" if silent_us >= self._settings.stall_s * SECOND else "starting"
 
     def want(self, wanted: bool) -> None:
@@ -133,7 +134,7 @@ class Lane:
         A camera that has been silent for `lost_s` gives the past up: what it delivers for it later is not used.
         """
         now, pending_us = self._clock.mono_us(), self._writer.pending_from_us
-        silent_us = now - max(self._alive_us, self._newest_us)
+        silent_us = now - max(self._alive_us, self._stamps.newest_us)
         silent = not self._active or silent_us > self._settings.lost_s * SECOND
         return self._watermark.now_us(pending_us, give_up_us=now if silent else None)
 
@@ -231,7 +232,7 @@ class Lane:
                 silence = await self._watch(REVIVED_S if revived else self._settings.stall_s)
                 if silence is None:
                     return
-                worked_s = (self._newest_us - started_us) / SECOND
+                worked_s = (self._stamps.newest_us - started_us) / SECOND
                 if self.delivered == delivered or (revived and worked_s < REVIVE_AGAIN_S):
                     raise silence
                 revived = True
@@ -249,7 +250,7 @@ class Lane:
         started_us, delivered = self._clock.mono_us(), self.delivered
         while not self._unwanted.is_set():
             limit_s = self._settings.stall_s if self.delivered > delivered else first_s
-            silent_us = self._clock.mono_us() - max(started_us, self._newest_us)
+            silent_us = self._clock.mono_us() - max(started_us, self._stamps.newest_us)
             if silent_us > limit_s * SECOND:
                 return CameraLost(f"no frame for {silent_us / SECOND:.1f} s")
             await self._pause(CHECK_EVERY_S)
@@ -282,11 +283,11 @@ class Lane:
         """The camera's sink, on its thread: never blocks, never raises."""
         self.delivered += 1
         self.failures = 0
+        us = self._stamps.take(frame)
         sample = self._sample  # the loop may take it away at any moment
-        if sample is not None:
+        if sample is not None and us is not None:
             sample(frame)
-        self._newest_us = frame.sensor_ns // 1000
-        if not self._watermark.takes(self._newest_us):
+        if us is None or not self._watermark.takes(us):
             self.late_frames += 1
             return
         self._writer.put(frame)

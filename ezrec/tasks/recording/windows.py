@@ -11,19 +11,19 @@ from contextlib import suppress
 from pathlib import Path
 
 from ezrec import logs
-from ezrec.adapters.run_facts import RunFacts
 from ezrec.adapters.segments import Sealed
 from ezrec.config import Settings
-from ezrec.domain.clock import SECOND, STEP_US, Clock
+from ezrec.domain.clock import SECOND, Clock
 from ezrec.domain.errors import CameraStuck, EzrecError, RetryError
 from ezrec.domain.film import Film
 from ezrec.domain.stages import Stage
-from ezrec.domain.timeline import HOLD_US, Offset, Span, begin_span, lay
+from ezrec.domain.timeline import HOLD_US, Span, begin_span, lay
 from ezrec.folders import DataFolder
 from ezrec.store import Store
 from ezrec.tasks.recording.lane import Lane, LaneHealth
 from ezrec.tasks.recording.near import NearFilms
-from ezrec.tasks.recording.run_folder import RunFolder
+from ezrec.tasks.recording.room import Room
+from ezrec.tasks.recording.run_record import RunRecord
 
 log = logs.get("recording")
 
@@ -50,24 +50,21 @@ class Recording:
         self._folder = folder
         self._lead_us = round(settings.cameras.lead_s * SECOND)
         self._chunk_us = round(settings.film.chunk_s * SECOND)
-        self._min_free = settings.disk.min_free_mb << 20
+        self._room = Room(folder.root, free_bytes, settings.disk.min_free_mb << 20)
         self._make_lanes = make_lanes
-        self._boot_id = boot_id
-        self._free_bytes = free_bytes
         self._changed = changed
         self._pending_from_us = pending_from_us  # of an earlier run: from when on its footage is not known yet
         self._news = asyncio.Event()
         self._sealed: asyncio.Queue[Sealed] = asyncio.Queue()
-        self._offset = Offset(0, 0)
-        self._offsets: list[Offset] = []
-        self._facts = RunFolder(folder, clock)
         self._near = NearFilms(store, clock)
+        self._record = RunRecord(store, clock, folder, boot_id)
+        self._to_write: list[tuple[str, Span]] = []  # windows that were laid or moved, by booking
+        self._earlier_known = False  # what earlier runs left has been looked through: films may be closed
         self._known_us = 0
         self._begun_us = 0
         self._cut_us = 0  # where segments were last asked to end
-        self._logged = logs.Troubles(log)
         self._windows: list[tuple[int, int, str]] = []  # start, end (run-monotonic µs) and booking, oldest first
-        self.run_id = 0
+        self.looked = asyncio.Event()  # the cameras that are wanted now have been asked to start
         self.lanes: Mapping[str, Lane] = {}
         self.checked_us = 0  # monotonic time of the last look: the watchdog's proof of life
 
@@ -100,19 +97,32 @@ class Recording:
         now = self._clock.mono_us()
         return next((booking_id for start, end, booking_id in self._windows if start <= now < end), None)
 
+    @property
+    def run_id(self) -> int:
+        """This run's number; 0 before it has begun."""
+        return self._record.run_id
+
     async def begin(self, above: int = 0) -> None:
-        """Begin a run: its row, its first offset, its lanes. Afterwards `run` may be started.
+        """Begin a run with its row, all that earlier runs left being known. Afterwards `run` may be started.
 
         The run's id is larger than `above`, and than any that was given before.
         """
-        self._begun_us = now = self._clock.mono_us()
-        self._offset = Offset(now, self._clock.wall_us() - now)
-        self._offsets = [self._offset]
+        await self.begin_at_once(above)
+        await self._record.write()
+        self.earlier_known()
+
+    async def begin_at_once(self, above: int = 0) -> None:
+        """Begin a run without writing anything: cameras first. No film is closed before `earlier_known`."""
+        self._begun_us = self._clock.mono_us()
+        await self._record.choose(above)
         await self._near.begin()
-        self.run_id = await self._store.begin_run(self._boot_id, now, self._offset.wall_us, above)
         made = [make(self.run_id, self._sealed.put_nowait) for make in self._make_lanes]
         self.lanes = {lane.name: lane for lane in made}
-        log.info("run begun", run=self.run_id)
+
+    def earlier_known(self) -> None:
+        """What earlier runs left is known from now on: films that wait for nothing else may be closed."""
+        self._earlier_known = True
+        self.notify()
 
     async def run(self) -> None:
         """Record until stopped; ends only by an error that the process must leave for."""
@@ -124,6 +134,7 @@ class Recording:
                 try:
                     await self.run_once()
                 except RetryError as error:  # the disk is full, say: the cameras go on as they are
+                    self.looked.set()
                     log.error("windows not looked at, trying again", error=str(error))  # noqa: TRY400 - foreseen
                 with suppress(TimeoutError):
                     async with asyncio.timeout(CHECK_EVERY_S):
@@ -144,10 +155,11 @@ class Recording:
                 log.error("segment row not written", error=str(error))  # noqa: TRY400 - foreseen
 
     async def run_once(self) -> None:
-        """One look: clock, windows, lanes, films that are over."""
+        """One look: clock, windows, lanes, films that are over. The first one asks the cameras before it writes."""
         self.checked_us = now = self._clock.mono_us()
-        await self._follow_clock(now)
-        wanted, ends, windows = False, [], []
+        await self._record.follow_clock(now)
+        wanted, ends, windows, over = False, [], [], []
+        self._to_write = []
         films, spans = await self._near.look()
         for film in films:
             if film.stage is Stage.RECORDED:
@@ -155,24 +167,35 @@ class Recording:
             laid = spans.get(film.booking_id, ())
             span = await self._lay(film, laid, now)
             if self._over(film, span, now) and self._all_known(laid):
-                await self._close(film)
+                over.append(film)
             elif span:
                 wanted = wanted or span.start_us - self._lead_us <= now < self._until(span)
                 ends.append(self._next_cut(span, now))
                 windows.append((span.start_us, span.end_us, film.booking_id))
         self._windows = windows
-        if wanted:
-            await self._facts.keep(self.run_id, RunFacts(self._boot_id, tuple(self._offsets)))
+        if self._record.written.is_set():  # before the cameras: footage without a window would be of no film
+            await self._write(facts=False)
         for lane in self.lanes.values():
             lane.want(wanted)
+        self.looked.set()
         self._leave_if_none_delivers(now)
         if ends and min(ends) != self._cut_us:
             self._cut_us = min(ends)
             for lane in self.lanes.values():
                 lane.cut_after(self._cut_us)
+        await self._write(facts=wanted)
+        for film in over:
+            await self._close(film)
         known = self.known_to_us(self.run_id)
         if films and known > self._known_us + HOLD_US // 2:
             self._known_us = known
+            self._changed()
+
+    async def _write(self, *, facts: bool) -> None:
+        """Write films' windows down, before the first ones the run; with `facts` also what the run's folder says."""
+        await self._record.write(self._to_write, facts=facts)
+        if self._to_write:
+            self._to_write = []
             self._changed()
 
     def _leave_if_none_delivers(self, now: int) -> None:
@@ -185,58 +208,32 @@ class Recording:
                 not lane.idle and lane.failures >= TRIES for lane in self.lanes.values()):
             raise CameraStuck(f"no camera delivers, and {TRIES} tries of each came to nothing")
 
-    async def _follow_clock(self, now: int) -> None:
-        offset = self._clock.wall_us() - self._clock.mono_us()
-        stepped = offset - self._offset.wall_us
-        if abs(stepped) <= STEP_US:
-            return
-        self._offset = Offset(now, offset)
-        self._offsets.append(self._offset)
-        await self._store.add_offset(self.run_id, self._offset)
-        log.warning("wall clock stepped", seconds=stepped / SECOND, run=self.run_id)
-
     async def _lay(self, film: Film, spans: Sequence[Span], now: int) -> Span | None:
         """The film's window on this run, made when it is about to open, moved when the booking or the clock moved."""
         ours: Span | None = None
         for span in spans:
             ours_now = span.run == self.run_id
-            newest = self._offset.wall_us if ours_now else await self._newest(span)
+            newest = self._record.offset.wall_us if ours_now else await self._record.newest_of(span)
             start_us, end_us = lay(film.starts_at, film.ends_at, span.start_offset_us, newest)
             moved = span.moved(start_us, end_us)
             if ours_now and film.stage is Stage.BOOKED and now < span.start_us:
                 moved = begin_span(span.run, film.starts_at, film.ends_at, newest)  # not begun: nothing to keep
             if moved != span:
-                await self._store.put_span(film.booking_id, moved)
-                self._changed()
+                self._to_write.append((film.booking_id, moved))
             if ours_now:
                 ours = moved
         if ours:
             return ours
-        span = begin_span(self.run_id, film.starts_at, film.ends_at, self._offset.wall_us)
-        if not span.start_us - self._lead_us <= now < span.end_us or not self._room_for(film):
+        span = begin_span(self.run_id, film.starts_at, film.ends_at, self._record.offset.wall_us)
+        if not span.start_us - self._lead_us <= now < span.end_us:
             return None
-        await self._store.put_span(film.booking_id, span)
+        if film.stage is Stage.BOOKED and not self._room.is_there_for(film.booking_id):  # one that has begun goes on
+            return None
+        self._to_write.append((film.booking_id, span))
         self._near.laid(film.booking_id)
         log.info("window opens", booking=film.booking_id, run=self.run_id,
                  in_s=max(0.0, (span.start_us - now) / SECOND), for_s=(span.end_us - max(now, span.start_us)) / SECOND)
         return span
-
-    async def _newest(self, span: Span) -> int:
-        """The newest offset of an earlier run; a damaged store may have lost it."""
-        offsets = await self._store.offsets(span.run)
-        return offsets[-1].wall_us if offsets else span.start_offset_us
-
-    def _room_for(self, film: Film) -> bool:
-        """Whether the disk has room for a film that has not begun; one that has goes on in any case."""
-        if film.stage is not Stage.BOOKED:
-            return True
-        free = self._free_bytes(self._folder.root)
-        if free >= self._min_free:
-            self._logged.over("disk", "disk has room again", free_mb=free >> 20)
-            return True
-        self._logged.say("disk", "disk nearly full, no new film is begun", "too little is free", level="error",
-                         booking=film.booking_id, free_mb=free >> 20, wanted_mb=self._min_free >> 20)
-        return False
 
     def _until(self, span: Span) -> int:
         """When the cameras may stop for a span: at its end, or a moment later if its last frames are still to come."""
@@ -257,7 +254,8 @@ class Recording:
 
     def _all_known(self, spans: Sequence[Span]) -> bool:
         """Whether nothing will still come for a film on earlier runs."""
-        return all(self.known_to_us(span.run) >= span.end_us + HOLD_US for span in spans if span.run != self.run_id)
+        return self._earlier_known and all(
+            self.known_to_us(span.run) >= span.end_us + HOLD_US for span in spans if span.run != self.run_id)
 
     async def _close(self, film: Film) -> None:
         to = Stage.RECORDED if film.stage is Stage.RECORDING else Stage.MISSED
@@ -271,6 +269,9 @@ class Recording:
             await self._write_row(await self._sealed.get())
 
     async def _write_row(self, sealed: Sealed, *, once: bool = False) -> None:
+        if once:
+            await self._record.write()
+        await self._record.written.wait()
         while True:
             try:
                 begun = await asyncio.shield(self._store.add_segment(sealed.row(self._folder.root)))

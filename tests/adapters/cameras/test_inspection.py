@@ -20,8 +20,8 @@ SIZE = (640, 360)
 RATE = Fraction(10)
 
 
-def court(us: int, side: str = "left") -> av.VideoFrame:
-    view, picture = CourtView(SIZE, side, 0.0), new_picture(SIZE)
+def court(us: int, side: str = "left", size: tuple[int, int] = SIZE) -> av.VideoFrame:
+    view, picture = CourtView(size, side, 0.0), new_picture(size)
     planes = planes_of(picture)
     view.paint(planes)
     view.draw(planes, us, us // 100_000)
@@ -47,9 +47,9 @@ def changed(picture: av.VideoFrame, how: str) -> av.VideoFrame:
     return picture
 
 
-def sampled(pictures: list[av.VideoFrame], step_us: int = 100_000) -> Sample:
+def sampled(pictures: list[av.VideoFrame], step_us: int = 100_000, size: tuple[int, int] = SIZE) -> Sample:
     sample = Sample(RATE)
-    encoder = H264Encoder(SIZE, RATE, 8_000_000, 0.1)
+    encoder = H264Encoder(size, RATE, 8_000_000, 0.1)
     for number, picture in enumerate(pictures):
         for frame in encoder.encode(picture, 5 * SECOND + number * step_us):
             sample(frame)
@@ -98,6 +98,15 @@ def test_a_picture_that_never_changes_is_frozen() -> None:
 def test_missing_frames_are_counted() -> None:
     sample = sampled([court(n * 300_000) for n in range(4)], 300_000)
     assert judge(sample).problems == ["6 of 10 frames are missing"]
+
+
+def test_a_picture_that_is_smaller_than_what_is_judged_is_not_called_blurred() -> None:
+    assert judge(sampled([court(n * 100_000, size=(192, 108)) for n in range(8)], size=(192, 108))).problems == []
+
+
+def test_a_machine_that_is_too_busy_for_its_frames_is_told_of_them_and_not_of_its_lenses() -> None:
+    blurred = [changed(court(n * 300_000), "blurred") for n in range(4)]
+    assert judge(sampled(blurred, 300_000)).problems == ["6 of 10 frames are missing"]
 
 
 def test_no_frame_and_no_key_frame_are_no_crash() -> None:

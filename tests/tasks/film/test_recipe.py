@@ -1,8 +1,11 @@
 """Recipes: what a film is frozen with stays, whatever becomes of the settings and the venue's files."""
 
+import errno
 import hashlib
 import json
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,10 +15,12 @@ import numpy as np
 import pytest
 
 from ezrec.config import Settings
-from ezrec.domain.errors import BadMedia, WorkerDied
+from ezrec.config.sections import BookingsSettings
+from ezrec.domain.errors import BadMedia, FolderGone, PoolClosed, RetryError, WorkerDied
 from ezrec.domain.film import EncoderOptions, Film, Intro, Recipe
 from ezrec.domain.stages import Stage
 from ezrec.folders import DataFolder
+from ezrec.media.join import RUN
 from ezrec.tasks.film import recipe as recipe_module
 from ezrec.tasks.film.recipe import Recipes
 
@@ -30,6 +35,7 @@ class Pool:
     def __init__(self) -> None:
         self.normalised: list[str] = []
         self.fails: Exception | None = None
+        self.left_out = ""
 
     async def run(self, fn: Callable[..., Any], arg: Any) -> Any:
         if self.fails:
@@ -39,7 +45,7 @@ class Pool:
             return fn(arg)
         self.normalised.append(str(source))
         Path(out).write_bytes(b"intro")
-        return Intro(out, "", 45, sound=True)
+        return Intro(out, "", 45, sound=True, left_out=self.left_out)
 
 
 @pytest.fixture
@@ -121,13 +127,91 @@ async def test_a_logo_that_cannot_be_used_is_left_out_and_said(tmp_path: Path, p
     assert recipe.skipped[0].startswith("logo sponsor: ")
 
 
-@pytest.mark.parametrize("error", [BadMedia("no video in it"), WorkerDied("a worker died"), MemoryError("too large")])
-async def test_an_intro_that_cannot_be_used_is_left_out_and_said(tmp_path: Path, pool: Pool, error: Exception) -> None:
+LEFT_OUT: list[tuple[Exception, str]] = [
+    (BadMedia("no video in it"), "no video in it"), (WorkerDied("a worker died"), "a worker died"),
+    (MemoryError("too large"), "too large"), (OSError(errno.EIO, "Input/output error"), "Input/output error"),
+    (UnicodeDecodeError("utf-8", b"\xe1", 0, 1, "bad"), "UnicodeDecodeError: "),
+    (ValueError("Frame does not match"), "ValueError: Frame does not match"), (RuntimeError("?"), "RuntimeError: ?"),
+]
+
+
+@pytest.mark.parametrize(("error", "reason"), LEFT_OUT)
+async def test_an_intro_that_cannot_be_used_is_left_out_and_said(tmp_path: Path, pool: Pool, error: Exception,
+                                                                 reason: str) -> None:
     clip = tmp_path / "intro.mp4"
     clip.write_bytes(b"clip")
     pool.fails = error
     recipe = await recipes(tmp_path, pool, intro=clip).freeze(FILM, SIZES)
-    assert (recipe.intro, recipe.skipped) == (None, (f"intro: {error}",))
+    (words,) = recipe.skipped
+    assert recipe.intro is None
+    assert words.startswith("intro: ")
+    assert reason in words
+
+
+@pytest.mark.parametrize(("error", "reason"), LEFT_OUT)
+async def test_whatever_a_logo_raises_it_is_left_out_and_said(tmp_path: Path, pool: Pool, error: Exception,
+                                                              reason: str) -> None:
+    pool.fails = error
+    recipe = await recipes(tmp_path, pool, logos=[logo(picture(tmp_path / "a.png"))]).freeze(FILM, SIZES)
+    (words,) = recipe.skipped
+    assert words.startswith("logo sponsor: ")
+    assert reason in words
+
+
+@pytest.mark.parametrize("error", [
+    PoolClosed("stopped"), RetryError("cannot start a worker"), FolderGone("gone"), OSError(errno.ENOSPC, "full"),
+    OSError(errno.EDQUOT, "full"), OSError(errno.EROFS, "read-only")])
+async def test_what_is_not_the_files_fault_leaves_nothing_out(tmp_path: Path, pool: Pool, error: Exception) -> None:
+    clip = tmp_path / "intro.mp4"
+    clip.write_bytes(b"clip")
+    pool.fails = error
+    for film in ({"intro": clip}, {"logos": [logo(picture(tmp_path / "a.png"))]}):
+        with pytest.raises(type(error)):
+            await recipes(tmp_path, pool, **film).freeze(FILM, SIZES)
+
+
+async def test_what_of_an_intro_was_left_out_is_said_once(tmp_path: Path, pool: Pool) -> None:
+    clip = tmp_path / "intro.mp4"
+    clip.write_bytes(b"clip")
+    pool.left_out = "its sound cannot be decoded"
+    maker = recipes(tmp_path, pool, intro=clip)
+    one = await maker.freeze(FILM, {"left": (320, 180)})
+    assert one.skipped == ("intro: its sound cannot be decoded",)
+    assert (await maker.freeze(FILM, {"left": (320, 180)})).skipped == one.skipped  # the intro that lies there
+    assert (await maker.recast(FILM, one, SIZES)).skipped == one.skipped
+
+
+async def test_an_intro_whose_clip_is_gone_is_left_out_of_the_wider_film(tmp_path: Path, pool: Pool) -> None:
+    clip = tmp_path / "intro.mp4"
+    clip.write_bytes(b"clip")
+    maker = recipes(tmp_path, pool, intro=clip)
+    narrow = await maker.freeze(FILM, {"left": (320, 180)})
+    for kept in (tmp_path / "data" / "media").iterdir():
+        kept.unlink()
+    wide = await maker.recast(FILM, narrow, SIZES)
+    (words,) = wide.skipped
+    assert words.startswith("intro: ")
+    assert words.endswith("is gone")
+
+
+async def test_a_file_on_a_disk_that_hangs_is_left_out_and_holds_one_thread(
+        tmp_path: Path, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    free, asked = threading.Event(), []
+
+    def hang(_: Recipes, file: Path) -> None:
+        asked.append(file)
+        free.wait(30)
+
+    monkeypatch.setattr(recipe_module, "KEEP_S", 0.05)
+    monkeypatch.setattr(Recipes, "_keep_now", hang)
+    maker = recipes(tmp_path, pool, intro=tmp_path / "intro.mp4")
+    try:
+        for _ in range(3):
+            recipe = await maker.freeze(FILM, SIZES)
+            assert recipe.skipped == (f"intro: {tmp_path / 'intro.mp4'} cannot be read within 0.05 s",)
+        assert len(asked) == 1
+    finally:
+        free.set()
 
 
 async def test_an_intro_is_normalised_once_for_each_look(tmp_path: Path, pool: Pool) -> None:
@@ -213,6 +297,29 @@ async def test_a_film_that_becomes_wide_keeps_what_it_was_frozen_with(tmp_path: 
     assert narrow.intro
     assert (wide.intro.sha256, wide.skipped) == (narrow.intro.sha256, ())
     assert wide.intro.path != narrow.intro.path
+
+
+@pytest.mark.parametrize(("booked_s", "longest_h", "room_s"), [
+    (600, 6, 6 * 3600), (6 * 3600, 6, 6 * 3600), (600, 2, 2 * 3600), (2 * 3600, 1, 2 * 3600), (600, 24, 6 * 3600),
+    (5 * 3600, 24, 10 * 3600), (24 * 3600, 24, 24 * 3600)])
+async def test_an_index_has_room_for_whatever_a_booking_may_become(
+        tmp_path: Path, pool: Pool, booked_s: int, longest_h: int, room_s: int) -> None:
+    made = recipes(tmp_path, pool)
+    made._settings = made._settings.model_copy(update={"bookings": BookingsSettings(longest_h=longest_h)})
+    reserve = (await made.freeze(replace(FILM, ends_at=booked_s * 1_000_000), SIZES)).index_reserve
+    pictures = 12e6 / 8 * room_s / 2 ** 20  # MiB, at most
+    least = room_s * 30 * 16 + pictures * 20
+    assert least < reserve < least * 1.1 + 150_000
+
+
+@pytest.mark.parametrize(("rate", "maxrate"), [(1, 12_000_000), (30, 100_000_000), (25, 200_000)])
+async def test_an_index_has_room_for_pictures_so_large_that_each_lies_in_an_mp4_chunk_of_its_own(
+        tmp_path: Path, pool: Pool, rate: int, maxrate: int) -> None:
+    film = replace(FILM, ends_at=6 * 3600 * 1_000_000)
+    recipe = await recipes(tmp_path, pool, rate=rate, maxrate=maxrate).freeze(film, SIZES)
+    ticks, each = 6 * 3600 * rate, maxrate / 8 / rate
+    together = max(1, RUN // each)  # pictures in an MP4 chunk
+    assert recipe.index_reserve > ticks * (4 + 8 + 2) + 20 * ticks / together
 
 
 async def test_the_reserve_for_the_index_is_the_settings_if_it_has_one(tmp_path: Path, pool: Pool) -> None:

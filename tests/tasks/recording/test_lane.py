@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from ezrec.adapters.cameras import CameraHealth, Frame, Sink
 from ezrec.adapters.cameras.inspection import Verdict
@@ -608,6 +609,36 @@ async def test_of_a_camera_that_is_on_its_frames_are_looked_at(rig: Rig) -> None
     assert "cannot be decoded" in verdict.problems[0]
     assert (verdict.frames, len(rig.writer.frames)) == (4, 4)
     assert rig.camera.did == []
+
+
+@pytest.mark.parametrize("stamp", [
+    pytest.param(4600 * S * 1000, id="an hour ahead"), pytest.param(1011 * S * 1000, id="11 s ahead"),
+    pytest.param(1 << 80, id="beyond all time"), pytest.param(-1, id="negative"), pytest.param(0, id="none at all"),
+    pytest.param(float("nan"), id="no number"), pytest.param(None, id="nothing"), pytest.param("now", id="a word")])
+async def test_a_stamp_that_cannot_be_costs_its_own_frame_and_is_said(rig: Rig, stamp: Any) -> None:
+    rig.lane.want(True)
+    rig.sees(rig.now)
+    with structlog.testing.capture_logs() as said:
+        rig.lane._take(Frame(b"", True, stamp))
+    assert [(line["log_level"], line["event"]) for line in said] == [
+        ("warning", "frame with an impossible time left out")]
+    for _ in range(30):
+        rig.clock.forward(S // 30)
+        rig.sees(rig.now)
+    assert (len(rig.writer.frames), rig.lane.late_frames) == (31, 1)
+    assert rig.lane.last_frame_us() == rig.now
+    assert rig.lane.streaming
+
+
+async def test_a_camera_whose_stamps_all_cannot_be_counts_as_silent(rig: Rig) -> None:
+    rig.lane.want(True)
+    with structlog.testing.capture_logs() as said:
+        for _ in range(100):
+            rig.clock.forward(S // 30)
+            rig.sees(rig.now + 3600 * S)
+    assert not rig.lane.streaming
+    assert rig.lane.health().state == "lost"
+    assert len(said) == 7  # the 1st, 2nd, 4th … 64th
 
 
 async def test_tries_that_come_to_nothing_are_counted_until_frames_come(rig: Rig) -> None:

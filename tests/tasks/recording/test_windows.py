@@ -526,3 +526,98 @@ async def test_it_records_by_itself_writes_the_rows_of_what_is_sealed_and_waits_
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+# ---- cameras first
+
+
+async def test_nothing_is_written_at_a_start_before_the_cameras_were_asked(
+        desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    await desk.film(Stage.BOOKED, start_s=1, end_s=30)
+    studio = Studio(desk)
+    await studio.recording.begin_at_once()
+    assert studio.recording.run_id == 1
+    assert await desk.store.runs() == {}
+    wanted: list[list[bool]] = []
+    transaction = Store._transaction
+
+    def written(store: Store, *how: str) -> Any:
+        wanted.append(list(studio.left.wanted))
+        return transaction(store, *how)
+
+    monkeypatch.setattr(Store, "_transaction", written)
+    assert await studio.look()
+    assert wanted
+    assert all(wanted)
+    assert await desk.store.runs() == {1: False}
+    assert await studio.span() == (1, 30)
+    assert desk.folder.run_facts(1).exists()
+
+
+async def test_a_window_that_opens_later_is_written_before_the_cameras_are_asked(
+        studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    await studio.look()
+    await book(studio, 1, 30)
+
+    def full(*_: Any) -> Any:
+        raise RetryError("the store: database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "together", full)
+        with pytest.raises(RetryError):
+            await studio.look()
+    assert studio.left.wanted == [False]  # footage that a power cut leaves without a window would be of no film
+    assert await studio.look()
+
+
+async def test_a_disk_that_is_full_at_a_start_keeps_no_camera_waiting_and_the_run_is_written_later(
+        desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    await desk.film(Stage.BOOKED, start_s=1, end_s=30)
+    studio = Studio(desk)
+    await studio.recording.begin_at_once(above=6)
+
+    def full(*_: Any) -> Any:
+        raise RetryError("the store: database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "together", full)
+        with pytest.raises(RetryError):
+            await studio.look()
+    assert studio.left.wanted == [True]
+    desk.clock.step(60)
+    await studio.look(1)
+    assert await desk.store.runs() == {7: False}
+    assert len(await desk.store.offsets(7)) == 2
+
+
+async def test_a_segments_row_waits_for_its_runs(desk: Desk) -> None:
+    await desk.film(Stage.BOOKED, start_s=1, end_s=30)
+    studio = Studio(desk)
+    await studio.recording.begin_at_once()
+    writing = asyncio.create_task(studio.write(studio.sealed(1, 5)))
+    await asyncio.sleep(0)
+    assert not writing.done()
+    await studio.look()
+    await asyncio.wait_for(writing, 10)
+    assert (await desk.now()).stage is Stage.RECORDING  # its window was written with the run
+
+
+async def test_no_film_is_closed_before_what_earlier_runs_left_is_known(desk: Desk) -> None:
+    await desk.film(Stage.BOOKED, "nothing", -60, -30)
+    film = await desk.film(Stage.RECORDING, "something", -60, -30)
+    await desk.lay(film, await desk.run())
+    studio = Studio(desk)
+    await studio.recording.begin_at_once()
+    await studio.look()
+    assert {film.stage for film in await desk.store.films()} == {Stage.BOOKED, Stage.RECORDING}
+    studio.recording.earlier_known()
+    await studio.look()
+    assert {film.stage for film in await desk.store.films()} == {Stage.MISSED, Stage.RECORDED}
+
+
+async def test_a_run_that_was_never_written_is_when_the_recorder_stops_with_footage(desk: Desk) -> None:
+    studio = Studio(desk)
+    await studio.recording.begin_at_once()
+    studio.hand[0](studio.sealed(1, 5))
+    await asyncio.wait_for(studio.recording.stop(), 10)
+    assert [row.run for row in await desk.store.segments(1, 0, 1 << 62)] == [1]

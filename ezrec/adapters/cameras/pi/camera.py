@@ -227,7 +227,7 @@ class PicameraCamera:
                              f"{got['main']['size'][0]}x{got['main']['size'][1]}")
         sensor = (got.get("sensor") or {}).get("output_size")
         if asked.sensor_mode and sensor and tuple(sensor) != asked.sensor_mode:
-            notes.append(f"sensor mode {sensor[0]}x{sensor[1]} in the stead of "
+            notes.append(f"sensor mode {sensor[0]}x{sensor[1]} instead of "
                          f"{asked.sensor_mode[0]}x{asked.sensor_mode[1]}")
         camera.start_preview(FrameLoop(f"camera-{self.name}-frames", self._failed))
         self._note = "; ".join(notes)

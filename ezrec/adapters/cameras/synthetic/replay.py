@@ -2,32 +2,34 @@
 
 Which picture of the file is shown follows from the monotonic clock alone, so the two files of a pair stay aligned
 however late one of them starts (and stay aligned, if they are equally long). Pictures are decoded again in every round:
-keeping them would take hundreds of MB. A file whose rate varies is shown at its average rate.
+keeping them would take hundreds of MB. Files are played as a player would show them (`media/clip.py`).
+
+Limits: a file whose rate varies is shown at its average rate.
 """
 
 import math
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import av
-import av.error
-import numpy as np
 
-from ezrec.adapters.cameras.synthetic.court import Luma
 from ezrec.adapters.cameras.synthetic.encoder import new_picture
 from ezrec.adapters.cameras.synthetic.frame_loop import PacedCamera
 from ezrec.domain.clock import Clock
 from ezrec.domain.errors import BadMedia, CameraLost
-from ezrec.pyav import Planes, display_rotation, planes_of
+from ezrec.media.clip import ClipLook, look_at, pictures
+from ezrec.media.colours import FilmColours
+from ezrec.pyav import LibavError, Planes, opened, planes_of
 
 if TYPE_CHECKING:
     from av.container import InputContainer
-    from av.video.stream import VideoStream
 
 MOST_FPS = 240
+SMALLEST, LARGEST = 2, 8192  # pixels along a side
 SEEK_FRAMES = 50
 """A picture further ahead than this is looked for from its key frame, not by decoding all that lies between."""
 
@@ -36,10 +38,10 @@ SEEK_FRAMES = 50
 class Clip:
     """What a file must tell before it can be played."""
 
-    size: tuple[int, int]  # as shown: turned, and made even
+    size: tuple[int, int]  # as shown: upright, in square pixels, and made even
     rate: Fraction  # frames per second
-    frames: int
-    turn: int  # quarter turns clockwise
+    frames: int  # that are shown
+    look: ClipLook
 
 
 def inspect(path: Path) -> Clip:
@@ -49,25 +51,19 @@ def inspect(path: Path) -> Clip:
         BadMedia: it is missing, holds no video, or its video cannot be decoded; says which.
     """
     try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise BadMedia(f"{path} holds no video")
-            stream = container.streams.video[0]
+        look = look_at(path)
+        with opened(path) as container:
+            stream = container.streams[look.stream]
             rate = stream.average_rate or stream.guessed_rate
             if not rate or not 0 < rate <= MOST_FPS:
                 raise BadMedia(f"{path} does not tell a usable frame rate ({rate})")
-            first = next(container.decode(stream), None)
-            if first is None:
-                raise BadMedia(f"{path} holds no picture that can be decoded")
-            container.seek(0)
-            frames = sum(1 for packet in container.demux(stream) if packet.size)
-    except (OSError, av.error.FFmpegError) as error:
-        raise BadMedia(f"{path} cannot be played: {error}") from error
-    turn = display_rotation(first) // 90
-    width, height = (first.height, first.width) if turn % 2 else (first.width, first.height)
-    if width < 2 or height < 2:
+            frames = sum(1 for packet in container.demux(stream) if packet.size and not packet.is_discard)
+    except OSError as error:  # the disk's, or what libavformat makes of a file that is cut off
+        raise BadMedia(f"{path} cannot be played: {error.strerror}") from error
+    width, height = (round(side) for side in look.shown_size(look.width, look.height))
+    if not (SMALLEST <= width <= LARGEST and SMALLEST <= height <= LARGEST):
         raise BadMedia(f"{path} has pictures of {width}x{height} pixels")
-    return Clip((width // 2 * 2, height // 2 * 2), Fraction(rate), frames, turn)
+    return Clip((width // 2 * 2, height // 2 * 2), Fraction(rate), frames, look)
 
 
 class ReplayCamera(PacedCamera):
@@ -85,7 +81,9 @@ class ReplayCamera(PacedCamera):
         super().__init__(name, size=self._clip.size, rate=self._clip.rate, bitrate=bitrate, keyframe_s=keyframe_s,
                          clock=clock)
         self._path = path
+        self._file = ExitStack()
         self._container: InputContainer | None = None
+        self._colours = FilmColours(self._clip.look)
         self._decoded: Iterator[tuple[int, av.VideoFrame]] = iter(())
         self._at = -1  # the file's picture that was decoded last
         self._canvas: tuple[av.VideoFrame, Planes] | None = None
@@ -98,8 +96,8 @@ class ReplayCamera(PacedCamera):
         """
         if self._container is None:
             try:
-                self._container = av.open(str(self._path))
-            except (OSError, av.error.FFmpegError) as error:
+                self._container = self._file.enter_context(opened(self._path))
+            except (BadMedia, OSError) as error:
                 raise CameraLost(f"{self._path} cannot be opened: {error}") from error
             picture = new_picture(self.size)
             self._canvas = picture, planes_of(picture)
@@ -110,8 +108,7 @@ class ReplayCamera(PacedCamera):
         """Close the file."""
         super().close()
         self._decoded = iter(())
-        if self._container is not None:
-            self._container.close()
+        self._file.close()
         self._container = self._canvas = None
 
     def _picture(self, index: int, us: int) -> av.VideoFrame | None:  # noqa: ARG002  # the file knows no other time
@@ -128,33 +125,24 @@ class ReplayCamera(PacedCamera):
                 if step is None:
                     break
                 self._at, newest = step
-        except av.error.FFmpegError as error:
+        except (LibavError, BadMedia) as error:
             raise CameraLost(f"{self._path} cannot be decoded: {error}") from error
         picture, planes = self._canvas
         if newest is not None:
-            _show(newest, planes, self._clip.turn)
+            shown = self._colours.planes(newest, *self.size)
+            for source, target in zip(shown, planes, strict=True):
+                target[:] = source
         return picture
 
     def _seek(self, container: "InputContainer", wanted: int) -> None:
         """Go to the key frame at or before the `wanted` picture."""
-        stream = container.streams.video[0]
-        first = stream.start_time or 0
-        if stream.time_base is not None:
-            container.seek(first + math.floor(wanted / self.rate / stream.time_base), stream=stream)
-        self._decoded = self._numbered(container, stream)
+        stream: Any = container.streams[self._clip.look.stream]
+        time = self._clip.look.start + wanted / self.rate
+        container.seek(math.floor(time / Fraction(stream.time_base)), stream=stream)
+        self._decoded = self._numbered(stream)
         self._at = -1
 
-    def _numbered(self, container: "InputContainer", stream: "VideoStream") -> Iterator[tuple[int, av.VideoFrame]]:
-        """Decode on from here: (the picture's number in the file by its time stamp, picture)."""
-        first, base = stream.start_time or 0, stream.time_base or 1 / self.rate
-        for picture in container.decode(stream):
-            if picture.pts is not None:
-                yield round((picture.pts - first) * base * self.rate), picture
-
-
-def _show(picture: av.VideoFrame, planes: Planes, turn: int) -> None:
-    """Copy a decoded picture into `planes`, turned clockwise; an odd last line or column is cut off."""
-    upright = picture if picture.format.name == "yuv420p" else picture.reformat(format="yuv420p")
-    for source, target in zip(planes_of(upright), planes, strict=True):
-        turned: Luma = np.rot90(source, -turn)
-        target[:] = turned[:target.shape[0], :target.shape[1]]
+    def _numbered(self, stream: Any) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Decode on from here: (the picture's number in the file by its time, picture)."""
+        for time, _, picture in pictures(stream):
+            yield round((time - self._clip.look.start) * self.rate), picture

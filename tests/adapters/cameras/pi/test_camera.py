@@ -198,7 +198,7 @@ def test_the_sensor_mode_is_pinned_and_one_that_does_not_exist_is_told(bench: Be
     camera.close()
     other = bench.one(sensor_mode=(1000, 1000))
     other.open()
-    assert "sensor mode 2304x1296 in the stead of 1000x1000" in other.health().note
+    assert "sensor mode 2304x1296 instead of 1000x1000" in other.health().note
 
 
 def test_no_raw_stream_and_no_colour_conversion_is_asked_for(bench: Bench) -> None:

@@ -11,18 +11,24 @@ the clean-up at start finds what a kill left behind.
 import errno
 import io
 import os
+import resource
 import secrets
 import shutil
+import stat
 import threading
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from ezrec.domain.errors import EzrecError, ParkError, RetryError
 
-FILE_MODE = 0o644
-"""Of every file that is kept, whatever the umask."""
+FILE_MODE = 0o640
+FOLDER_MODE = 0o750
+"""Of every file and folder that is kept, whatever the umask: what a camera saw is nobody's business but the owner's."""
+
+_TOO_OPEN = stat.S_IWGRP | stat.S_IRWXO
 
 LONG_S = 0.02
 """How long one of several syncs may take before the next one is begun beside it, in seconds."""
@@ -30,6 +36,11 @@ LONG_S = 0.02
 _NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _NOT_POSSIBLE = frozenset({errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.EFBIG})
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def keep_private() -> None:
+    """Give whatever this process and those below it make these modes, SQLite and FFmpeg included."""
+    os.umask(0o777 & ~FOLDER_MODE)
 
 
 @contextmanager
@@ -156,11 +167,13 @@ def rename(path: Path, to: Path) -> None:
 def allocate(path: Path, size: int) -> None:
     """Make a file of `size` bytes that really takes that room on the disk. Raises OSError and leaves nothing then."""
     with put_in_place(path) as temporary, Path(temporary).open("xb") as file:
+        os.fchmod(file.fileno(), FILE_MODE)
         os.posix_fallocate(file.fileno(), 0, size)
 
 
 def make_folders(path: Path, below: Path | None = None, *, durable: bool = True) -> None:
-    """Make the folder `path` and those above it that are missing, each one durable in its parent if it is to be.
+    """Make the folder `path` and those above it that are missing, of mode `FOLDER_MODE`, each one durable in its parent
+    if it is to be.
 
     `below` must be there already. A disk that was unmounted would otherwise be written beside.
 
@@ -178,9 +191,43 @@ def make_folders(path: Path, below: Path | None = None, *, durable: bool = True)
     if not path.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
     for folder in reversed(missing):
-        folder.mkdir(exist_ok=True)
+        with suppress(FileExistsError):
+            folder.mkdir(FOLDER_MODE)
+            with suppress(PermissionError):  # a disk without modes, a USB stick say
+                folder.chmod(FOLDER_MODE | folder.stat().st_mode & stat.S_ISGID)
         if durable:
             fsync_folder(folder.parent)
+
+
+def is_too_open(status: os.stat_result) -> bool:
+    """Whether a file or folder of this user's lets others do what `FILE_MODE` and `FOLDER_MODE` do not."""
+    return bool(stat.S_IMODE(status.st_mode) & _TOO_OPEN) and status.st_uid == os.geteuid()
+
+
+def tighten(folder: Path, *, all_files: bool = False) -> int:
+    """Take away from a folder of this user's, and from all in it, what strangers may do there; returns of how many.
+
+    Files are looked at where their folder was open, or with `all_files` in this one. A folder's own mode changes after
+    all in it: whoever is killed here begins again. Links are not followed. What cannot be changed stays.
+    """
+    count, status = 0, folder.stat()
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                count += tighten(Path(entry.path))
+            elif (all_files or is_too_open(status)) and entry.is_file(follow_symlinks=False):
+                count += tighten_one(Path(entry.path))
+    return count + tighten_one(folder)
+
+
+def tighten_one(path: Path) -> int:
+    """The same for one file or folder alone."""
+    with suppress(OSError):
+        status = path.stat()
+        if is_too_open(status):
+            path.chmod(stat.S_IMODE(status.st_mode) & ~_TOO_OPEN)
+            return 1
+    return 0
 
 
 def remove(*paths: Path) -> None:
@@ -196,6 +243,35 @@ def remove(*paths: Path) -> None:
         folders.add(path.parent)
     for folder in folders:
         fsync_folder(folder)
+
+
+def largest_file(folder: Path, wanted: int) -> int:
+    """How many of `wanted` bytes one file in `folder` may have: by the limit of this process (`ulimit -f`) and by what
+    the disk can hold as one file (4 GiB on FAT32). Nothing is written but an empty file for a moment.
+
+    Raises:
+        OSError: no file can be made there.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    most = wanted if limit == resource.RLIM_INFINITY else min(wanted, limit)
+    probe = temporary_beside(folder / "probe")
+    handle = os.open(probe, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+    try:
+        return bisect_right(range(most), False, key=lambda size: not _reaches(handle, size + 1))
+    finally:
+        os.close(handle)
+        probe.unlink()
+
+
+def _reaches(handle: int, size: int) -> bool:
+    """Whether a file can be as long as that: the kernel lets nobody look behind its file system's end of a file."""
+    try:
+        os.lseek(handle, size, os.SEEK_SET)
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.EOVERFLOW):
+            return False
+        raise
+    return True
 
 
 def free_bytes(path: Path) -> int:

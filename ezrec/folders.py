@@ -6,11 +6,14 @@ moved to another disk.
 
 import fcntl
 import os
+import pwd
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+import psutil
 
 from ezrec import logs
 from ezrec.domain.errors import AlreadyRunning, FolderGone, SettingsError
@@ -211,19 +214,18 @@ class DataLock:
                 self._folder.put_aside(self._path)
             handle = self._open()
         except OSError as error:
-            raise SettingsError(f"the data folder {self._path.parent} cannot be used: {error.strerror}; "
-                                "make it, and give it to the user that runs EZREC") from error
+            raise SettingsError(f"the data folder {self._path.parent} cannot be used: {error.strerror}"
+                                f"{self._owner()}; make it, and give it to the user that runs EZREC") from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            holder = os.pread(handle, 32, 0).decode("ascii", "replace").strip()
+            holder = _holder(handle)
             os.close(handle)
             if not isinstance(error, BlockingIOError):
                 raise SettingsError(f"{self._path} cannot be locked: {error.strerror}; "
                                     "put the data folder on a local disk") from error
-            raise AlreadyRunning(
-                f"another recorder (process {holder or 'unknown'}) uses {self._path.parent}; stop it first "
-                "(`systemctl stop ezrec`, or end that process), or choose another data folder") from None
+            raise AlreadyRunning(f"{holder} uses {self._path.parent}; stop it first (`systemctl stop ezrec`, or end "
+                                 "that process), or choose another data folder") from None
         with suppress(OSError):  # the disk is full: the lock holds, it only does not say whose it is
             os.ftruncate(handle, 0)
             os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
@@ -234,6 +236,14 @@ class DataLock:
             return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         except PermissionError:  # another user's, who ran EZREC here once: to be locked it need not be written
             return os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def _owner(self) -> str:
+        """Whose the lock's file is, if it is another user's: one who ran EZREC here once."""
+        try:
+            owner = self._path.stat().st_uid
+        except OSError:
+            return ""
+        return f" ({self._path} belongs to {_user(owner)})" if owner != os.geteuid() else ""
 
     def check(self) -> None:
         """See that the folder is still the one that was locked. Blocks on the disk.
@@ -261,6 +271,53 @@ class DataLock:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.release()
+
+
+def _holder(handle: int) -> str:
+    """Who holds the lock on an open file, in words. The file itself is asked last: who wrote into it may be dead, and
+    its number another program's by now.
+    """
+    written = os.pread(handle, 32, 0).decode("ascii", "replace").strip()
+    for pid in _lockers(os.fstat(handle)):
+        words, user = _program(pid)
+        if _is_recorder(words):
+            return f"another recorder (process {pid})"
+        return f"a program that is no recorder ({' '.join(words)[:80] or 'unknown'}, user {user}, process {pid})"
+    if written.isdecimal() and _is_recorder(_program(int(written))[0]):
+        return f"another recorder (process {written})"
+    dead = f"; process {written}, which the lock's file names, is none" if written else ""
+    return f"a program that cannot be seen from here, in another container say{dead},"
+
+
+def _is_recorder(words: list[str]) -> bool:
+    return any(Path(word).name == "ezrec" for word in words)  # `ezrec run`, `python -m ezrec run`
+
+
+def _program(pid: int) -> tuple[list[str], str]:
+    """A process's command and user; nothing if there is none."""
+    try:
+        process = psutil.Process(pid)
+        return list(process.cmdline()), str(process.username())
+    except (psutil.Error, OverflowError):
+        return [], ""
+
+
+def _lockers(file: os.stat_result) -> list[int]:
+    """The processes that hold a lock of flock(2) on a file (proc(5), /proc/locks)."""
+    wanted = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:{file.st_ino}"
+    try:
+        lines = Path("/proc/locks").read_text("ascii").splitlines()
+    except OSError:
+        return []
+    found = [line.split() for line in lines if "->" not in line]  # "->": one that waits for the lock
+    return [int(words[4]) for words in found if words[1] == "FLOCK" and words[5] == wanted and int(words[4]) > 0]
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
 
 
 def _inside(folder: Path) -> list[Path]:

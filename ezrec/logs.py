@@ -56,6 +56,7 @@ DEEPEST = 6  # levels of nested values that are written out
 QUEUED = 10_000  # lines waiting for the log file before lines are dropped
 ATOMIC = 4096  # bytes: what a pipe that polls as writable takes without blocking (PIPE_BUF, pipe(7))
 GOODBYE_S = 2.0  # how long the last lines may take to reach the log file
+MOST_WORDS = 20  # in which one trouble is said while it lasts: an error may hold a number that is never the same
 LONGEST_ERROR = 500  # characters of the last error that are remembered
 
 PATTERNS = (
@@ -112,6 +113,41 @@ def masked(text: str) -> str:
 def get(task: str) -> structlog.stdlib.BoundLogger:
     """The logger of a task; may be made before `set_up` and kept."""
     return cast("structlog.stdlib.BoundLogger", structlog.get_logger(f"{ROOT}.{task}", **{TASK: task}))
+
+
+class Troubles:
+    """What is wrong at the moment: said once, forgotten when it is well again, and that is said too.
+
+    What comes back is said again. Each trouble is `about` something, which may go wrong in several words in turn.
+    """
+
+    def __init__(self, log: structlog.stdlib.BoundLogger) -> None:
+        self.log = log
+        self._said: dict[object, set[str]] = {}
+
+    def say(self, about: object, event: str, error: str, *, level: str = "warning", **data: object) -> bool:
+        """`about` is in trouble, and `error` says how: logged unless that was said since it was last well."""
+        said = self._said.setdefault(about, set())
+        if error in said or len(said) >= MOST_WORDS:
+            return False
+        said.add(error)
+        getattr(self.log, level)(event, error=error, **data)
+        return True
+
+    def over(self, about: object, event: str, **data: object) -> bool:
+        """`about` is well: logged if it was in trouble."""
+        if self._said.pop(about, None) is None:
+            return False
+        self.log.info(event, **data)
+        return True
+
+    def standing(self) -> list[object]:
+        """What is in trouble now."""
+        return list(self._said)
+
+    def __bool__(self) -> bool:
+        """Whether anything is in trouble."""
+        return bool(self._said)
 
 
 def _stamp(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

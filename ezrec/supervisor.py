@@ -36,7 +36,7 @@ from ezrec.pipeline import Pipeline, Step
 from ezrec.store import Store
 from ezrec.store.damage import condemn, damage
 from ezrec.store.watching import StoreFiles
-from ezrec.tasks import opening
+from ezrec.tasks import capacity, opening, privacy
 from ezrec.tasks.bookings import Bookings
 from ezrec.tasks.cleanup import Cleanup
 from ezrec.tasks.film.making import FilmMaking
@@ -90,6 +90,7 @@ class Supervisor:
         Raises:
             AlreadyRunning: another recorder owns the data folder.
         """
+        system.spare_memory()
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "loop"))
         await opening.wait_for_folder(self._folder, must_exist=self.settings.paths.wait_for_data)
         with DataLock(self._folder) as lock, self._signals():
@@ -118,7 +119,8 @@ class Supervisor:
             log.warning("a default that is probably wrong", what=doubt)
         zone = ZoneInfo(settings.site.timezone)
         cameras = make_cameras(settings, clock)
-        pool = RenderPool(settings.film.workers, limit_s=max(WORKER_S, WORKER_TIMES * settings.film.chunk_s))
+        pool = RenderPool(settings.film.workers, limit_s=max(WORKER_S, WORKER_TIMES * settings.film.chunk_s),
+                          memory_bytes=settings.film.worker_mb << 20)
 
         pipeline = Pipeline(store, clock)
         recovery = Recovery(store, clock, folder, {camera.name: camera.rate for camera in cameras}, pipeline.notify)
@@ -266,6 +268,8 @@ class Supervisor:
             "unfinished files": partial(asyncio.to_thread, lambda: files.remove(*self._folder.unfinished_files())),
             "unfinished films": partial(_drop_unfinished, store, self._folder, storage),
             "bookings": partial(_first_answer, bookings),
+            "private files": partial(asyncio.to_thread, privacy.close_to_strangers, self.settings),
+            "size of files": partial(asyncio.to_thread, capacity.say_too_small, self.settings),
         }
         for what, work in steps.items():
             try:
@@ -352,11 +356,9 @@ def reason_of(error: BaseException) -> str:
 
 async def _drop_unfinished(store: Store, folder: DataFolder, storage: Storage) -> None:
     """Uploads into the library, and folders of films, that the store knows nothing of."""
-    films = await store.films()
-    await storage.sweep({film.upload_id for film in films if film.upload_id})
-    known = {film.recording_id for film in films}
-    unknown = [path for path in folder.films.iterdir() if path.name not in known]
-    await asyncio.to_thread(opening.put_aside, folder, *unknown)
+    await storage.sweep({film.upload_id for film in await store.films_brief(*UPLOADING) if film.upload_id})
+    unknown = await store.not_of_films([path.name for path in folder.films.iterdir()])
+    await asyncio.to_thread(opening.put_aside, folder, *(folder.films / name for name in unknown))
 
 
 async def _watch(folder: DataFolder, lock: DataLock, store: Store, recording: Recording) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ezrec.config import LogoSettings, Settings, load, loading
+from ezrec.config import LogoSettings, Settings, exposed, load, loading
 from ezrec.config.doubts import doubts
 from ezrec.config.places import LEGACY_NAMES, LEGACY_SECRETS, OWN, QUALITIES
 from ezrec.config.sections import KEYS, SECRETS
@@ -531,3 +531,28 @@ def test_the_example_of_a_logo_is_complete_and_true() -> None:
     assert logo == LogoSettings(name=logo.name, file=logo.file, position=logo.position)
     for field in LogoSettings.model_fields.values():
         assert f"  # {field.description}" in block
+
+
+# ---- files that others may read
+
+
+@pytest.mark.parametrize(("mode", "told"), [(0o644, True), (0o604, True), (0o640, False), (0o600, False)])
+def test_a_file_with_secrets_that_every_user_can_read_is_told_with_its_mode_and_the_command(
+        here: Path, mode: int, *, told: bool) -> None:
+    settings = toml(f'[supabase]\nkey = "{SECRET}"\n')
+    dotenv, file = here / ".env", here / "key"
+    dotenv.write_text(f"AWS_SECRET_ACCESS_KEY={SECRET}\nEZREC_EMAIL__PASSWORD_FILE={file}\n")
+    file.write_text(SECRET)
+    for path in (settings, dotenv, file):
+        path.chmod(mode)
+    found = exposed(None, {})
+    assert found == ([f"{path} holds secrets and is open to every user (mode {mode:04o}): chmod 600 {path}"
+                      for path in (Path("config.toml"), Path(".env"), file)] if told else [])
+    assert SECRET not in "".join(found)
+
+
+def test_a_file_without_secrets_may_be_read_by_all(here: Path) -> None:
+    toml("[film]\ncrf = 20\n").chmod(0o644)
+    (here / ".env").write_text("SUPABASE_URL=https://x.example\nAWS_SECRET_ACCESS_KEY=\n")
+    assert exposed(None, {}) == []
+    assert exposed(None, {"EZREC_SUPABASE__KEY_FILE": str(here / "nowhere")}) == []

@@ -35,13 +35,19 @@ def test_a_file_is_replaced_whole_and_its_folder_synced(tmp_path: Path, synced: 
     assert synced[0].endswith(".tmp")
 
 
-def test_a_file_is_readable_by_all_whatever_the_umask(tmp_path: Path) -> None:
-    before = os.umask(0o077)
+@pytest.mark.parametrize("umask", [0, 0o022, 0o077])
+def test_files_and_folders_are_closed_to_strangers_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
     try:
+        files.make_folders(tmp_path / "films" / "r-1", tmp_path)
         files.write_atomically(tmp_path / "state.json", b"new")
+        files.allocate(tmp_path / "reserve", 4096)
+        files.keep_private()
+        (tmp_path / "by others").touch()
     finally:
         os.umask(before)
-    assert (tmp_path / "state.json").stat().st_mode & 0o777 == 0o644
+    modes = {path.name: path.stat().st_mode & 0o7777 for path in tmp_path.rglob("*")}
+    assert modes == {"films": 0o750, "r-1": 0o750, "state.json": 0o640, "reserve": 0o640, "by others": 0o640}
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ezrec import folders
 from ezrec.domain.errors import AlreadyRunning, SettingsError
 from ezrec.files import temporary_beside
 from ezrec.folders import DataFolder, DataLock
@@ -132,3 +133,45 @@ def test_a_lock_file_that_another_user_left_is_locked_all_the_same(
         lock.check()
         with pytest.raises(AlreadyRunning):
             DataLock(folder).take()
+
+
+OTHER = """
+import fcntl, os, sys
+handle = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o640)
+fcntl.flock(handle, fcntl.LOCK_EX)
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("written", ["", "999999999", "1"])
+def test_a_lock_that_no_recorder_holds_is_named_by_who_holds_it_and_not_by_what_is_written(
+        tmp_path: Path, written: str) -> None:
+    lock = DataFolder(tmp_path).lock
+    lock.write_text(f"{written}\n")
+    with subprocess.Popen([sys.executable, "-c", OTHER, lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                          cwd="/") as other:
+        assert other.stdout
+        assert other.stdout.readline() == "locked\n"
+        said = rf"no recorder \(.*user .*, process {other.pid}\) uses .*stop it first"
+        with pytest.raises(AlreadyRunning, match=f"(?s){said}"):
+            DataLock(DataFolder(tmp_path)).take()
+        other.kill()
+
+
+def test_a_holder_that_cannot_be_seen_is_not_given_the_number_of_a_dead_process(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folders, "_lockers", lambda _file: [])
+    with DataLock(DataFolder(tmp_path)):
+        DataFolder(tmp_path).lock.write_text("999999999\n")
+        with pytest.raises(AlreadyRunning, match=r"cannot be seen from here.*999999999, which the lock's file names"):
+            DataLock(DataFolder(tmp_path)).take()
+
+
+def test_strangers_cannot_open_the_lock(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with DataLock(DataFolder(tmp_path)):
+            assert DataFolder(tmp_path).lock.stat().st_mode & 0o777 == 0o640
+    finally:
+        os.umask(before)

@@ -162,7 +162,8 @@ def several(words: str, meant: Sequence[Named], zone: ZoneInfo) -> str:
 async def _named(tx: Store, settings: Settings, rows: Sequence[Booking], now_us: int,
                  malformed: Collection[str] = ()) -> list[Booking]:
     """Bookings of this device under their store ids."""
-    return naming.named(rows, await tx.bookings(), await tx.films(), now_us, malformed=malformed,
+    ids = {row.id for row in rows}
+    return naming.named(rows, await tx.bookings_of(ids), await tx.films_of(ids), now_us, malformed=malformed,
                         window=lambda one: _window(one, settings))
 
 

@@ -12,6 +12,8 @@ from ezrec.domain.stages import Stage
 from ezrec.store import Store
 from ezrec.store.rows import Message, PartRow, Progress, StoryEntry
 
+BEFORE, AFTER = 50, 20  # films that are listed when nobody asks for more: those of some days
+
 
 @dataclass(frozen=True)
 class FilmDetails:
@@ -33,9 +35,23 @@ class Story:
     messages: list[Message]
 
 
-async def listing(store: Store) -> list[tuple[Film, Progress]]:
-    """All films with the progress of their generation, oldest window first."""
-    return await store.films_with_progress()
+@dataclass(frozen=True)
+class Recent:
+    """The films that matter most, each with the progress of its generation, and how many others there are."""
+
+    films: list[tuple[Film, Progress]]
+    left_out: int
+
+
+async def listing(store: Store, since_us: int = 0) -> list[tuple[Film, Progress]]:
+    """All films that end at `since_us` (UTC µs) or later, with the progress of their generation, oldest first."""
+    return await store.films_with_progress(since_us=since_us)
+
+
+async def recent(store: Store, now_us: int) -> Recent:
+    """The last and the next films (`BEFORE` and `AFTER` of them), and all that have work left, oldest window first."""
+    films, count = await store.recent_films(now_us, BEFORE, AFTER)
+    return Recent(films, count - len(films))
 
 
 async def describe(store: Store, words: str) -> FilmDetails:
@@ -94,7 +110,7 @@ async def retry(store: Store, words: str, zone: ZoneInfo) -> Film:
 
 async def _asked_for(store: Store, words: str) -> list[Film]:
     """The films that are meant, the newest first."""
-    films = {film.booking_id: film for film in await store.films()}
+    films = {film.booking_id: film for film in await store.films_of([naming.shown_id(words)])}
     return [films[one.id] for one in naming.asked_for(words, map(_named, films.values()))]
 
 

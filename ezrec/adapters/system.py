@@ -7,6 +7,7 @@ event loop.
 import ctypes
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -14,8 +15,15 @@ import psutil
 from ezrec.domain.errors import LeaveError
 
 _TIME_ERROR = 5  # sys/timex.h
+_M_ARENA_MAX, _ARENAS = -8, 2  # malloc.h of glibc; how many pools
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _NOTIFY_LIMIT_S = 0.05  # longer than a healthy systemd ever needs, shorter than what would disturb the event loop
+
+
+def spare_memory() -> None:
+    """Keep this process's memory in few pools: each of its threads would otherwise open one that never shrinks."""
+    with suppress(AttributeError, OSError):  # glibc only
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS)
 
 
 def notify(state: str) -> bool:

@@ -16,6 +16,8 @@ import asyncio
 import ctypes
 import gc
 import os
+import re
+import resource
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -42,6 +44,8 @@ _M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3  # malloc.h of glibc
 _ARENAS = 2  # each of a codec's threads would otherwise open an arena of up to 64 MB and never give it back
 _MAPPED_BYTES = 64 << 10  # pictures are mapped, so freeing one gives it back; by itself glibc would soon stop doing so
 _OOM_SCORE = 500  # of 1000: when memory runs out the kernel takes a worker, which can be replaced, not the recorder
+_SECRET = re.compile("^(EZREC|AWS|SUPABASE|EMAIL)_|KEY|SECRET|TOKEN|PASS|CREDENTIAL", re.IGNORECASE)  # variables
+_LOGIN = re.compile("://[^/@]*:[^/@]*@")  # a URL with a password in it
 _LOWEST_BEST_EFFORT = 7  # ionice level; the idle class could starve a worker for as long as cameras write
 
 
@@ -49,15 +53,18 @@ class RenderPool:
     """Runs functions in `workers` processes, each replaced after `tasks_per_worker` calls to give its memory back.
 
     `niceness` is added to the parent's (0 to 19). Workers start when they are first needed. One that has not answered a
-    call after `limit_s`, its start included, is killed.
+    call after `limit_s`, its start included, is killed; one that wants more than `memory_bytes` of its own is refused
+    it, and its call fails. Their environment holds no secrets.
     """
 
-    def __init__(self, workers: int, tasks_per_worker: int = 16, niceness: int = 10, limit_s: float = 60.0) -> None:
+    def __init__(self, workers: int, tasks_per_worker: int = 16, niceness: int = 10, limit_s: float = 60.0,
+                 memory_bytes: int | None = None) -> None:
         if workers < 1 or tasks_per_worker < 1:
             raise ValueError("a pool needs at least one worker, and a worker at least one task")
         self._limit_s = limit_s
         self._closed = False
-        self._slots = [_Slot(tasks_per_worker, niceness) for _ in range(workers)]
+        self._memory_bytes = memory_bytes
+        self._slots = [_Slot(tasks_per_worker, niceness, memory_bytes) for _ in range(workers)]
         self._idle: asyncio.Queue[_Slot] = asyncio.Queue()
         for slot in self._slots:
             self._idle.put_nowait(slot)
@@ -94,6 +101,9 @@ class RenderPool:
         except asyncio.CancelledError:
             slot.drop()
             raise
+        except MemoryError as error:
+            most = f": it may have {self._memory_bytes >> 20} MiB (film.worker_mb)" if self._memory_bytes else ""
+            raise MemoryError(f"{_name(fn)} needs more memory{most}") from error
         finally:
             self._idle.put_nowait(slot)
 
@@ -135,9 +145,9 @@ class _Spawn(SpawnContext):
 class _Slot:
     """One worker at a time, and its executor."""
 
-    def __init__(self, tasks_per_worker: int, niceness: int) -> None:
+    def __init__(self, tasks_per_worker: int, niceness: int, memory_bytes: int | None) -> None:
         self._limit = tasks_per_worker
-        self._niceness = niceness
+        self._begin = os.getpid(), niceness, memory_bytes
         self._calls = 0
         self._executor: ProcessPoolExecutor | None = None
         self._spawn = _Spawn()
@@ -174,9 +184,9 @@ class _Slot:
         if self._executor is None:
             self._spawn = _Spawn()
             self._executor = ProcessPoolExecutor(
-                1, mp_context=self._spawn, initializer=_begin, initargs=(os.getpid(), self._niceness))
+                1, mp_context=self._spawn, initializer=_begin, initargs=self._begin)
         try:
-            with _signals_held():
+            with _signals_held(), _secrets_hidden():
                 return self._executor.submit(fn, arg)
         except OSError as error:  # no memory or no process left
             self.drop()
@@ -217,8 +227,22 @@ def _signals_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin(parent: int, niceness: int) -> None:
+@contextmanager
+def _secrets_hidden() -> Iterator[None]:
+    """Take secrets out of the environment while a process is started: it inherits that, and reads strangers' files."""
+    hidden = {name: value for name, value in os.environ.items() if _SECRET.search(name) or _LOGIN.search(value)}
+    for name in hidden:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+
+
+def _begin(parent: int, niceness: int, memory_bytes: int | None) -> None:
     """A worker's first act: to die with its parent, to leave signals to it, and to stay out of everybody's way."""
+    if memory_bytes:
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _IGNORED)

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from ezrec import __version__, logs
+from ezrec import __version__, files, logs
 from ezrec.cli import bookings, check, demo, films, footage, run, tables
 from ezrec.cli.framework import Command, Program
 from ezrec.cli.settings import CommandContext
@@ -49,6 +49,7 @@ def main_options(
                                            help="Print the version and exit.")] = False,
 ) -> None:
     """Options that every command takes, before its name or behind it."""
+    files.keep_private()
     context.obj = CommandContext(config, data)
 
 

@@ -13,7 +13,7 @@ from ezrec import logs
 from ezrec.actions import state as state_file
 from ezrec.cli import words
 from ezrec.cli.settings import CommandContext, check_store, data_folder, show_json
-from ezrec.config import Settings
+from ezrec.config import Settings, exposed
 from ezrec.config.doubts import doubts
 from ezrec.domain.clock import SECOND, SystemClock
 from ezrec.domain.errors import AlreadyRunning, CameraLost, EzrecError, StoreMissing
@@ -50,6 +50,7 @@ def check(
         if reference:
             raise typer.BadParameter("--reference keeps what --cameras sees: give both")
         surroundings = look_around(settings, folder)
+        surroundings["doubts"] += exposed(command.config)
         if as_json:
             show_json(surroundings)
         else:
@@ -64,6 +65,7 @@ def check(
     try:
         with DataLock(folder):
             found = look(settings, folder, keep=reference)
+            found["doubts"] = exposed(command.config)
     except AlreadyRunning as error:
         raise EzrecError(f"the cameras cannot be tried while they are used: {error}{_as_the_recorder_says(folder)}") \
             from error
@@ -73,7 +75,7 @@ def check(
         show_json(found)
     else:
         tell(found)
-    if not all(one["ok"] for one in (found["disk"], *found["cameras"].values())):
+    if found["problems"] or not all(one["ok"] for one in (found["disk"], *found["cameras"].values())):
         raise typer.Exit(1)
 
 
@@ -92,6 +94,7 @@ def look_around(settings: Settings, folder: DataFolder) -> dict[str, Any]:
     if free is not None and free < least:
         problems.append(f"the disk has {free} MiB free, {least} are wanted (disk.min_free_mb)")
     disk = _disk(folder.root) if there == folder.root and not problems else None
+    problems += [] if problems else _too_small(settings)
     described: dict[str, Any] = {}
     try:
         described = _described(settings)
@@ -117,6 +120,12 @@ def _folder_problems(folder: DataFolder, there: Path) -> list[str]:
     except OSError as error:
         return [str(verdict(error, "use the data folder"))]
     return []
+
+
+def _too_small(settings: Settings) -> list[str]:
+    from ezrec.tasks.capacity import too_small  # noqa: PLC0415
+
+    return too_small(settings)
 
 
 def _described(settings: Settings) -> dict[str, Any]:
@@ -167,7 +176,8 @@ def look(settings: Any, folder: DataFolder, *, keep: bool) -> dict[str, Any]:
     for thread in threads:
         thread.join(LIMIT_S / len(threads))
     hung = UNKNOWN | {"problems": [f"a call on the camera hangs for {LIMIT_S / len(threads):.0f} s"]}
-    return {"source": settings.cameras.source, "machine": _machine(folder.root), "disk": _disk(folder.root),
+    return {"source": settings.cameras.source, "problems": _too_small(settings),
+            "machine": _machine(folder.root), "disk": _disk(folder.root),
             "holders": held, **describe_cameras(settings),
             "cameras": {camera.name: results.get(camera.name, hung) for camera in made}}
 
@@ -221,6 +231,7 @@ def tell(found: dict[str, Any]) -> None:
         rows.append(("software", ", ".join(f"{name} {version}" for name, version in found["software"].items())))
         rows += [("found   ", f"{at}: {one}") for at, one in enumerate(found["found"])]
     rows += [("held by ", one["words"]) for one in found["holders"]]
+    rows += [("note    ", one) for one in found["doubts"]] + [("NOT OK  ", one) for one in found["problems"]]
     for name, one in found["cameras"].items():
         rows.append((f"{name:8}", _sentence(one)))
         if one.get("picture"):

@@ -1,7 +1,9 @@
 """`ezrec films`: what became of the bookings."""
 
+import re
 import time
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import typer
 
@@ -28,17 +30,31 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machin
 
 
 @app.command("list", cls=Command)
-def list_(context: typer.Context, as_json: JsonOption = False) -> None:
-    """Show every film, how far it is and where it is."""
+def list_(context: typer.Context, as_json: JsonOption = False,
+          since: Annotated[str | None, typer.Option(
+              help='All films from this time on: "2026-11-20", "2026-11-20 18:00" (court time), or an ISO 8601 '
+                   "instant.")] = None,
+          everything: Annotated[bool, typer.Option("--all", help="All films there ever were.")] = False) -> None:
+    """Show the last and the next films, how far each is and where it is; those with work left always."""
     command: CommandContext = context.obj
     settings = command.load()
 
-    films = with_store(settings, actions.listing)
+    now, left_out = time.time_ns() // 1000, 0
+    if everything or since is not None:
+        since_us = _since(since, zone_of(settings), now) if since is not None else 0
+        films = with_store(settings, lambda store: actions.listing(store, since_us))
+    else:
+        found = with_store(settings, lambda store: actions.recent(store, now))
+        films, left_out = found.films, found.left_out
+    if left_out:
+        more = f"{words.many(left_out, 'film')} more: `ezrec films list --since DATE`, or --all"
+        typer.echo(more, err=True)
     if as_json:
         show_json([plain(film, progress) for film, progress in films])
         return
     if not films:
-        say("there are no films yet; `ezrec bookings add --in 1m --for 10m` books one")
+        say("there are no films yet; `ezrec bookings add --in 1m --for 10m` books one" if since is None else
+            f"there are no films since {since}")
         return
     zone = zone_of(settings)
     table = words.Listing("booking", f"window ({settings.site.timezone})", "stage", "film", note="where, or why not")
@@ -124,6 +140,13 @@ def rescue(
         instant(start, zone, midnight), instant(end, zone, midnight, end=True))
     one = with_store(settings, lambda store: rescue_footage(store, settings, booking_id, window, now))
     say(f"a film is made of what there is: {confirmed(one, settings)}")
+
+
+def _since(text: str, zone: ZoneInfo, now_us: int) -> int:
+    """A time as a person gives it, in UTC µs; a day alone means its beginning, "18:00" is today's."""
+    day = re.fullmatch(r"\d{4}-\d{2}-\d{2}", text.strip())
+    midnight = instant(f"{local_datetime(now_us, zone):%Y-%m-%d} 00:00", zone, now_us)
+    return instant(f"{text.strip()} 00:00" if day else text, zone, midnight)
 
 
 def plain(film: Film, progress: Progress) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import typer
 
 from ezrec import logs
 from ezrec.cli.settings import CommandContext, data_folder
+from ezrec.config import exposed
 from ezrec.domain.errors import EzrecError
 
 log = logs.get("supervisor")
@@ -29,6 +30,9 @@ def run(context: typer.Context) -> None:
     logs.register_secrets(settings)
     logs.set_up(settings.logs.level, settings.paths.logs or data / "logs", file_bytes=settings.logs.file_mb << 20,
                 files=settings.logs.files, within=data if settings.paths.wait_for_data else None)
+
+    for words in exposed(command.config):
+        log.warning("secrets can be read by others", problem=words)
 
     async def serve() -> None:
         status = await Supervisor(settings).run()

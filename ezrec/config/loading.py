@@ -78,8 +78,8 @@ def _places(
     path: Path | None, names: Mapping[str, str], overrides: Mapping[str, Any], problems: list[str]
 ) -> list[SettingsSource]:
     """All places, highest first."""
-    toml = _toml_file(path, names)
-    dotenv = _dotenv_file(toml)
+    toml = toml_file(path, names)
+    dotenv = dotenv_file(toml)
     credentials = names.get(CREDENTIALS_NAME)
     found = [
         read_toml(toml, problems) if toml else {},
@@ -91,14 +91,15 @@ def _places(
     return [SettingsSource(values) for values in reversed(found)]
 
 
-def _toml_file(path: Path | None, names: Mapping[str, str]) -> Path | None:
+def toml_file(path: Path | None, names: Mapping[str, str]) -> Path | None:
     """The file to read; one that was asked for is read even if it is not there, so that this is said."""
     if asked := path or names.get(CONFIG_NAME):
         return Path(asked)
     return next((file for file in (Path("config.toml"), SYSTEM_FILE) if os.path.isfile(file)), None)  # noqa: PTH113 -- Path.is_file raises where a folder may not be entered
 
 
-def _dotenv_file(toml: Path | None) -> Path | None:
+def dotenv_file(toml: Path | None) -> Path | None:
+    """The `.env` that is read: the one beside the settings file, or the one here."""
     beside = [toml.parent / ".env"] if toml else []
     return next((file for file in (*beside, Path(".env")) if os.path.isfile(file)), None)  # noqa: PTH113 -- as above
 

@@ -174,6 +174,15 @@ def read_toml(path: Path, problems: list[str]) -> Values:
 
 def read_dotenv(path: Path, problems: list[str]) -> Values:
     """Values of a `.env` file: NAME=value lines, quotes and comments as python-dotenv reads them, nothing expanded."""
+    names = names_in(path, problems)
+    if CONFIG_NAME in names:
+        del names[CONFIG_NAME]
+        problems.append(f"{CONFIG_NAME} ({path}): only works in the environment, for it decides which .env is read")
+    return read_names(names, str(path), problems)
+
+
+def names_in(path: Path, problems: list[str]) -> dict[str, str]:
+    """The names of a `.env` file with their values."""
     names: dict[str, str] = {}
     try:
         for binding in parse_stream(io.StringIO(decode(path.read_bytes()))):
@@ -185,10 +194,12 @@ def read_dotenv(path: Path, problems: list[str]) -> Values:
         problems.append(f"{path}: is not text; save it as UTF-8")
     except OSError as error:
         problems.append(f"{path}: cannot be read: {error.strerror}; make it readable or take it away")
-    if CONFIG_NAME in names:
-        del names[CONFIG_NAME]
-        problems.append(f"{CONFIG_NAME} ({path}): only works in the environment, for it decides which .env is read")
-    return read_names(names, str(path), problems)
+    return names
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether an environment name is a secret's."""
+    return name in LEGACY_SECRETS or OWN.get(name) in SECRETS
 
 
 def read_names(names: Mapping[str, str], place: str, problems: list[str]) -> Values:

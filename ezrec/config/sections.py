@@ -64,6 +64,7 @@ class PathsSettings(Section):
     wait_for_data: bool = text(
         False, "wait for a data folder that is missing, e.g. until its disk is mounted; false: create it")
     library: MaybePath = text(None, 'folder for finished films; empty: "library" in the data folder')
+    library_group: str = text("", "group that may read finished films, e.g. www-data; empty: none", max_length=32)
     logs: MaybePath = text(None, 'log folder; empty: "logs" in the data folder')
 
     @property
@@ -188,6 +189,7 @@ class FilmSettings(Section):
     bufsize: int = number(24_000_000, 200_000, 200_000_000, "bit", "encoder buffer (VBV) size")
     threads: int = number(2, 1, 8, "", "encoder threads; another number gives other bytes")
     workers: int = number(1, 1, 8, "", "chunks rendered in parallel")
+    worker_mb: int = number(3000, 200, 64_000, "MiB", "memory limit of a worker")
     intro: MaybePath = text(None, "clip played before every film; empty: none")
     intro_max_s: float = number(60, 1, 600, "s", "longer intros are left out")
     logos: tuple[LogoSettings, ...] = text((), "logos drawn into the film, at most 6", max_length=6)
@@ -223,6 +225,8 @@ class DiskSettings(Section):
     keep_found_h: float = number(
         168, 0, 8760, "h", "footage without a booking, found after the database was lost, is kept this long")
     keep_aside_h: float = number(720, 0, 8760, "h", "files that could not be used are kept this long")
+    keep_stories_days: float = number(
+        365, 7, 36500, "days", "full stories of films are kept this long, then shortened")
 
 
 class LogsSettings(Section):

@@ -8,13 +8,16 @@ tables has a file of its own.
 from ezrec.store.bookings import BookingTable
 from ezrec.store.chunks import ChunkTable
 from ezrec.store.database import VERSION
+from ezrec.store.looks import LookTable, Rules
+from ezrec.store.pruning import PruneTable
 from ezrec.store.recovered import RecoveredTable
 from ezrec.store.runs import RunTable
 from ezrec.store.segments import SegmentTable
 from ezrec.store.uploads import UploadTable
 
-__all__ = ["VERSION", "Store"]
+__all__ = ["VERSION", "Rules", "Store"]
 
 
-class Store(BookingTable, UploadTable, RunTable, SegmentTable, ChunkTable, RecoveredTable):
+class Store(BookingTable, UploadTable, RunTable, SegmentTable, LookTable, ChunkTable, RecoveredTable,
+            PruneTable):
     """All durable state. Made with `Store.open`."""

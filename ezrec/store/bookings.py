@@ -1,6 +1,7 @@
 """The bookings as their sources list them."""
 
 import json
+from collections.abc import Iterable
 
 from ezrec.domain.booking import Booking
 from ezrec.domain.stages import Stage
@@ -41,6 +42,13 @@ class BookingTable(Database):
                 " reported = excluded.reported, seen_at = excluded.seen_at WHERE booking.source = excluded.source",
                 (*_columns(booking), self._clock.wall_us()))
             return done.rowcount > 0
+
+    async def bookings_left_out(self, source: str, listed: Iterable[str], after_us: int) -> list[Booking]:
+        """The bookings of a source that end after `after_us` (UTC µs) and are not among those that it `listed`."""
+        return await self._values(
+            booking_of, "SELECT * FROM booking WHERE source = ? AND ends_at > ?"
+            " AND id NOT IN (SELECT value FROM json_each(?)) ORDER BY starts_at, id",
+            source, after_us, json.dumps(list(listed)))
 
     async def drop_booking(self, booking_id: str, source: str) -> None:
         """Forget a booking that its source no longer holds."""

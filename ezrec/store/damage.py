@@ -22,11 +22,12 @@ from typing import Any
 from ezrec.domain.errors import RowUnreadable
 from ezrec.files import fsync_folder, make_folders, write_atomically
 from ezrec.store import rows
-from ezrec.store.database import VERSION
+from ezrec.store.database import INDEXES, VERSION
 from ezrec.store.plausible import LARGEST_ID, plausible
 from ezrec.store.wal import harm_to_log
 
 LIMIT_S = 0.3  # what a start spends on looking, at most
+IN_USE_S = 0.05  # the same of a look at a store in use: there is one every few seconds
 BUSY_S = 0.1  # how long another process's lock is waited for
 LARGEST_VALUE = 4_000_000  # bytes; a damaged length must not fill the memory
 FURTHEST_VERSION = VERSION + 1000  # a number above it is no version
@@ -63,8 +64,9 @@ class _Damage(Exception):
     """What is wrong, in words."""
 
 
-def damage(path: Path, limit_s: float = LIMIT_S, *, in_use: bool = False) -> str | None:
-    """What is wrong with the store at `path`, in words; None if nothing was found within `limit_s` seconds.
+def damage(path: Path, limit_s: float | None = None, *, in_use: bool = False) -> str | None:
+    """What is wrong with the store at `path`, in words; None if nothing was found within `limit_s` seconds, by default
+    `LIMIT_S` or `IN_USE_S`.
 
     A store that this process has `in_use` is looked at through SQLite alone: its files must not be opened here, since
     closing one would drop SQLite's locks (https://www.sqlite.org/howtocorrupt.html, 2.2).
@@ -72,7 +74,7 @@ def damage(path: Path, limit_s: float = LIMIT_S, *, in_use: bool = False) -> str
     A store that is not there, or of another version of EZREC, is not damaged. Nothing is changed. Blocks.
     """
     try:
-        _look(path, limit_s, in_use=in_use)
+        _look(path, limit_s or (IN_USE_S if in_use else LIMIT_S), in_use=in_use)
     except _Damage as error:
         return str(error)
     except SOURCE_ERRORS as error:
@@ -177,6 +179,7 @@ def _check_kind(path: Path) -> None:
 
 
 def _check(db: sqlite3.Connection) -> None:
+    db.execute("PRAGMA cache_size=-200")  # KiB: each page is read once or twice
     version = int(db.execute("PRAGMA user_version").fetchone()[0])
     found, wanted = _layout(db), _todays_layout()
     if version and not OURS & found.keys():  # however high it is: a newer EZREC would have one of these
@@ -210,11 +213,11 @@ def _check_schema(db: sqlite3.Connection, found: Mapping[str, Any], wanted: Mapp
 
 
 def _layout(db: sqlite3.Connection) -> dict[str, tuple[str, ...]]:
-    """The columns of each table; indexes are there by name, without columns."""
+    """The columns of each table; indexes are there by name, without columns, but for those that no version needs."""
     names = db.execute("SELECT type, name FROM sqlite_schema WHERE type IN ('table', 'index')"
                        " AND name NOT LIKE 'sqlite~_%' ESCAPE '~'").fetchall()
     return {name: tuple(row["name"] for row in db.execute(f"PRAGMA table_info(\"{name}\")")) if kind == "table" else ()
-            for kind, name in names}
+            for kind, name in names if name not in INDEXES}
 
 
 def _todays_layout() -> dict[str, tuple[str, ...]]:

@@ -57,10 +57,22 @@ ALTER TABLE film ADD COLUMN passing TEXT;
 }
 """SQL that takes the store from version N to N + 1, by N. schema.sql holds the newest version."""
 
+INDEXES = {
+    "film_by_start": "film (stage, starts_at)",
+    "booking_by_end": "booking (ends_at)",
+    "booking_by_change": "booking (seen_at)",
+    "segment_doomed": "segment (path) WHERE doomed = 1",
+}
+"""For the recorder's regular looks (`looks.py`). They belong to no version: the recorder makes those that are missing,
+and an older EZREC, which does not know them, opens the store all the same.
+"""
+
 DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 """SQLite's errors that will be the same the next time."""
 
 MANY = 200  # rows
+CACHE = -1000  # KiB of pages in memory, as SQLite wants it said: what the looks read is little
+WRITING = "BEGIN IMMEDIATE"
 BUSY_MS = 10_000  # how long a writer waits for another process's transaction
 
 
@@ -75,6 +87,7 @@ class Database:
         self._turn = asyncio.Lock()
         self.damage: str | None = None  # what showed to be wrong with the file while it was used
         self.doubted = False  # a row could not be read
+        self._written = 0  # transactions of this connection that may have changed something
 
     @classmethod
     async def open(cls, path: Path, *, clock: Clock | None = None, create: bool = False, migrate: bool = False) -> Self:
@@ -105,7 +118,8 @@ class Database:
         store = cls(db, clock or SystemClock())
         try:
             with store._errors():
-                for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_MS}"):
+                for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_MS}",
+                               f"cache_size={CACHE}"):
                     await db.execute(f"PRAGMA {pragma}")
                 await store._migrate(migrate)
         except BaseException:
@@ -141,6 +155,9 @@ class Database:
                     raise
                 # No disk's fault: what the step changes is not there, and never will be.
                 raise StoreDamaged(f"the store of version {version} is damaged: {error}") from error
+        if allowed:
+            for name, what in INDEXES.items():
+                await self._db.execute(f"CREATE INDEX IF NOT EXISTS {name} ON {what}")
 
     async def version(self) -> int:
         """The version of the schema in the file; 0 if there is none yet."""
@@ -164,7 +181,7 @@ class Database:
             yield type(self)(db, self._clock, inside=True)
 
     @asynccontextmanager
-    async def _transaction(self, begin: str = "BEGIN IMMEDIATE") -> AsyncIterator[aiosqlite.Connection]:
+    async def _transaction(self, begin: str = WRITING) -> AsyncIterator[aiosqlite.Connection]:
         """One durable transaction; a cancelled caller rolls back or has committed, never half."""
         if self._inside:  # who opened it commits it, or rolls it back
             yield self._db
@@ -174,6 +191,7 @@ class Database:
                 with self._errors():
                     await self._db.execute(begin)  # a caller cancelled here leaves it begun all the same
                     yield self._db
+                    self._written += begin == WRITING
                     await asyncio.shield(self._db.execute("COMMIT"))
             except BaseException:
                 with suppress(sqlite3.OperationalError):  # there is none, or the commit was under way
@@ -225,6 +243,9 @@ class Database:
         """A number that changes when another process has written to the store."""
         return int((await self._read("PRAGMA data_version"))[0][0])
 
+    async def state(self) -> tuple[int, int]:
+        """Something that is another one whenever this process or another one may have changed the store."""
+        return await self.version_of_data(), self._written
 
 def _schema() -> str:
     """The SQL that makes a new store."""

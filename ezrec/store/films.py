@@ -24,7 +24,7 @@ from ezrec.domain.film import Film
 from ezrec.domain.messages import StatusReport, UploadAbort, Video
 from ezrec.domain.stages import FAILED, STATUS_WORDS, Stage
 from ezrec.store.outbox import OutboxTable
-from ezrec.store.rows import Backlog, Message, Progress, film_of, progress_of
+from ezrec.store.rows import Backlog, Message, Progress, Row, film_of, progress_of
 from ezrec.store.story import StoryTable
 
 log = logs.get("store")
@@ -36,6 +36,14 @@ COLUMNS = frozenset({"generation", "starts_at", "ends_at", "recipe", "object_key
                      "certificate", "sums"})
 """What may be set without a step."""
 
+_WORK_LEFT = ", ".join(f"'{stage}'" for stage in Stage if stage not in (
+    Stage.BOOKED, Stage.CLEANED, Stage.CANCELLED, Stage.MISSED))
+_NEWEST = "SELECT * FROM (SELECT rowid FROM film WHERE starts_at {})"
+_PROGRESS = ("SELECT film.*, count(chunk.number) AS planned, count(chunk.number) FILTER (WHERE state = 'rendered')"
+             " AS rendered, coalesce(sum(ticks) FILTER (WHERE state = 'rendered'), 0) AS rendered_ticks"
+             " FROM film LEFT JOIN chunk ON chunk.film = film.booking_id AND chunk.generation = film.generation"
+             " WHERE {where} GROUP BY booking_id ORDER BY starts_at, booking_id")
+
 
 class FilmTable(OutboxTable, StoryTable):
     """The films of an open store."""
@@ -46,23 +54,33 @@ class FilmTable(OutboxTable, StoryTable):
         where = f"WHERE stage IN ({marks})" if wanted else ""
         return await self._values(film_of, f"SELECT * FROM film {where} ORDER BY starts_at, booking_id", *wanted)
 
-    async def films_with_progress(self, booking_id: str | None = None) -> list[tuple[Film, Progress]]:
-        """All films or one booking's, oldest window first, each with the progress of its generation."""
-        where, values = ("WHERE booking_id = ?", (booking_id,)) if booking_id else ("", ())
-        return await self._values(
-            lambda row: (film_of(row), progress_of(row)),
-            "SELECT film.*, count(chunk.number) AS planned, count(chunk.number) FILTER (WHERE state = 'rendered')"
-            " AS rendered, coalesce(sum(ticks) FILTER (WHERE state = 'rendered'), 0) AS rendered_ticks"
-            " FROM film LEFT JOIN chunk ON chunk.film = film.booking_id AND chunk.generation = film.generation"
-            f" {where} GROUP BY booking_id ORDER BY starts_at, booking_id", *values)
+    async def films_with_progress(self, booking_id: str | None = None,
+                                  since_us: int = 0) -> list[tuple[Film, Progress]]:
+        """One booking's film, or all whose window ends at `since_us` (UTC µs) or later, oldest window first, each with
+        the progress of its generation.
+        """
+        where, value = ("booking_id = ?", booking_id) if booking_id else ("ends_at >= ?", since_us)
+        return await self._values(_with_progress, _PROGRESS.format(where=where), value)
+
+    async def recent_films(self, now_us: int, before: int, after: int) -> tuple[list[tuple[Film, Progress]], int]:
+        """The films around `now_us` (UTC µs), as `films_with_progress`, and how many there are in all.
+
+        They are the last `before` that have begun, the next `after` that are booked, and all with work left.
+        """
+        async with self.snapshot() as now:
+            films = await now._values(_with_progress, _PROGRESS.format(  # noqa: SLF001 - a store like this one
+                where=f"film.rowid IN ({_NEWEST.format('<= ?1 ORDER BY starts_at DESC LIMIT ?2')} UNION"
+                      f" {_NEWEST.format('> ?1 ORDER BY starts_at LIMIT ?3')}"
+                      f" UNION SELECT rowid FROM film WHERE stage IN ({_WORK_LEFT}))"), now_us, before, after)
+            return films, int((await now._read("SELECT count(*) FROM film"))[0][0])  # noqa: SLF001
 
     async def backlog(self) -> Backlog:
         """How much is left to do; looks at no film that is at its end, so it may be asked every few seconds."""
-        left = [stage for stage in Stage if stage not in (Stage.CLEANED, Stage.CANCELLED, Stage.MISSED)]
-        found = {what: rest for what, *rest in await self._read(
+        found = {what: rest for what, *rest in await self._read(  # what is only booked is not parked: it is counted
             "SELECT stage, count(*), count(parked_step), max(parked_reason) FROM film"
-            f" WHERE stage IN ({','.join('?' * len(left))}) GROUP BY stage UNION ALL"
-            " SELECT '', count(*), count(parked_reason), max(parked_reason) FROM outbox", *left)}
+            f" WHERE stage IN ({_WORK_LEFT}) GROUP BY stage UNION ALL"
+            " SELECT stage, count(*), 0, NULL FROM film WHERE stage = ? GROUP BY stage UNION ALL"
+            " SELECT '', count(*), count(parked_reason), max(parked_reason) FROM outbox", Stage.BOOKED)}
         messages, refused, why_refused = found.pop("")
         why = next((why for _, _, why in found.values() if why), why_refused)
         return Backlog({Stage(stage): count for stage, (count, _, _) in found.items()},
@@ -263,6 +281,10 @@ class FilmTable(OutboxTable, StoryTable):
         if columns:
             names = ", ".join(f"{name} = ?" for name in columns)
             await db.execute(f"UPDATE film SET {names} WHERE booking_id = ?", (*columns.values(), booking_id))
+
+
+def _with_progress(row: Row) -> tuple[Film, Progress]:
+    return film_of(row), progress_of(row)
 
 
 def _without(noted: Mapping[str, _V], step: str) -> dict[str, _V]:

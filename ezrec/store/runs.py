@@ -1,6 +1,8 @@
 """Runs, their clocks' offsets, and the films' windows as they lie on them."""
 
+import json
 import sqlite3
+from collections.abc import Iterable
 
 from ezrec.domain.stages import Stage
 from ezrec.domain.timeline import Offset, Span
@@ -47,6 +49,16 @@ class RunTable(Database):
         for film, span in await self._values(
                 lambda row: (row["film"], span_of(row)), "SELECT span.* FROM span JOIN film"
                 f" ON film.booking_id = span.film WHERE stage IN ({marks}) ORDER BY run", *wanted):
+            found.setdefault(film, []).append(span)
+        return found
+
+    async def spans_of(self, booking_ids: Iterable[str]) -> dict[str, list[Span]]:
+        """The spans of some films, by booking, in the order of the runs; none of a film that lies on no run."""
+        found: dict[str, list[Span]] = {}
+        asked = json.dumps(list(booking_ids))
+        for film, span in await self._values(
+                lambda row: (row["film"], span_of(row)),
+                "SELECT span.* FROM json_each(?) JOIN span ON span.film = value ORDER BY run", asked):
             found.setdefault(film, []).append(span)
         return found
 

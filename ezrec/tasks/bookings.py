@@ -7,7 +7,6 @@ second.
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 from ezrec import logs
@@ -15,18 +14,20 @@ from ezrec.adapters.bookings import BookingSource
 from ezrec.adapters.publishing import Publisher
 from ezrec.config.sections import BookingsSettings
 from ezrec.domain import booking as bookings
-from ezrec.domain import naming, schedule
+from ezrec.domain import schedule
 from ezrec.domain.booking import RefusedRow
 from ezrec.domain.clock import SECOND, Clock, local_datetime
 from ezrec.domain.errors import IllegalStep, ParkError, RetryError
 from ezrec.domain.events import AnnouncedLate, ChangeRefused, FootageFound
 from ezrec.domain.stages import Stage
 from ezrec.domain.timeline import Span
-from ezrec.store import Store
+from ezrec.store import Rules, Store
+from ezrec.tasks.answers import Answers
 
 log = logs.get("bookings")
 
 CHECK_EVERY_S = 1.0  # how often another process's writes are looked for
+LOOK_EVERY_S = 30.0  # how often films and bookings are compared though the store has not changed
 JITTER = 0.1  # of the poll time, so that a town of recorders does not ask in step
 
 
@@ -46,9 +47,13 @@ class Bookings:
         self._settings = settings
         self._zone = zone
         self._changed = changed
-        self._logged: set[object] = set()  # malformed rows and refused changes already logged
+        self._rules = Rules(round(settings.pre_roll_s * SECOND), round(settings.post_roll_s * SECOND),
+                            frozenset(settings.ignore_statuses))
+        self._logged = logs.Troubles(log)  # of sources, their rows, changes, what is looked up
         self._data_version = -1
-        self._refused: dict[str, list[RefusedRow]] = {}  # by source, of its last answer
+        self._looked: tuple[int, int] | None = None  # the state of the store that the films follow
+        self._look_due_us = 0
+        self._answers = Answers(store, clock, settings, zone, self._logged)
         self._publisher = publisher
         self._found_spans = found_spans
         self._lost: dict[str, schedule.Recover] = {}  # bookings from before the store was lost, not looked up yet
@@ -61,7 +66,7 @@ class Bookings:
     @property
     def refused(self) -> list[RefusedRow]:
         """The rows that the sources hand in now and that are no bookings."""
-        return [row for rows in self._refused.values() for row in rows]
+        return self._answers.refused
 
     async def run(self) -> None:
         """Ask every source in its own time, and watch what commands write, until stopped."""
@@ -79,21 +84,25 @@ class Bookings:
     async def _poll(self, source: BookingSource) -> None:
         while True:
             await self._ask(source)
-            await self.follow()
+            await self._look()
             await asyncio.sleep(max(self._pause_s(), self._asked_s.pop(source.name, 0)))
 
     async def _watch(self) -> None:
         """Let the films follow when a command wrote to the store, and now and then because time goes on."""
-        due = 0.0
         while True:
-            now = asyncio.get_running_loop().time()
-            if (version := await self._store.version_of_data()) != self._data_version or now >= due:
-                await self.follow()
-                due = now + self._pause_s()
+            version = await self._store.version_of_data()
+            await self._look()
             if version != self._data_version:
                 self._data_version = version
                 self._changed()
             await asyncio.sleep(CHECK_EVERY_S)
+
+    async def _look(self) -> None:
+        """Let the films follow if the store has changed since they last did. Time alone gives them little to do."""
+        state = await self._store.state()
+        if state != self._looked or self._clock.mono_us() >= self._look_due_us:
+            await self.follow()
+            self._looked, self._look_due_us = state, self._clock.mono_us() + round(LOOK_EVERY_S * SECOND)
 
     def _pause_s(self) -> float:
         return self._settings.poll_s * random.uniform(1 - JITTER, 1 + JITTER)
@@ -121,62 +130,38 @@ class Bookings:
                     await self._take(source, rows)
             except RetryError as error:
                 self._asked_s[source.name] = error.after_s
-                self._say_once((source.name, str(error)), "bookings not read, keeping the last good answer",
-                               source=source.name, error=str(error))
+                self._logged.say(source.name, "bookings not read, keeping the last good answer", str(error),
+                                   source=source.name)
             except ParkError as error:
-                self._say_once((source.name, str(error)), "bookings refused by their source", source=source.name,
-                               error=str(error))
+                self._logged.say(source.name, "bookings refused by their source", str(error), source=source.name)
+            else:
+                self._logged.over(source.name, "bookings are read again", source=source.name)
 
     async def _take(self, source: BookingSource, rows: list[object]) -> None:
         """Make a source's complete answer ours: all of it, or nothing and it is asked for again."""
         try:
-            await self._store_rows(source, rows)
+            await self._answers.put(source, rows)
         except BaseException:
             source.forget()
             raise
-
-    async def _store_rows(self, source: BookingSource, rows: list[object]) -> None:
-        """Store the rows of a complete answer; malformed ones are said once and skipped."""
-        good, bad = bookings.parse_many(rows, source=source.name, zone=self._zone,
-                                        longest_s=self._settings.longest_h * 3600, reuses_ids=source.reuses_ids)
-        for error in bad:
-            self._say_once((source.name, str(error)), "booking skipped", source=source.name, error=str(error))
-        refused = [RefusedRow(source.name, str(error)) for error in bad]
-        malformed = {error.booking_id for error in bad if error.booking_id}
-        now = self._clock.wall_us()
-        async with self._store.together() as tx:
-            if source.reuses_ids:
-                good = naming.named(good, await tx.bookings(), await tx.films(), now, window=self._window,
-                                    malformed=malformed)
-            for one in good:
-                if not await tx.put_booking(replace(one, reported=source.reported)):
-                    self._say_once((source.name, one.id), "booking skipped", source=source.name, booking=one.id,
-                                   error="another source has a booking of this id")
-                    refused.append(RefusedRow(source.name, f"booking {one.id!r}: another source has this id"))
-            kept = {one.id for one in good}
-            gone = [one for one in await tx.bookings(source.name)
-                    if one.id not in kept and naming.shown_id(one.id) not in malformed]
-            lost = sum(self._window(one)[1] > now for one in gone)  # those that are over may go
-            if lost > 1 and not kept and not malformed:
-                log.error("all bookings gone at once", source=source.name, count=lost,
-                          hint="an empty answer may mean that a credential ran out")
-            for one in gone:
-                if self._window(one)[0] > now:  # once its window is open only explicit words count
-                    await tx.drop_booking(one.id, source.name)
-        self._refused[source.name] = refused
 
     def _window(self, one: bookings.Booking) -> tuple[int, int]:
         return bookings.window(one, self._settings.pre_roll_s, self._settings.post_roll_s)
 
     async def follow(self) -> None:
         """Make the films follow the bookings as they are known now."""
+        now = self._clock.wall_us()
         async with self._turn:
-            known = {one.id: one for one in await self._store.bookings()}
-            actions = schedule.reconcile(known, await self._store.films(), self._clock.wall_us(), window=self._window,
-                                         called_off=frozenset(self._settings.ignore_statuses),
-                                         recovered_at=await self._store.recovered_at(),
+            recovered_at = await self._store.recovered_at()
+            known, films = await self._store.to_follow(
+                self._rules, now, now - schedule.FORGIVEN_US - self._rules.post_us, recovered_at)
+            actions = schedule.reconcile({one.id: one for one in known}, films, now, window=self._window,
+                                         called_off=self._rules.called_off, recovered_at=recovered_at,
                                          has_found=lambda *window: bool(self._found_spans(*window)))
             acted = [await self._act(action) for action in actions]
+        for before in self._logged.standing():
+            if isinstance(before, schedule.Refuse) and before not in actions:
+                self._logged.over(before, "booking is no longer changed too late", booking=before.booking_id)
         if any(acted):
             self._changed()
 
@@ -222,11 +207,10 @@ class Bookings:
         log.info("booking stands again", booking=booking_id)
 
     async def _refuse(self, refused: schedule.Refuse) -> bool:
-        if refused not in self._logged:
-            self._logged.add(refused)
+        if self._logged.say(refused, "booking changed too late, its film stays as it is", "it is past every change",
+                            booking=refused.booking_id):
             await self._store.record_once(refused.booking_id, ChangeRefused(refused.starts_at, refused.ends_at,
                                                                           refused.cancelled))
-            log.warning("booking changed too late, its film stays as it is", booking=refused.booking_id)
         return False
 
     async def _add(self, booking_id: str, starts_at: int, ends_at: int) -> None:
@@ -250,9 +234,10 @@ class Bookings:
             day = f"{local_datetime(lost.starts_at, self._zone):%Y-%m-%d}"
             published = self._publisher is not None and await self._publisher.holds(lost.booking_id, day)
         except (RetryError, ParkError) as error:
-            self._say_once((lost.booking_id, str(error)), "not known whether it was published, asked again",
-                           booking=lost.booking_id, error=str(error))
+            self._logged.say(lost, "not known whether it was published, asked again", str(error),
+                             booking=lost.booking_id)
             return
+        self._logged.over(lost, "known whether it was published", booking=lost.booking_id, published=published)
         self._lost.pop(lost.booking_id, None)
         self._looked_up.add(lost.booking_id)
         if published:
@@ -262,8 +247,3 @@ class Bookings:
         await self._store.record(lost.booking_id, FootageFound())
         log.warning("booking found again after the store was lost", booking=lost.booking_id)
         self._changed()
-
-    def _say_once(self, key: object, event: str, **data: object) -> None:
-        if key not in self._logged:
-            self._logged.add(key)
-            log.warning(event, **data)

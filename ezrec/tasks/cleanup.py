@@ -26,6 +26,7 @@ log = logs.get("cleanup")
 
 CHECK_EVERY_S = 15.0
 SOME = 50  # segments of a few MB that go at a time when the disk is short
+PRUNED, PRUNE_EVERY_US = 100, 3600 * SECOND  # films whose stories are shortened at a time; how often that is looked for
 SPARE_US = 60 * SECOND  # footage of the run that records is kept so long, whoever may still ask for it
 
 
@@ -41,6 +42,8 @@ class Cleanup:
         self._keep_cancelled_us = round(settings.film.keep_cancelled_h * 3600 * SECOND)
         self._keep_aside_us = round(settings.disk.keep_aside_h * 3600 * SECOND)
         self._keep_found_us = round(settings.disk.keep_found_h * 3600 * SECOND)
+        self._keep_stories_us = round(settings.disk.keep_stories_days * 24 * 3600 * SECOND)
+        self._prune_due_us = 0
         self._min_free = settings.disk.min_free_mb << 20
         self._recording_run = recording_run
         self._forget = forget
@@ -51,7 +54,18 @@ class Cleanup:
         while True:
             await self.run_once()
             await asyncio.to_thread(keep_reserve, self._folder)
+            await self.prune()
             await asyncio.sleep(CHECK_EVERY_S)
+
+    async def prune(self) -> None:
+        """Shorten the stories of films of long ago, now and then; not while a match is recorded."""
+        now = self._clock.mono_us()
+        if now < self._prune_due_us or self._recording_run() is not None:
+            return
+        count = await self._store.prune(self._clock.wall_us() - self._keep_stories_us, PRUNED)
+        if count:
+            log.info("stories of old films shortened", films=count)
+        self._prune_due_us = now + (0 if count == PRUNED else PRUNE_EVERY_US)
 
     async def run_once(self) -> None:
         """Retention of cancelled and missed films, then segments that no film needs."""
@@ -60,11 +74,18 @@ class Cleanup:
             await asyncio.to_thread(self._drop_aside)
             await self._drop_segments()
             for stage in (Stage.MISSED, Stage.CANCELLED, Stage.PUBLISHED):
-                for film in await self._store.films(stage):
+                for film in await self._kept_until_now(stage):
                     if self._is_due(film) or await self._goes_for_room(film):
                         await self._clean_or_say(film)
             await self._drop_found_for_room()
             await asyncio.to_thread(self._drop_empty_runs)
+
+    async def _kept_until_now(self, stage: Stage) -> list[Film]:
+        """The films in a stage that may go: those kept long enough, or when the disk is short all."""
+        if await asyncio.to_thread(self._is_short):
+            return await self._store.films_brief(stage)
+        kept_us = self._keep_us if stage is Stage.PUBLISHED else self._keep_cancelled_us
+        return await self._store.films_unchanged_since(stage, self._clock.wall_us() - kept_us)
 
     async def _clean_or_say(self, film: Film) -> None:
         try:

@@ -49,6 +49,8 @@ async def wait_for_folder(folder: DataFolder, *, must_exist: bool) -> None:
                           f"EXTEND_TIMEOUT_USEC={round(3 * SAY_EVERY * CHECK_EVERY_S * 1e6)}")
         checks += 1
         await asyncio.sleep(CHECK_EVERY_S)
+    if checks:
+        log.info("data folder is there", data=str(folder.root))
 
 
 def clear_the_way(folder: DataFolder) -> None:

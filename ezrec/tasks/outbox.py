@@ -112,6 +112,8 @@ class Outbox:
         await self._store.delivered(message)
         if video:
             log.info("film published", booking=message.booking_id, url=video.video_url)
+        if message.attempts:
+            log.info("message told after all", booking=message.booking_id, kind=message.kind, attempts=message.attempts)
         if had_failed:  # what failed beside it may work as well now
             self._rests.clear()
         self._delivered()

@@ -149,7 +149,7 @@ class Recovery:
         """Lay films onto recovered runs that they belong to and have lost."""
         if not self._found:
             return
-        for film in await self._store.films(Stage.BOOKED, Stage.RECORDING, Stage.RECORDED, Stage.CANCELLED):
+        for film in await self._store.films_brief(Stage.BOOKED, Stage.RECORDING, Stage.RECORDED, Stage.CANCELLED):
             laid = {span.run for span in await self._store.spans(film.booking_id)}
             for span in self.spans(film.starts_at, film.ends_at):
                 if span.run not in laid:

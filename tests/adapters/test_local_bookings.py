@@ -48,6 +48,20 @@ async def test_a_file_that_was_replaced_by_one_of_the_same_size_and_time_is_read
     assert rows[0]["id"] == "b2"
 
 
+async def test_an_edit_that_leaves_size_and_times_as_they_were_is_noticed(
+        file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within a tick of the file system's clock all times stay, the time of change included."""
+    file.write_text('[{"id": "a"}]')
+    source, before = BookingsFile(file), file.stat()
+    assert await source.fetch() == [{"id": "a"}]
+    with file.open("r+") as same:
+        same.write('[{"id": "b"}]')
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    monkeypatch.setattr("ezrec.adapters.bookings.local.os.fstat", lambda _handle: before)
+    assert await source.fetch() == [{"id": "b"}]
+    assert await source.fetch() is None
+
+
 async def test_an_empty_list_is_an_answer(file: Path) -> None:
     file.write_text("[]", "utf-8")
     assert await BookingsFile(file).fetch() == []

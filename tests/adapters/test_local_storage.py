@@ -85,7 +85,7 @@ async def test_where_links_are_refused_the_film_is_copied(
     await storage.complete(KEY, upload_id, parts_of(film), film)
     assert object_path.read_bytes() == film.read_bytes()
     assert object_path.stat().st_ino != film.stat().st_ino
-    assert object_path.stat().st_mode & 0o777 == 0o644
+    assert object_path.stat().st_mode & 0o777 == 0o640
     assert leftovers(library) == []
 
 

@@ -49,6 +49,12 @@ def manners(_):
     oom = int(open("/proc/self/oom_score_adj").read())
     return os.nice(0), all(ignored), blocked, oom
 
+def environment(_):
+    return dict(os.environ)
+
+def take(size):
+    return len(bytearray(size))
+
 def time_out(text):
     raise TimeoutError(text)
 
@@ -127,6 +133,33 @@ async def test_starting_a_worker_leaves_the_parents_signals_as_they_were(pool: R
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     await pool.run(jobs.double, 1)
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+
+
+async def test_a_worker_is_handed_no_secret_and_the_parent_keeps_them(
+        pool: RenderPool, jobs: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = {"SUPABASE_SERVICE_ROLE_KEY": "s1", "AWS_SECRET_ACCESS_KEY": "s2", "EMAIL_HOST_PASSWORD": "s3",
+               "EZREC_S3__SECRET_ACCESS_KEY": "s4", "EZREC_SUPABASE__KEY_FILE": "/s5", "CREDENTIALS_DIRECTORY": "/s6",
+               "GITHUB_TOKEN": "s7", "DATABASE": "postgres://me:s8@db/x"}
+    for name, value in secrets.items():
+        monkeypatch.setenv(name, value)
+    inside = await pool.run(jobs.environment, None)
+    assert not secrets.keys() & inside.keys()
+    assert inside["PATH"] == os.environ["PATH"]
+    began_with = Path(f"/proc/{pool.pids()[0]}/environ").read_bytes()
+    assert not any(value.encode() in began_with for value in secrets.values() if value.startswith("/"))
+    assert secrets.items() <= dict(os.environ).items()
+
+
+async def test_a_worker_that_wants_more_memory_than_its_limit_fails_its_call_alone(jobs: ModuleType) -> None:
+    pool = RenderPool(1, memory_bytes=300 << 20)
+    try:
+        (worker,) = {await pool.run(jobs.pid, None)}
+        with pytest.raises(MemoryError, match=r"take needs more memory: it may have 300 MiB \(film.worker_mb\)"):
+            await pool.run(jobs.take, 400 << 20)
+        assert await pool.run(jobs.take, 10 << 20) == 10 << 20
+        assert await pool.run(jobs.pid, None) == worker
+    finally:
+        await pool.close()
 
 
 async def test_a_worker_imports_nothing_of_the_program_but_what_it_needs(pool: RenderPool, jobs: ModuleType) -> None:

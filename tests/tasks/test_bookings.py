@@ -500,3 +500,50 @@ async def test_rows_that_could_not_be_stored_are_asked_for_again(desk: Desk, mon
     assert await desk.store.bookings() == []  # all or nothing
     await one.run_once()
     assert len(await desk.store.bookings()) == 20
+
+
+# ---- said once, and again
+
+
+async def test_a_source_that_fails_again_is_said_again_and_that_it_was_well_too(desk: Desk, said: Said) -> None:
+    source = Source(row("b", 60, 120))
+    office = Office(desk, source)
+    for answer in (RetryError("broken"), RetryError("broken"), [row("b", 60, 120)], RetryError("broken"), None, None):
+        source.answer = answer
+        await office.stages()
+    events = [event for _, event, _ in said.lines if "read" in event]
+    assert events == ["bookings not read, keeping the last good answer", "bookings are read again"] * 2
+
+
+async def test_a_row_that_is_mended_and_breaks_again_is_said_again(desk: Desk, said: Said) -> None:
+    source = Source()
+    office = Office(desk, source)
+    broken, good = row("b", 120, 60), row("b", 60, 120)
+    for rows in ([broken], [broken, row("other", 60, 120)], [good], [broken], []):
+        source.answer = rows
+        await office.stages()
+    events = [event for _, event, _ in said.lines if "skipped" in event]
+    assert events == ["booking skipped", "booking no longer skipped"] * 2
+
+
+async def test_a_change_that_is_taken_back_and_comes_again_is_said_again(desk: Desk, said: Said) -> None:
+    source = Source(row("b", -60, 60))
+    office = Office(desk, source)
+    await office.stages()
+    for stage in (Stage.RECORDING, Stage.RECORDED):
+        await desk.store.step("b", stage)
+    for rows in ([row("b", -60, 90)], [row("b", -60, 60)], [row("b", -60, 90)]):
+        source.answer = rows
+        await office.stages()
+    late = [event for _, event, _ in said.lines if "changed too late" in event]
+    assert late == ["booking changed too late, its film stays as it is", "booking is no longer changed too late",
+                    "booking changed too late, its film stays as it is"]
+
+
+async def test_an_error_whose_words_never_repeat_does_not_fill_the_log(desk: Desk, said: Said) -> None:
+    source = Source()
+    office = Office(desk, source)
+    for number in range(100):
+        source.answer = RetryError(f"broken at byte {number}")
+        await office.stages()
+    assert len(said.lines) == 20

@@ -1,11 +1,13 @@
 """Bookings from a JSON file that a person or a program edits: a list of rows, or `{"bookings": [...]}`.
 
-It is read again when it changes. A file that is missing, half-written or not JSON is an error and never an empty
-schedule: a slip of an editor must not cost a match. To drop all bookings, write `[]` into it. Rows are not looked at
-here.
+It is read at every look, and its rows are handed on when its bytes are others: size and times of a file may stay as
+they were though it was edited, within a tick of the file system's clock or by who sets them back. A file that is
+missing, half-written or not JSON is an error and never an empty schedule: a slip of an editor must not cost a match.
+To drop all bookings, write `[]` into it. Rows are not looked at here.
 """
 
 import asyncio
+import hashlib
 import json
 import os
 import stat
@@ -18,8 +20,6 @@ from ezrec.files import os_errors
 LARGEST = 8_000_000
 """Bytes; a year of bookings is far smaller, and a wrong path to a film is not."""
 
-_Signature = tuple[int, int, int]  # mtime in ns, bytes, inode
-
 
 class BookingsFile:
     """A `BookingSource` over the file at `path`."""
@@ -30,7 +30,7 @@ class BookingsFile:
     def __init__(self, path: Path, name: str = "file") -> None:
         self.name = name
         self._path = path
-        self._seen: _Signature | None = None
+        self._seen = b""  # the digest of the bytes whose rows were handed on
 
     async def fetch(self) -> list[object] | None:
         """All rows of the file; None if it has not changed since it was last read well.
@@ -43,19 +43,19 @@ class BookingsFile:
 
     def forget(self) -> None:
         """Hand on the file's rows the next time, whether it has changed or not."""
-        self._seen = None
+        self._seen = b""
 
     def _fetch(self) -> list[object] | None:
-        answer = self._read()
-        if answer is None:
+        data = self._read()
+        digest = hashlib.blake2b(data).digest()
+        if digest == self._seen:
             return None
-        data, signature = answer
         rows = self._rows(data)
-        self._seen = signature  # only now: a broken file is complained about until it is mended
+        self._seen = digest  # only now: a broken file is complained about until it is mended
         return rows
 
-    def _read(self) -> tuple[bytes, _Signature] | None:
-        """The file's bytes and what tells this version from the next; None if this version was read before."""
+    def _read(self) -> bytes:
+        """The file's bytes, all of one version as far as its size and times tell."""
         with os_errors("read the bookings file"):
             try:
                 # Not blocking: a named pipe in its place would block the reader.
@@ -70,14 +70,12 @@ class BookingsFile:
                 if before.st_size > LARGEST:
                     raise RetryError(f"the bookings file {self._path} has {before.st_size} bytes: at most {LARGEST} "
                                      "are read; take old bookings out")
-                if _signature(before) == self._seen:
-                    return None
                 with os.fdopen(handle, "rb", closefd=False) as file:
                     data = file.read(LARGEST + 1)
                 if _signature(os.fstat(handle)) != _signature(before):
                     raise RetryError(f"the bookings file {self._path} changed while it was read: it is read again; "
                                      "to replace it in one go, write a new file and rename it")
-                return data, _signature(before)
+                return data
             finally:
                 os.close(handle)
 
@@ -100,5 +98,5 @@ class BookingsFile:
         return rows
 
 
-def _signature(status: os.stat_result) -> _Signature:
-    return status.st_mtime_ns, status.st_size, status.st_ino
+def _signature(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size

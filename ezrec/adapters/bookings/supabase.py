@@ -6,6 +6,9 @@ times are instants, or local times beside a `date`, and the columns have one of 
 shows which.
 """
 
+import asyncio
+import hashlib
+import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,6 +28,9 @@ PAGE = 500  # rows in one answer; PostgREST's own limit is 1000 as Supabase sets
 OLDEST_DAYS = 3  # a booking may last a day, is looked at for a day after it, and its date is a local one
 NEWEST_DAYS = 2  # beyond days_ahead: whole days, of a date that is a local one
 AGAIN_S = 600.0  # an answer that stays the same is handed on again after this time
+MANY = 500  # rows; of a longer answer only the days next to today are asked for at each call,
+NEAR_DAYS = 3  # which are these,
+WHOLE_S = 60.0  # and the whole after this time, or at once when they have changed
 TRIES = 3  # to change a status that somebody else changes at the same time
 
 FAILED = STATUS_WORDS[Stage.MISSED]
@@ -83,29 +89,42 @@ class SupabaseBookings:
         self._called_off = frozenset(word.lower() for word in called_off)
         self._page = page
         self._shape: Shape | None = None
-        self._last: list[Row] | None = None
+        self._last: bytes | None = None  # the digest of the answer that was handed on
         self._last_us = 0
+        self._is_long = False
+        self._near: list[Row] | None = None  # the near rows of an answer that is too long to be asked for at each call
+        self._whole_us = 0
         self._gone: set[str] = set()  # bookings of which it was said that their row is gone
 
     async def fetch(self) -> list[object] | None:
         """All rows that matter now: not over for more than a day, beginning within days_ahead; some more at the edges.
 
-        None if they are what they were at the last call; now and then they are handed on again all the same.
+        None if they are what they were at the last call; now and then they are handed on again all the same. Of many
+        rows those that are days away are asked for once a minute.
 
         Raises:
             RetryError: no answer, or none that can be believed.
             ParkError: the project refuses.
         """
-        rows = await self._rows()
         now = self._clock.mono_us()
-        if rows == self._last and now - self._last_us < AGAIN_S * SECOND:
+        if self._near is not None and now - self._whole_us < WHOLE_S * SECOND:
+            if await self._rows(NEAR_DAYS) == self._near:
+                return None
+            self._near = None
+        # The near rows first: what changes in between is seen at the next call.
+        near = await self._rows(NEAR_DAYS) if self._is_long else None
+        rows = await self._rows(self._days_ahead + NEWEST_DAYS)
+        self._is_long = len(rows) > MANY
+        self._near, self._whole_us = near, now
+        digest = await asyncio.to_thread(_digest, rows)
+        if digest == self._last and now - self._last_us < AGAIN_S * SECOND:
             return None
-        self._last, self._last_us = rows, now
+        self._last, self._last_us = digest, now
         return list(rows)
 
     def forget(self) -> None:
         """Hand on the rows the next time, whether they are others or not."""
-        self._last = None
+        self._last = self._near = None
 
     async def tell_status(self, booking_id: str, status: str, reason: str | None) -> None:
         """Make the booking's row say `status` (a word of ours), and why it failed, if it may (`may_tell`).
@@ -125,6 +144,9 @@ class SupabaseBookings:
                     self._gone.add(booking_id)
                     log.info("booking's row is gone, its status is not told", booking=booking_id, status=status)
                 return
+            if booking_id in self._gone:
+                self._gone.discard(booking_id)
+                log.info("booking's row is there again", booking=booking_id)
             now = found[0].get("status")
             if not may_tell(now if isinstance(now, str) else None, status, self._called_off):
                 return
@@ -132,12 +154,12 @@ class SupabaseBookings:
                 return
         raise RetryError(f"the status of booking {booking_id} is being changed by somebody else")
 
-    async def _rows(self) -> list[Row]:
-        """All rows that matter, by a shape that the table has."""
+    async def _rows(self, days: int) -> list[Row]:
+        """All rows that matter and begin within so many days, by a shape that the table has."""
         refused: list[str] = []
         for shape in dict.fromkeys((self._shape or SHAPES[0], *SHAPES)):
             try:
-                rows = await self._all_pages(shape)
+                rows = await self._all_pages(shape, days)
             except Refused as error:
                 if error.code not in _OTHER_SHAPE:
                     raise
@@ -150,21 +172,22 @@ class SupabaseBookings:
         self._shape = None
         raise ParkError("; ".join(dict.fromkeys(refused)))
 
-    async def _all_pages(self, shape: Shape) -> list[Row]:
+    async def _all_pages(self, shape: Shape, days: int) -> list[Row]:
         rows: list[Row] = []
         while True:
-            more, count = await self._supabase.page("read bookings", self._request(shape, rows), expected=_OTHER_SHAPE)
+            more, count = await self._supabase.page("read bookings", self._request(shape, days, rows),
+                                                     expected=_OTHER_SHAPE)
             rows += more
             if not more or count == len(more):
                 return rows
             if not isinstance(rows[-1].get("id"), str | int):
                 raise RetryError("a booking without an id, behind which the next page cannot be asked for")
 
-    def _request(self, shape: Shape, before: list[Row]) -> Any:
+    def _request(self, shape: Shape, days: int, before: list[Row]) -> Any:
         """Build the request for the rows after those `before`."""
         today = utc_datetime(self._clock.wall_us()).date()
         first = today - timedelta(days=OLDEST_DAYS)
-        end = today + timedelta(days=self._days_ahead + NEWEST_DAYS)
+        end = today + timedelta(days=days)
 
         def build(client: Any) -> Any:
             query = (client.table(TABLE).select("id", "status", *shape.columns, count="exact")
@@ -175,3 +198,10 @@ class SupabaseBookings:
             return query.order("id").limit(self._page)
 
         return build
+
+
+def _digest(rows: list[Row]) -> bytes:
+    digest = hashlib.blake2b()
+    for row in rows:  # one by one: the text of thousands takes more memory than they do
+        digest.update(json.dumps(row, sort_keys=True).encode() + b"\n")
+    return digest.digest()

@@ -28,7 +28,7 @@ class SupabasePublisher:
         """`called_off`: words that mean cancelled, in lower case; a booking's status that is one of them stays."""
         self._supabase = supabase
         self._called_off = sorted(word.lower() for word in called_off)
-        self._logged = False
+        self._logged = logs.Troubles(log)
 
     async def holds(self, booking_id: str, day: str) -> bool:
         """Whether there is a row of a film of this booking on this local day, of whatever recording.
@@ -63,6 +63,7 @@ class SupabasePublisher:
                 raise
             self._say_older()
             return await self._put(video)
+        self._logged.over("function", "the project has the function publish_video now")
         if [one.get("recording_id") for one in confirmed] != [video.recording_id]:
             raise RetryError(f"the row of {video.recording_id} in videos was not confirmed")
         return None
@@ -98,7 +99,5 @@ class SupabasePublisher:
                          f"{video.recording_id} is to take its place, delete that row")
 
     def _say_older(self) -> None:
-        if not self._logged:
-            self._logged = True
-            log.warning("the project lacks the function publish_video, the row is written without it",
-                        hint="`ezrec tables` prints the SQL that makes it")
+        self._logged.say("function", "the project lacks the function publish_video, the row is written without it",
+                         "no such function", hint="`ezrec tables` prints the SQL that makes it")

@@ -22,6 +22,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
@@ -29,6 +30,7 @@ from typing import TypeVar
 from ezrec.adapters.storage import Part, Stored, check_key, composite_etag, object_length
 from ezrec.domain.errors import OtherObject, ParkError, RetryError
 from ezrec.files import (
+    FILE_MODE,
     fsync_file,
     fsync_folder,
     make_folders,
@@ -195,6 +197,7 @@ class LocalStorage:
         fsync_file(film)
         make_folders(target.parent, self._below)
         try:
+            _share_with(film, target.parent)
             os.link(film, target)
         except FileExistsError:
             return
@@ -320,6 +323,12 @@ async def _in_thread(doing: str, work: Callable[[], _R]) -> _R:
     return await asyncio.to_thread(guarded)
 
 
+def _share_with(film: Path, folder: Path) -> None:
+    """Let the group of a folder in the library read a film that was made elsewhere; a copy is made in the library."""
+    with suppress(OSError):  # this user does not belong to it: said at start
+        os.chown(film, -1, folder.stat().st_gid)
+
+
 def _identity(status: os.stat_result) -> _Identity:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
@@ -329,13 +338,13 @@ def _copy(film: Path, part: Part, copy: Path) -> str:
     digest = hashlib.md5(usedforsecurity=False)
     source = os.open(film, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        target = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        target = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         try:
             at, end = part.offset, part.offset + part.bytes
             while at < end and (block := os.pread(source, min(_BLOCK, end - at), at)):
                 digest.update(block)
                 at += _pwrite(target, block, at)
-            os.fchmod(target, 0o644)
+            os.fchmod(target, FILE_MODE)
             os.fdatasync(target)
         finally:
             os.close(target)
@@ -378,7 +387,7 @@ def _md5(handle: int, part: Part) -> str:
 
 def _append(journal: Path, line: str) -> None:
     """Add a line, durably. It begins with its newline, so that a line which a power cut tore off spoils no other."""
-    handle = os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    handle = os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, FILE_MODE)
     try:
         os.write(handle, f"\n{line}\n".encode())
         os.fsync(handle)

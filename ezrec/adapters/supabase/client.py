@@ -29,6 +29,7 @@ from ezrec.domain.errors import ParkError, Refused, RetryError
 CONNECT_S = 5.0  # what connecting may take of a call's limit
 CONNECTIONS = 4
 KEEP_S = 60.0  # longer than the time between two polls, or each would shake hands anew
+LACKING_S = 600.0  # how long a column that a table lacks is left out before it is tried again
 LOGGED = 20_000  # characters of a failed answer; what is longer is somebody's page
 
 Row = dict[str, Any]
@@ -53,7 +54,8 @@ class Supabase:
     def __init__(self, settings: SupabaseSettings) -> None:
         self._limit_s = settings.limit_s
         self._host = urlsplit(settings.url).netloc
-        self._lacking: dict[str, set[str]] = defaultdict(set)  # by table: columns that it turned out not to have
+        # by table: columns that it turned out not to have, and until when (loop's time) they are left out
+        self._lacking: dict[str, dict[str, float]] = defaultdict(dict)
         self._logged: dict[str, str] = {}  # by kind of call: the failure that was logged
         self._http = httpx.AsyncClient(
             follow_redirects=False, event_hooks={"response": [_keep_answer]},
@@ -134,17 +136,23 @@ class Supabase:
     async def _write(self, what: str, table: str, row: Mapping[str, object],
                      build: Callable[[Row, AsyncClient], Query], limit_s: float | None) -> list[Row]:
         """Send a row without the columns that the table lacks, which are found out one by one."""
-        lacking = self._lacking[table]
+        lacking, now = self._lacking[table], asyncio.get_running_loop().time()
         while True:
-            body = {column: value for column, value in row.items() if column not in lacking}
+            body = {column: value for column, value in row.items() if lacking.get(column, now) <= now}
             try:
-                return await self.rows(what, partial(build, body), limit_s=limit_s, expected=("PGRST204",))
+                rows = await self.rows(what, partial(build, body), limit_s=limit_s, expected=("PGRST204",))
             except Refused as error:
                 if error.code != "PGRST204" or error.column not in body:
                     raise
-                lacking.add(error.column)
-                _log().warning("table lacks a column, written without it", table=table, column=error.column,
-                               hint="`ezrec tables` prints the SQL that adds it; start EZREC again afterwards")
+                if error.column not in lacking:
+                    _log().warning("table lacks a column, written without it", table=table, column=error.column,
+                                   hint="`ezrec tables` prints the SQL that adds it; it is tried again now and then")
+                lacking[error.column] = now + LACKING_S
+                continue
+            for column in lacking.keys() & body.keys():
+                del lacking[column]
+                _log().info("table has the column now", table=table, column=column)
+            return rows
 
     async def _call(self, build: Build, limit_s: float, answers: list[httpx.Response]) -> tuple[list[Row], int | None]:
         """One request, and what its answer means; `answers` is where the answer itself is left."""

@@ -17,7 +17,6 @@ from ezrec.config import Settings
 from ezrec.domain.clock import SECOND, Clock
 from ezrec.domain.events import PreflightBegun, PreflightDone
 from ezrec.domain.film import Film
-from ezrec.domain.stages import Stage
 from ezrec.folders import DataFolder
 from ezrec.store import Store
 from ezrec.tasks.recording.windows import Recording
@@ -60,10 +59,10 @@ class Preflight:
     async def run_once(self) -> None:
         """One look: the pre-flight of every booking that is near enough and has had none."""
         now = self._clock.wall_us()
-        films = await self._store.films(Stage.BOOKED)
+        films = await self._store.booked_films(now + self._least_us + 1, now + self._ahead_us + 1)
         self._done &= {film.booking_id for film in films}
         for film in films:
-            if film.booking_id in self._done or not self._least_us < film.starts_at - now <= self._ahead_us:
+            if film.booking_id in self._done:
                 continue
             self._done.add(film.booking_id)
             story = await self._store.events(film.booking_id)

@@ -23,7 +23,7 @@ class RunFolder:
         self._written: RunFacts | None = None
         self._missing_us: int | None = None  # since when there is no folder of segments any more, monotonic µs
         self._seen = False
-        self._failed = False
+        self._logged = logs.Troubles(log)
 
     async def keep(self, run: int, facts: RunFacts) -> None:
         """See to it that the run's folder holds `facts`. What the disk refuses is said once and tried again."""
@@ -34,16 +34,17 @@ class RunFolder:
             if not await asyncio.to_thread(self._home, path.parent.parent):
                 return
             await asyncio.to_thread(_write, path, facts)
-            self._written, self._failed = facts, False
+            self._written = facts
+            self._logged.over("facts", "run's facts are written again")
         except OSError as error:
-            if not self._failed:
-                self._failed = True
-                log.error("run's facts not written", error=str(error))  # noqa: TRY400 - foreseen
+            self._logged.say("facts", "run's facts not written", str(error), level="error")
 
     def _home(self, segments: Path) -> bool:
         """Whether the folder of all segments is there; made anew when it has been away for long."""
         now = self._clock.mono_us()
         if segments.is_dir():
+            if self._missing_us is not None:
+                log.info("folder of the segments is there again", path=str(segments))
             self._seen, self._missing_us = True, None
             return True
         if self._missing_us is None and self._seen:

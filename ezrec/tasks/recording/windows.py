@@ -16,11 +16,12 @@ from ezrec.config import Settings
 from ezrec.domain.clock import SECOND, Clock
 from ezrec.domain.errors import CameraStuck, EzrecError, RetryError
 from ezrec.domain.film import Film
-from ezrec.domain.stages import CHANGEABLE, Stage
+from ezrec.domain.stages import Stage
 from ezrec.domain.timeline import HOLD_US, Span, begin_span, lay
 from ezrec.folders import DataFolder
 from ezrec.store import Store
 from ezrec.tasks.recording.lane import Lane, LaneHealth
+from ezrec.tasks.recording.near import NearFilms
 from ezrec.tasks.recording.room import Room
 from ezrec.tasks.recording.run_record import RunRecord
 
@@ -55,6 +56,7 @@ class Recording:
         self._pending_from_us = pending_from_us  # of an earlier run: from when on its footage is not known yet
         self._news = asyncio.Event()
         self._sealed: asyncio.Queue[Sealed] = asyncio.Queue()
+        self._near = NearFilms(store, clock)
         self._record = RunRecord(store, clock, folder, boot_id)
         self._to_write: list[tuple[str, Span]] = []  # windows that were laid or moved, by booking
         self._earlier_known = False  # what earlier runs left has been looked through: films may be closed
@@ -113,6 +115,7 @@ class Recording:
         """Begin a run without writing anything: cameras first. No film is closed before `earlier_known`."""
         self._begun_us = self._clock.mono_us()
         await self._record.choose(above)
+        await self._near.begin()
         made = [make(self.run_id, self._sealed.put_nowait) for make in self._make_lanes]
         self.lanes = {lane.name: lane for lane in made}
 
@@ -157,8 +160,7 @@ class Recording:
         await self._record.follow_clock(now)
         wanted, ends, windows, over = False, [], [], []
         self._to_write = []
-        films = await self._store.films(*CHANGEABLE, Stage.RECORDED)
-        spans = await self._store.spans_in(*CHANGEABLE)
+        films, spans = await self._near.look()
         for film in films:
             if film.stage is Stage.RECORDED:
                 continue  # its window may still be open, if it was called off and then retried: it waits for footage
@@ -228,6 +230,7 @@ class Recording:
         if film.stage is Stage.BOOKED and not self._room.is_there_for(film.booking_id):  # one that has begun goes on
             return None
         self._to_write.append((film.booking_id, span))
+        self._near.laid(film.booking_id)
         log.info("window opens", booking=film.booking_id, run=self.run_id,
                  in_s=max(0.0, (span.start_us - now) / SECOND), for_s=(span.end_us - max(now, span.start_us)) / SECOND)
         return span

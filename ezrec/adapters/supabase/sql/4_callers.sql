@@ -1,0 +1,131 @@
+-- ------------------------------------------------------------------------------------------- who calls, and what he may
+
+create or replace function public.ezrec_stamp_status() returns trigger language plpgsql set search_path = '' as $$
+begin
+  new.status_at := now();
+  return new;
+end $$;
+comment on function public.ezrec_stamp_status is 'Says when a booking''s status changed.';
+
+create or replace trigger ezrec_stamp_status before update on public.bookings for each row
+  when ((old.status, old.status_reason) is distinct from (new.status, new.status_reason))
+  execute function public.ezrec_stamp_status();
+
+create or replace function public.ezrec_stamp_row() returns trigger language plpgsql set search_path = '' as $$
+begin
+  new.updated_at := now();
+  return new;
+end $$;
+comment on function public.ezrec_stamp_row is 'Says when a row changed.';
+
+create or replace trigger ezrec_stamp_row before update on public.videos for each row
+  when (old.* is distinct from new.*) execute function public.ezrec_stamp_row();
+create or replace trigger ezrec_stamp_row before update on public.user_settings for each row
+  when (old.* is distinct from new.*) execute function public.ezrec_stamp_row();
+
+create or replace function ezrec.object(given jsonb) returns jsonb language sql immutable set search_path = '' as
+  $$ select case jsonb_typeof(given) when 'string' then (given #>> '{}')::jsonb else given end $$;
+comment on function ezrec.object is 'An argument as an object: some servers hand one on as a text that holds it.';
+
+create or replace function ezrec.words_of(list jsonb) returns text[] language sql immutable set search_path = '' as
+  $$ select array(select jsonb_array_elements_text(case jsonb_typeof(list) when 'array' then list else '[]' end)) $$;
+comment on function ezrec.words_of is 'A list of words as an array; of what is none, an empty one.';
+
+create or replace function ezrec.caller(court jsonb, out user_id text, out camera_id text, out device uuid,
+  out seen timestamptz, out also text[], out options jsonb)
+language plpgsql stable set search_path = '' as $$
+declare
+  given constant jsonb := coalesce(ezrec.object(court), '{}');
+  acting constant text := coalesce(nullif(current_setting('role', true), ''), 'none');
+  claims constant jsonb := coalesce(nullif(current_setting('request.jwt.claims', true), '')::jsonb, '{}');
+  known public.ezrec_devices;
+begin
+  if acting = 'ezrec_device' or claims ->> 'role' = 'ezrec_device' then
+    if claims ->> 'sub' ~ '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$' then
+      select * into known from public.ezrec_devices as one where one.id = (claims ->> 'sub')::uuid;
+    end if;
+    if known.id is null then
+      raise exception 'this token''s device is not known' using errcode = 'PT401',
+        hint = 'its `sub` must be the id of a row in ezrec_devices';
+    elsif known.revoked_at <= now() then
+      raise exception 'the device % of court % was revoked at %', known.id, known.camera_id, known.revoked_at
+        using errcode = 'PT401', hint = 'give the box a device and a token of its own';
+    elsif coalesce(given ->> 'user_id', known.user_id) <> known.user_id
+       or coalesce(given ->> 'camera_id', known.camera_id) <> known.camera_id then
+      raise exception 'this token is for court % of %', known.camera_id, known.user_id using errcode = '42501',
+        hint = 'site.user_id and site.camera_id must say the same';
+    end if;
+    user_id := known.user_id;
+    camera_id := known.camera_id;
+    device := known.id;
+    seen := known.last_seen;
+    options := known.options;
+  elsif acting = 'service_role' or (session_user <> 'authenticator' and acting not in ('anon', 'authenticated')) then
+    user_id := given ->> 'user_id';
+    camera_id := given ->> 'camera_id';
+    options := coalesce(given -> 'options', '{}');
+    if coalesce(user_id, '') = '' or coalesce(camera_id, '') = '' then
+      raise exception 'which court is meant? the argument `court` lacks user_id or camera_id' using errcode = '22023';
+    end if;
+  else
+    raise exception 'only devices and the project''s secret key may call this' using errcode = '42501';
+  end if;
+  also := ezrec.words_of(options -> 'camera_ids');
+end $$;
+comment on function ezrec.caller is
+  'The court that a call is for, and the device that makes it (null: the secret key). Refuses a device that is unknown or '
+  'revoked (HTTP 401), and one that means another court (42501).';
+
+create or replace function ezrec.fitted(of_table text, given jsonb) returns jsonb language plpgsql stable
+set search_path = '' as $$
+declare
+  one record;
+  fits jsonb := given;
+begin
+  for one in select key, value, ezrec.columns(of_table) ->> key as type from jsonb_each(given) loop
+    if one.type is null then
+      fits := fits - one.key;
+    elsif one.value <> 'null' then
+      begin
+        if one.type in ('smallint', 'integer', 'bigint') and jsonb_typeof(one.value) = 'number' then
+          one.value := to_jsonb(round((one.value #>> '{}')::numeric));
+          fits := fits || jsonb_build_object(one.key, one.value);
+        end if;
+        execute format('select %L::%s', one.value #>> '{}', one.type);
+      exception when data_exception then
+        if one.key not in ('user_id', 'camera_id', 'recording_id', 'storage_path', 'video_url') then
+          fits := fits || jsonb_build_object(one.key, null);
+        end if;
+      end;
+    end if;
+  end loop;
+  return fits;
+end $$;
+comment on function ezrec.fitted is
+  'A row for a table whose columns have other types than ours: numbers are rounded for integers, what a column cannot '
+  'hold is null, and what it lacks is left out. Keys stay as they are.';
+
+create or replace function ezrec.word(ours text, options jsonb) returns text language sql immutable
+set search_path = '' as $$ select coalesce(options -> 'status_words' ->> ours, ours) $$;
+comment on function ezrec.word is 'The venue''s word for one of our words of status; empty: it has none.';
+
+create or replace function ezrec.step(shown text, options jsonb) returns integer language sql immutable
+set search_path = '' as $$
+  select min(place)::integer from unnest(array['recording', 'completed', 'video_processed', 'video_uploaded'])
+    with ordinality as ours (word, place)
+   where lower(trim(shown)) in (word, lower(ezrec.word(word, options))) $$;
+comment on function ezrec.step is 'How far a booking is by its status: 1 recording to 4 video_uploaded; null: not begun, or failed.';
+
+create or replace function ezrec.may_tell(shown text, ours text, options jsonb, more_cancelled text[] default '{}')
+returns boolean language sql immutable set search_path = '' as $$
+  select case
+    when ours not in ('recording', 'completed', 'video_processed', 'video_uploaded', 'failed') then false
+    when lower(trim(shown)) = any (more_cancelled || case when options ? 'cancelled_words'
+      then ezrec.words_of(options -> 'cancelled_words')
+      else array['cancelled', 'canceled', 'rejected', 'no_show'] end) then false
+    when ours = 'failed' then ezrec.step(shown, options) is distinct from 4
+    else ezrec.step(ours, '{}') > coalesce(ezrec.step(shown, options), 0) end $$;
+comment on function ezrec.may_tell is
+  'Whether a booking''s status may go from the word shown to one of ours: only forward, out of failed to anywhere, to '
+  'failed from all but the last, and never away from a word that means cancelled.';
+

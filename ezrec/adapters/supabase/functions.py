@@ -8,14 +8,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ezrec import logs
-from ezrec.adapters.supabase.client import Row, Supabase
+from ezrec.adapters.supabase.client import Row, Supabase, task_log
 from ezrec.config.sections import BookingsSettings, SiteSettings
 from ezrec.domain.clock import SECOND, Clock
 from ezrec.domain.errors import Refused
 from ezrec.domain.stages import STATUS_WORDS
-
-log = logs.get("supabase")
 
 NONE_WORD = "null"  # in bookings.camera_ids: a booking that names no court
 MISSING = frozenset({"PGRST202", "42883"})
@@ -90,8 +87,8 @@ class Functions:
             if error.code not in MISSING or self._device:
                 raise
             if name not in self._missing:
-                log.info("project lacks a function, its tables are used instead", function=name,
-                         hint="`ezrec tables` prints the SQL that makes it")
+                task_log().info("project lacks a function, its tables are used instead", function=name,
+                                hint="`ezrec tables` prints the SQL that makes it")
             self._missing[name] = self._clock.mono_us() + round(AGAIN_S * SECOND)
             raise FunctionMissing(str(error), error.code, None) from None
 

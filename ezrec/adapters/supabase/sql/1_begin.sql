@@ -18,7 +18,7 @@ set local search_path = public, pg_temp;
 
 create schema if not exists ezrec;
 comment on schema ezrec is 'Inner parts of EZREC''s functions; not for the API.';
-create table if not exists ezrec.version (version integer not null, at timestamptz not null default now());
+create table if not exists ezrec.version (version integer primary key, at timestamptz not null default now());
 comment on table ezrec.version is 'Which versions of EZREC''s tables were installed here, and when.';
 
 do $$ begin

@@ -81,18 +81,27 @@ set search_path = '' as $$
 declare
   one record;
   fits jsonb := given;
+  room integer;
 begin
-  for one in select key, value, ezrec.columns(of_table) ->> key as type from jsonb_each(given) loop
+  for one in select key, value #>> '{}' as text, jsonb_typeof(value) as kind, format_type(atttypid, atttypmod) as type
+               from jsonb_each(given) left join pg_catalog.pg_attribute
+                 on attrelid = to_regclass('public.' || of_table) and attname = key and attnum > 0 and not attisdropped loop
+    room := substring(one.type from '^character.*[(]([0-9]+)[)]$');
     if one.type is null then
       fits := fits - one.key;
-    elsif one.value <> 'null' then
+    elsif length(one.text) > room and one.key = 'filename' then
+      fits := fits || jsonb_build_object(one.key, left(one.text, room));
+    elsif one.text is not null then
       begin
-        if one.type in ('smallint', 'integer', 'bigint') and jsonb_typeof(one.value) = 'number' then
-          one.value := to_jsonb(round((one.value #>> '{}')::numeric));
-          fits := fits || jsonb_build_object(one.key, one.value);
+        if one.type in ('smallint', 'integer', 'bigint') and one.kind = 'number' then
+          one.text := round(one.text::numeric)::text;
+          fits := fits || jsonb_build_object(one.key, one.text::numeric);
         end if;
-        execute format('select %L::%s', one.value #>> '{}', one.type);
-      exception when data_exception then
+        execute format('select %L::%s', one.text, one.type);
+        if length(one.text) > room then
+          raise string_data_right_truncation;
+        end if;
+      exception when data_exception or integrity_constraint_violation then
         if one.key not in ('user_id', 'camera_id', 'recording_id', 'storage_path', 'video_url') then
           fits := fits || jsonb_build_object(one.key, null);
         end if;
@@ -102,8 +111,8 @@ begin
   return fits;
 end $$;
 comment on function ezrec.fitted is
-  'A row for a table whose columns have other types than ours: numbers are rounded for integers, what a column cannot '
-  'hold is null, and what it lacks is left out. Keys stay as they are.';
+  'A row for a table whose columns have other types than ours: numbers are rounded for integers, a file''s name is cut, '
+  'what else a column cannot hold is null, and what it lacks is left out. Keys stay as they are.';
 
 create or replace function ezrec.word(ours text, options jsonb) returns text language sql immutable
 set search_path = '' as $$ select coalesce(options -> 'status_words' ->> ours, ours) $$;

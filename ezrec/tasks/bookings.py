@@ -17,7 +17,7 @@ from ezrec.config.sections import BookingsSettings
 from ezrec.domain import booking as bookings
 from ezrec.domain import naming, schedule
 from ezrec.domain.booking import RefusedRow
-from ezrec.domain.clock import SECOND, Clock, local_datetime
+from ezrec.domain.clock import EARLIEST_US, SECOND, Clock, local_datetime
 from ezrec.domain.errors import IllegalStep, ParkError, RetryError
 from ezrec.domain.events import AnnouncedLate, ChangeRefused, FootageFound
 from ezrec.domain.stages import Stage
@@ -161,7 +161,8 @@ class Bookings:
                 log.error("all bookings gone at once", source=source.name, count=lost,
                           hint="an empty answer may mean that a credential ran out")
             for one in gone:
-                if self._window(one)[0] > now:  # once its window is open only explicit words count
+                # once its window is open only explicit words count; a clock never set cannot say that it is not
+                if self._window(one)[0] > now >= EARLIEST_US:
                     await tx.drop_booking(one.id, source.name)
         self._refused[source.name] = refused
 

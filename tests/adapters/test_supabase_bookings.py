@@ -93,6 +93,13 @@ async def test_a_server_that_gives_fewer_rows_than_asked_for_and_does_not_count_
         assert await ids(venue.bookings(supabase)) == ones
 
 
+async def test_with_a_clock_that_was_never_set_nothing_is_asked(venue: Venue, client: Supabase) -> None:
+    source = venue.bookings(client)
+    venue.clock.step(-NOW.timestamp())
+    with pytest.raises(RetryError, match="clock says 1970"):
+        await source.fetch()
+
+
 async def test_a_page_that_fails_fails_the_whole_answer(venue: Venue, supabase_net: ChaosProxy) -> None:
     for one in range(3):
         venue.book(venue.id(f"b{one}"))

@@ -15,7 +15,7 @@ from ezrec import logs
 from ezrec.adapters.supabase import Row, Supabase
 from ezrec.adapters.supabase.functions import Ways
 from ezrec.config.sections import SiteSettings
-from ezrec.domain.clock import SECOND, Clock, utc_datetime
+from ezrec.domain.clock import EARLIEST_US, SECOND, Clock, utc_datetime, utc_text
 from ezrec.domain.errors import ParkError, Refused, RetryError
 from ezrec.domain.stages import STATUS_WORDS, Stage
 
@@ -101,9 +101,12 @@ class SupabaseBookings:
         None if they are what they were at the last call; now and then they are handed on again all the same.
 
         Raises:
-            RetryError: no answer, or none that can be believed.
+            RetryError: no answer, or none that can be believed; or a clock that was never set.
             ParkError: the project refuses.
         """
+        if self._clock.wall_us() < EARLIEST_US:
+            raise RetryError(f"this machine's clock says {utc_text(self._clock.wall_us())}: it is not known which "
+                             "bookings matter now")
         rows = await self._rows()
         now = self._clock.mono_us()
         if rows == self._last and now - self._last_us < AGAIN_S * SECOND:

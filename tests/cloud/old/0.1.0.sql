@@ -168,7 +168,7 @@ comment on column public.system_status.last_error_at is 'When that was.';
 comment on column public.system_status.version is 'EZREC''s version.';
 comment on column public.system_status.uptime_s is 'How long EZREC has been running, s.';
 comment on column public.system_status.started_at is 'When it was started.';
-comment on column public.system_status.degraded is 'Names of its parts that ended and are being started again; "disk: …" says why its disk is too slow.';
+comment on column public.system_status.degraded is 'Names of its parts that ended and are being started again.';
 
 -- ----------------------------------------------------------------------------------------------------- user_settings
 

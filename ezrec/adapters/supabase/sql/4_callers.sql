@@ -23,8 +23,10 @@ create or replace trigger ezrec_stamp_row before update on public.videos for eac
 create or replace trigger ezrec_stamp_row before update on public.user_settings for each row
   when (old.* is distinct from new.*) execute function public.ezrec_stamp_row();
 
-create or replace function ezrec.object(given jsonb) returns jsonb language sql immutable set search_path = '' as
-  $$ select case jsonb_typeof(given) when 'string' then (given #>> '{}')::jsonb else given end $$;
+create or replace function ezrec.object(given jsonb) returns jsonb language plpgsql immutable set search_path = '' as $$
+begin  -- functions that every heartbeat calls are plpgsql: those in SQL are planned anew with every call
+  return case jsonb_typeof(given) when 'string' then (given #>> '{}')::jsonb else given end;
+end $$;
 comment on function ezrec.object is 'An argument as an object: some servers hand one on as a text that holds it.';
 
 create or replace function ezrec.words_of(list jsonb) returns text[] language sql immutable set search_path = '' as
@@ -35,31 +37,28 @@ create or replace function ezrec.caller(court jsonb, out user_id text, out camer
   out seen timestamptz, out also text[], out options jsonb)
 language plpgsql stable set search_path = '' as $$
 declare
-  given constant jsonb := coalesce(ezrec.object(court), '{}');
+  given constant jsonb := coalesce(case jsonb_typeof(court) when 'string' then (court #>> '{}')::jsonb else court end, '{}');
   acting constant text := coalesce(nullif(current_setting('role', true), ''), 'none');
   claims constant jsonb := coalesce(nullif(current_setting('request.jwt.claims', true), '')::jsonb, '{}');
-  known public.ezrec_devices;
+  revoked timestamptz;
 begin
   if acting = 'ezrec_device' or claims ->> 'role' = 'ezrec_device' then
-    if claims ->> 'sub' ~ '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$' then
-      select * into known from public.ezrec_devices as one where one.id = (claims ->> 'sub')::uuid;
-    end if;
-    if known.id is null then
+    begin
+      select one.id, one.user_id, one.camera_id, one.last_seen, one.options, one.revoked_at
+        into device, user_id, camera_id, seen, options, revoked
+        from public.ezrec_devices as one where one.id = (claims ->> 'sub')::uuid;
+    exception when invalid_text_representation then null;  -- a token that is no device's
+    end;
+    if device is null then
       raise exception 'this token''s device is not known' using errcode = 'PT401',
         hint = 'its `sub` must be the id of a row in ezrec_devices';
-    elsif known.revoked_at <= now() then
-      raise exception 'the device % of court % was revoked at %', known.id, known.camera_id, known.revoked_at
+    elsif revoked <= now() then
+      raise exception 'the device % of court % was revoked at %', device, camera_id, revoked
         using errcode = 'PT401', hint = 'give the box a device and a token of its own';
-    elsif coalesce(given ->> 'user_id', known.user_id) <> known.user_id
-       or coalesce(given ->> 'camera_id', known.camera_id) <> known.camera_id then
-      raise exception 'this token is for court % of %', known.camera_id, known.user_id using errcode = '42501',
+    elsif coalesce(given ->> 'user_id', user_id) <> user_id or coalesce(given ->> 'camera_id', camera_id) <> camera_id then
+      raise exception 'this token is for court % of %', camera_id, user_id using errcode = '42501',
         hint = 'site.user_id and site.camera_id must say the same';
     end if;
-    user_id := known.user_id;
-    camera_id := known.camera_id;
-    device := known.id;
-    seen := known.last_seen;
-    options := known.options;
   elsif acting = 'service_role' or (session_user <> 'authenticator' and acting not in ('anon', 'authenticated')) then
     user_id := given ->> 'user_id';
     camera_id := given ->> 'camera_id';
@@ -70,7 +69,7 @@ begin
   else
     raise exception 'only devices and the project''s secret key may call this' using errcode = '42501';
   end if;
-  also := ezrec.words_of(options -> 'camera_ids');
+  also := case when options ? 'camera_ids' then ezrec.words_of(options -> 'camera_ids') else '{}' end;
 end $$;
 comment on function ezrec.caller is
   'The court that a call is for, and the device that makes it (null: the secret key). Refuses a device that is unknown or '

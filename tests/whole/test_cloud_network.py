@@ -197,8 +197,8 @@ def test_what_is_refused_for_good_waits_with_its_reason_and_comes_home_when_a_pe
     site.cloud.s3.put(site.bucket, key, b"somebody else's")
     site.s3_net.s3_denied(target=denied)
     site.s3_net.answer(faults.s3_error(404, "NoSuchBucket", "The specified bucket does not exist"), target=homeless)
-    site.cloud.supabase.run(refusal("videos", "insert", "new.booking_id", barred))
-    site.cloud.supabase.run(refusal("bookings", "update", "new.id", untold))
+    site.cloud.supabase.run(refusal("videos", "insert", barred, "new.booking_id = '{}'"))
+    site.cloud.supabase.run(refusal("bookings", "update", untold, "new.id = '{}' and new.status <> 'video_uploaded'"))
     site.cloud.supabase.run(
         "insert into videos (recording_id, booking_id, user_id, camera_id, storage_path, video_url, duration_seconds,"
         " file_size, filename, date, uploaded_at) values ('elsewhere', :'id', :'user', :'camera', 'x.mp4', 'http://x/',"
@@ -212,8 +212,8 @@ def test_what_is_refused_for_good_waits_with_its_reason_and_comes_home_when_a_pe
         assert (film["parked_step"], why in film["parked_reason"]) == (step, True), film
         row = site.wait_word(booking, "failed")
         assert row["status_reason"] == film["parked_reason"]
-    site.finish(untold, status="scheduled")  # a film that players can see matters more than a word about it
-    assert site.words(untold) == []
+    site.finish(untold)  # a film that players can see matters more than a word about it
+    assert site.words(untold) == ["video_uploaded"]
 
     # ---- what people and programs are told
     assert "Telling the booking's owner 'recording' was refused for good" in site.command("films", "explain", untold)
@@ -249,11 +249,11 @@ def test_what_is_refused_for_good_waits_with_its_reason_and_comes_home_when_a_pe
     assert site.errors == ""
 
 
-def refusal(table: str, event: str, column: str, booking: str) -> str:
+def refusal(table: str, event: str, booking: str, what: str) -> str:
     """SQL after which the project refuses what is about one booking."""
     return f"""create function "refuse_{booking}"() returns trigger language plpgsql as
       $$ begin raise exception 'not this one' using errcode = '42501'; end $$;
-      create trigger "refuse_{booking}" before {event} on {table} for each row when ({column} = '{booking}')
+      create trigger "refuse_{booking}" before {event} on {table} for each row when ({what.format(booking)})
       execute function "refuse_{booking}"();"""
 
 

@@ -205,7 +205,7 @@ def test_what_is_refused_for_good_waits_with_its_reason_and_comes_home_when_a_pe
         " 1, 1, 'x.mp4', '2026-11-20', now())", id=double, user=site.user, camera=site.camera)
 
     reasons = {taken: ("upload", "holds something else"), denied: ("upload", "AccessDenied"),
-               homeless: ("upload", "NoSuchBucket"), barred: ("publish", "42501"),
+               homeless: ("upload", "NoSuchBucket"), barred: ("publish", "22023"),
                double: ("publish", "another recording")}
     for booking, (step, why) in reasons.items():
         film = wait_parked(site, booking)
@@ -219,7 +219,7 @@ def test_what_is_refused_for_good_waits_with_its_reason_and_comes_home_when_a_pe
     assert "Telling the booking's owner 'recording' was refused for good" in site.command("films", "explain", untold)
     shown = site.command("films", "show", barred)
     assert "It is parked while publishing the film: " in shown
-    assert "Writing the film's row was refused for good: " in shown
+    assert "Writing the film's row was refused: " in shown
     assert f"`ezrec films retry {barred}`" in shown
     shown = json.loads(site.command("films", "show", double, "--json"))
     assert (shown["stage"], shown["parked_step"]) == ("uploaded", "publish")
@@ -252,7 +252,7 @@ def test_what_is_refused_for_good_waits_with_its_reason_and_comes_home_when_a_pe
 def refusal(table: str, event: str, booking: str, what: str) -> str:
     """SQL after which the project refuses what is about one booking."""
     return f"""create function "refuse_{booking}"() returns trigger language plpgsql as
-      $$ begin raise exception 'not this one' using errcode = '42501'; end $$;
+      $$ begin raise exception 'not this one' using errcode = '22023'; end $$;
       create trigger "refuse_{booking}" before {event} on {table} for each row when ({what.format(booking)})
       execute function "refuse_{booking}"();"""
 

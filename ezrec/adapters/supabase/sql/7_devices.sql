@@ -48,7 +48,9 @@ language sql stable security definer set search_path = '' as $$
                                  else '{}' end) as waiting (stage, count)),
          nullif(concat_ws('; ',
            case when row.other_device_at > now() - interval '1 minute' then 'two devices report for it' end,
-           case when row.degraded <> '[]' then 'being started again: ' || (row.degraded #>> '{}') end,
+           (select 'being started again: ' || string_agg(part, ', ')
+              from jsonb_array_elements_text(case jsonb_typeof(row.degraded) when 'array' then row.degraded else '[]' end)
+                as part),
            case when (row.queues ->> 'parked')::bigint > 0 then (row.queues ->> 'parked') || ' films parked: '
                      || coalesce(row.queues ->> 'reason', '') end,
            case when row.throttled is not null then 'the processor is held back: ' || row.throttled end), ''),

@@ -1,14 +1,15 @@
 -- ------------------------------------------------------------------------------------------- who calls, and what he may
 
 create or replace function public.ezrec_stamp_status() returns trigger language plpgsql set search_path = '' as $$
-begin
-  new.status_at := now();
+begin  -- no `when` at the trigger: it would keep the venue from altering these columns
+  if (old.status, old.status_reason) is distinct from (new.status, new.status_reason) then
+    new.status_at := now();
+  end if;
   return new;
 end $$;
 comment on function public.ezrec_stamp_status is 'Says when a booking''s status changed.';
 
 create or replace trigger ezrec_stamp_status before update on public.bookings for each row
-  when ((old.status, old.status_reason) is distinct from (new.status, new.status_reason))
   execute function public.ezrec_stamp_status();
 
 create or replace function public.ezrec_stamp_row() returns trigger language plpgsql set search_path = '' as $$

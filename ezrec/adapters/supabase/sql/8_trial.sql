@@ -101,21 +101,21 @@ returns table (about text, problem text, remedy text) language plpgsql set searc
 declare
   court constant jsonb := jsonb_build_object('user_id', owner, 'camera_id', camera, 'options', options);
   own constant jsonb := jsonb_build_object('user_id', owner, 'camera_id', camera);
-  long constant text := repeat('x', 500);
+  key constant text := repeat('x', 1024);  -- the longest that S3 takes
 begin
   return query select * from ezrec.status_trials(options);
   return query select * from ezrec.trials('videos', court,
-    own || jsonb_build_object('recording_id', 'ezrec-trial', 'booking_id', 'ezrec-trial', 'storage_path', 'a', 'video_url', 'a',
+    own || jsonb_build_object('recording_id', '~', 'booking_id', '~', 'storage_path', 'a', 'video_url', 'a',
       'poster_url', null, 'duration_seconds', 1, 'file_size', 1, 'filename', 'a', 'date', '2026-11-20',
       'uploaded_at', '2026-11-20T19:00:05.123+00:00'),
-    jsonb_build_object('recording_id', repeat('r', 40), 'booking_id', repeat('b', 145), 'storage_path', long,
-      'video_url', 'https://' || long || long, 'poster_url', 'https://' || long || long, 'duration_seconds', 90000.5,
+    jsonb_build_object('recording_id', repeat('r', 22), 'booking_id', repeat('b', 145), 'storage_path', key,
+      'video_url', 'https://' || key, 'poster_url', 'https://' || key, 'duration_seconds', 90000.5,
       'file_size', 5497558138880, 'filename', repeat('f', 200)),
     '{"recording_id": "text", "booking_id": "text", "storage_path": "text", "video_url": "text", "poster_url": "text",
       "duration_seconds": "double precision", "file_size": "bigint", "filename": "text"}');
   return query select * from ezrec.trials('system_status', court, own || '{"version": "0"}',
     jsonb_build_object('cpu_percent', 99.5, 'memory_percent', 99.5, 'memory_mb', 16000.5, 'disk_free_mb', 99999999.5,
-      'disk_percent', 99.5, 'temperature_c', 99.5, 'current_booking_id', repeat('b', 145), 'last_error', long,
+      'disk_percent', 99.5, 'temperature_c', 99.5, 'current_booking_id', repeat('b', 145), 'last_error', key,
       'uptime_s', 1000000000, 'throttled', 'under-voltage now', 'cameras', '{"left": {}}'::jsonb, 'preflight', '{}'::jsonb,
       'queues', '{"films": {}}'::jsonb, 'degraded', '["upload"]'::jsonb),
     '{"cpu_percent": "double precision", "memory_percent": "double precision", "memory_mb": "double precision",

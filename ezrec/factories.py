@@ -106,7 +106,8 @@ def court_cloud(settings: Settings, clock: Clock, project: "Supabase", beats: "S
     device = bool(settings.supabase.device_token.get_secret_value())
     calls, beat_calls = (Functions(one, site, ways, clock, device=device) for one in (project, beats))
     return Cloud(
-        CourtBookings(calls, mark, clock, days, SupabaseBookings(project, site, clock, days, ways.cancelled, ways=ways))
+        CourtBookings(calls, mark, clock, days, settings.supabase.heartbeat_s,
+                      SupabaseBookings(project, site, clock, days, ways.cancelled, ways=ways))
         if settings.bookings.source == "supabase" else None,
         CourtPublisher(calls, ways, SupabasePublisher(project, ways.cancelled))
         if settings.publishing.kind == "supabase" else None,

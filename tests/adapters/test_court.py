@@ -10,7 +10,7 @@ import pytest
 import structlog
 from pydantic import SecretStr
 
-from ezrec.adapters.bookings.court import FRESH_S, READ_EVERY_S
+from ezrec.adapters.bookings.court import BEATS, READ_EVERY_S
 from ezrec.adapters.bookings.supabase import FAILED, FORWARD, may_tell
 from ezrec.adapters.supabase import Supabase
 from ezrec.adapters.supabase.functions import Ways
@@ -18,7 +18,7 @@ from ezrec.domain.errors import CredentialError, ParkError, Refused, RetryError
 from tests.fakes.cloud import faults
 from tests.fakes.cloud.chaos import ChaosProxy
 from tests.fakes.cloud.supabase import Supabase as Project
-from tests.fakes.venue import CALLED_OFF, Court, Venue
+from tests.fakes.venue import CALLED_OFF, HEARTBEAT_S, Court, Venue
 
 WORDS = (*FORWARD, FAILED)
 
@@ -105,7 +105,7 @@ async def test_bookings_are_read_again_only_when_the_heartbeat_heard_of_a_change
         venue.project.run(change, id=first)
         assert await look() == 1, change
         assert await look() == 0, change
-    assert await look(beat=False, seconds=FRESH_S + 1) == 1, "no heartbeat gets through"
+    assert await look(beat=False, seconds=BEATS * HEARTBEAT_S + 1) == 1, "no heartbeat gets through"
     await look()
     assert await look(seconds=1.2 * READ_EVERY_S) == 1
     court.bookings.forget()

@@ -29,6 +29,7 @@ CALLED_OFF = ("cancelled", "canceled", "rejected", "no_show")
 PATIENT_S = 60.0  # for what must succeed, on however busy a machine
 
 
+HEARTBEAT_S = 5.0
 WAYS = Ways(cancelled=CALLED_OFF)
 
 
@@ -84,7 +85,7 @@ class Venue:
         """Everything of this court through functions, over its tables where the project has none."""
         functions, mark = self.functions(supabase, device=device, ways=ways), Mark(self.clock)
         return Court(
-            CourtBookings(functions, mark, self.clock, 30, self.bookings(supabase, ways=ways)),
+            CourtBookings(functions, mark, self.clock, 30, HEARTBEAT_S, self.bookings(supabase, ways=ways)),
             CourtPublisher(functions, ways, self.publisher(supabase)),
             CourtStatus(functions, mark, 30, SupabaseStatus(supabase)))
 

@@ -17,7 +17,7 @@ log = logs.get("bookings")
 
 READ_EVERY_S = 60.0  # whatever the mark says; a tenth more or less, so that a fleet does not ask in step
 JITTER = 0.1
-FRESH_S = 15.0  # a mark that was heard longer ago says nothing any more
+BEATS = 3  # a mark that was heard so many heartbeats ago says nothing any more
 
 
 class CourtBookings:
@@ -27,12 +27,14 @@ class CourtBookings:
     reuses_ids = SupabaseBookings.reuses_ids
     reported = SupabaseBookings.reported
 
-    def __init__(self, functions: Functions, mark: Mark, clock: Clock, days_ahead: int,
+    def __init__(self, functions: Functions, mark: Mark, clock: Clock, days_ahead: int, heartbeat_s: float,
                  table: SupabaseBookings) -> None:
+        """`heartbeat_s`: how often a mark is heard."""
         self._functions = functions
         self._mark = mark
         self._clock = clock
         self._days_ahead = days_ahead
+        self._fresh_s = BEATS * heartbeat_s
         self._table = table
         self._last: list[Row] | None = None
         self._last_us = 0  # when it was handed on
@@ -43,7 +45,7 @@ class CourtBookings:
     async def fetch(self) -> list[object] | None:
         """All rows that matter now (`BookingSource.fetch`); None, often without a call, if they are what they were."""
         now = self._clock.mono_us()
-        if now < self._due_us and self._mark.still(self._read, FRESH_S):
+        if now < self._due_us and self._mark.still(self._read, self._fresh_s):
             return None
         try:
             answer = await self._functions.call("read bookings", "ezrec_bookings", days=self._days_ahead)

@@ -93,7 +93,7 @@ begin
   end if;
   insert into public.ezrec_marks as known (id, user_id, camera_id, booking_id, at, seconds, label)
   values (given.id, who.user_id, who.camera_id, given.booking_id, given.at, coalesce(given.seconds, 25), given.label)
-  on conflict (user_id, camera_id, id) do update set seconds = excluded.seconds, label = excluded.label;
+  on conflict on constraint ezrec_marks_pkey do update set seconds = excluded.seconds, label = excluded.label;
   id := given.id;
   return next;
 end $$;
@@ -113,7 +113,7 @@ begin
   values
     (given.id, who.user_id, who.camera_id, given.recording_id, given.mark_id, given.from_seconds, given.seconds,
      given.storage_path, given.clip_url, given.file_size)
-  on conflict (user_id, camera_id, id) do update set storage_path = excluded.storage_path, clip_url = excluded.clip_url,
+  on conflict on constraint ezrec_clips_pkey do update set storage_path = excluded.storage_path, clip_url = excluded.clip_url,
     file_size = excluded.file_size;
   id := given.id;
   return next;

@@ -20,7 +20,7 @@ from ezrec.domain.clock import Clock
 from ezrec.folders import DataFolder
 
 if TYPE_CHECKING:
-    from ezrec.adapters.bookings.supabase import SupabaseBookings
+    from ezrec.adapters.bookings.court import CourtBookings
     from ezrec.adapters.supabase import Supabase
 
 
@@ -71,7 +71,7 @@ def make_storage(settings: Settings, folder: DataFolder, recording: Callable[[],
 class Cloud:
     """What there is to do with a Supabase project; None where the settings do not ask for it."""
 
-    bookings: "SupabaseBookings | None" = None
+    bookings: "CourtBookings | None" = None
     publisher: Publisher | None = None
     status: StatusTable | None = None
     connections: "tuple[Supabase, ...]" = ()
@@ -86,18 +86,32 @@ def make_cloud(settings: Settings, clock: Clock) -> Cloud:
     """The parts of the Supabase project that the settings ask for; its libraries are imported only then."""
     if not settings.supabase.url:
         return Cloud()
-    from ezrec.adapters.bookings.supabase import SupabaseBookings  # noqa: PLC0415
-    from ezrec.adapters.publishing.supabase import SupabasePublisher  # noqa: PLC0415
-    from ezrec.adapters.status.supabase import SupabaseStatus  # noqa: PLC0415
     from ezrec.adapters.supabase import Supabase  # noqa: PLC0415
 
-    called_off, site = settings.bookings.ignore_statuses, settings.site
     project, beats = Supabase(settings.supabase), Supabase(settings.supabase)  # nothing makes a beat late
+    return court_cloud(settings, clock, project, beats)
+
+
+def court_cloud(settings: Settings, clock: Clock, project: "Supabase", beats: "Supabase") -> Cloud:
+    """What there is to do with the project, over these connections to it; heartbeats have `beats` to themselves."""
+    from ezrec.adapters.bookings.court import CourtBookings  # noqa: PLC0415
+    from ezrec.adapters.bookings.supabase import SupabaseBookings  # noqa: PLC0415
+    from ezrec.adapters.publishing.court import CourtPublisher  # noqa: PLC0415
+    from ezrec.adapters.publishing.supabase import SupabasePublisher  # noqa: PLC0415
+    from ezrec.adapters.status.court import CourtStatus  # noqa: PLC0415
+    from ezrec.adapters.status.supabase import SupabaseStatus  # noqa: PLC0415
+    from ezrec.adapters.supabase.functions import Functions, Mark, Ways  # noqa: PLC0415
+
+    site, days, ways, mark = settings.site, settings.bookings.days_ahead, Ways.of(settings.bookings), Mark(clock)
+    device = bool(settings.supabase.device_token.get_secret_value())
+    calls, beat_calls = (Functions(one, site, ways, clock, device=device) for one in (project, beats))
     return Cloud(
-        SupabaseBookings(project, site, clock, settings.bookings.days_ahead, called_off)
+        CourtBookings(calls, mark, clock, days, settings.supabase.heartbeat_s,
+                      SupabaseBookings(project, site, clock, days, ways.cancelled, ways=ways))
         if settings.bookings.source == "supabase" else None,
-        SupabasePublisher(project, called_off) if settings.publishing.kind == "supabase" else None,
-        SupabaseStatus(beats) if site.user_id else None, (project, beats))
+        CourtPublisher(calls, ways, SupabasePublisher(project, ways.cancelled))
+        if settings.publishing.kind == "supabase" else None,
+        CourtStatus(beat_calls, mark, days, SupabaseStatus(beats)) if site.user_id else None, (project, beats))
 
 
 def make_sources(settings: Settings, cloud: Cloud) -> list[BookingSource]:

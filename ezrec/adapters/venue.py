@@ -6,10 +6,12 @@ files keeps them under names of its own.
 """
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast, get_args
 
 from ezrec.adapters.supabase import Row, Supabase
+from ezrec.adapters.supabase.functions import FunctionMissing, Functions
 from ezrec.config.sections import LogoSettings, Position
 
 TABLE = "user_settings"
@@ -45,13 +47,23 @@ class VenueMedia:
     refused: tuple[str, ...]  # what was not usable: column, value, what would be right
 
 
-async def read(supabase: Supabase, user_id: str) -> VenueMedia | None:
+OLDER = {"intro_path": "intro_video_path", "company_logo_path": "logo_path", "sponsor_logo_path": "sponsor_logo1_path",
+         "sponsor_2_logo_path": "sponsor_logo2_path", "sponsor_3_logo_path": "sponsor_logo3_path"}
+"""What columns of ours are called in an older table, whose pages go on writing those."""
+
+
+async def read(supabase: Supabase, user_id: str, functions: Functions | None = None) -> VenueMedia | None:
     """What the owner's films are dressed with; None if the owner has no row.
 
     Errors are those of `Supabase.rows`.
     """
-    rows = await supabase.rows(
-        "read user_settings", lambda client: client.table(TABLE).select("*").eq("user_id", user_id).limit(1))
+    rows = None
+    if functions:
+        with suppress(FunctionMissing):
+            rows = await functions.call("read user_settings", "ezrec_settings")
+    if rows is None:
+        rows = await supabase.rows(
+            "read user_settings", lambda client: client.table(TABLE).select("*").eq("user_id", user_id).limit(1))
     return parse(rows[0]) if rows else None
 
 
@@ -69,6 +81,9 @@ def parse(row: Row) -> VenueMedia:
 
 def _path(row: Row, column: str, refused: list[str]) -> str | None:
     value = row.get(column)
+    if value is None or value == "":
+        column = OLDER.get(column, column)
+        value = row.get(column)
     if value is None or value == "":
         return None
     if (isinstance(value, str) and len(value) <= LONGEST_KEY and _KEY.fullmatch(value)

@@ -12,6 +12,7 @@ import typer
 from ezrec import logs
 from ezrec.actions import state as state_file
 from ezrec.cli import words
+from ezrec.cli.cloud import check_cloud
 from ezrec.cli.settings import CommandContext, check_store, data_folder, show_json
 from ezrec.config import Settings, exposed
 from ezrec.config.doubts import doubts
@@ -31,11 +32,16 @@ def check(
     context: typer.Context,
     cameras: Annotated[bool, typer.Option(
         "--cameras", help="Start both cameras, judge and save a picture of each.")] = False,
+    cloud: Annotated[bool, typer.Option(
+        "--cloud", help="Ask the Supabase project what it would not take, and what is open to strangers.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
     reference: Annotated[bool, typer.Option(
         "--reference", help="Keep the pictures as what the cameras should see; later pictures are compared.")] = False,
 ) -> None:
     """Check settings, data folder, disk and machine; with `--cameras` also whether frames flow and what they show.
+
+    With `--cloud` the Supabase project instead: each column that cannot hold what will come, and each table that is
+    open, with the statement that puts it right. Nothing of it is changed.
 
     Exit status 0 only if all is fine. Stop the recorder before you check the cameras: one process has them.
 
@@ -45,6 +51,10 @@ def check(
 
     command: CommandContext = context.obj
     settings = command.load()
+    if cloud:
+        if cameras or reference:
+            raise typer.BadParameter("--cloud and --cameras are two checks: give one of them")
+        raise typer.Exit(0 if check_cloud(settings, as_json=as_json) else 1)
     folder = data_folder(settings, written=cameras)
     if not cameras:
         if reference:

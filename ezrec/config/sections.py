@@ -27,6 +27,7 @@ from ezrec.config.values import (
     RequiredId,
     Secret,
     SizeOrNone,
+    StatusWords,
     TimeZone,
     Url,
     Words,
@@ -93,6 +94,14 @@ class BookingsSettings(Section):
         ("cancelled", "canceled", "rejected", "no_show"),
         "booking statuses that are not recorded; a list of words of at most 64 characters",
     )
+    cancelled_columns: Words = text(
+        ("deleted_at",), "columns of the table bookings that mean the same if there is something in them; a list")
+    camera_ids: Words = text(
+        (), "what bookings of this court may name instead of site.camera_id, as an old page writes them (0), or null: "
+        "nothing; a list")
+    status_words: StatusWords = text(
+        (), "the venue's own words of status for ours (recording, completed, video_processed, video_uploaded, failed), "
+        "as completed=Done; a list; failed= : that is not told")
 
 
 class SideSettings(Section):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator, SecretStr
 
 from ezrec.domain.naming import LONGEST_STORE_ID
+from ezrec.domain.stages import STATUS_WORDS
 
 SLOWEST, FASTEST = 1, 120  # frames per second that a rate may lie between
 NTSC_NEARNESS = Fraction(1, 200)  # 29.97 and 23.98 stand for 30000/1001 and 24000/1001, at most this far off
@@ -169,6 +170,15 @@ def _choice_words(value: object) -> object:
     return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
 
 
+def _status_words(pairs: tuple[str, ...]) -> tuple[str, ...]:
+    """Each says what one of our words of status is called: completed=Done."""
+    for pair in pairs:
+        ours, equals, _ = pair.partition("=")
+        if not equals or ours.strip() not in STATUS_WORDS.values():
+            raise ValueError(f"each should be one of {', '.join(STATUS_WORDS.values())}, = and the venue's own word")
+    return pairs
+
+
 Rate = Annotated[Fraction, PlainValidator(rate), PlainSerializer(_ratio)]
 MaybeRate = Annotated[Rate | None, BeforeValidator(_none_if_empty)]
 MaybeInt = Annotated[int | None, BeforeValidator(_none_if_empty)]
@@ -185,6 +195,7 @@ Folder = Annotated[Path, AfterValidator(_not_empty)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
 KeyTemplate = Annotated[str, AfterValidator(_key_template), Field(max_length=500)]
 Words = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=64)], ...], BeforeValidator(_choice_words)]
+StatusWords = Annotated[Words, AfterValidator(_status_words)]
 Secret = SecretStr
 Id = Annotated[str, Field(max_length=LONGEST_CAMERA_ID, pattern=r"^([A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*)?$")]
 """An id may become a piece of an object key: letters, digits, `_`, `-` and single dots inside, or nothing."""

@@ -16,6 +16,7 @@ from bisect import bisect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from datetime import time as clock_time
 from zoneinfo import ZoneInfo
 
 from ezrec.domain.clock import local_datetime
@@ -33,11 +34,14 @@ _SHOWN = 80  # characters of a foreign value that a message repeats
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _START_NAMES = ("start_time", "starts_at")
 _END_NAMES = ("end_time", "ends_at")
-_CLOCK_TIME = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?", re.ASCII)
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_OFFSET = r" ?(Z|[+-]\d{2}(?::?\d{2})?)?"
+_CLOCK_TIME = re.compile(rf"(\d{{1,2}}):(\d{{2}})(?::(\d{{2}})(?:[.,](\d{{1,9}}))?)?{_OFFSET}", re.ASCII)
 # Narrower than `datetime.fromisoformat`, which takes more with every version of Python (weeks, bare dates, 24:00).
-_INSTANT = re.compile(
-    r"(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2})(:\d{2}(?:[.,]\d{1,9})?)? ?(Z|[+-]\d{2}(?::?\d{2})?)?", re.ASCII)
+_DAY = r"(\d{4}-\d{2}-\d{2})"
+_TIME = rf"[T ](\d{{2}}:\d{{2}})(:\d{{2}}(?:[.,]\d{{1,9}})?)?{_OFFSET}"
+_INSTANT = re.compile(_DAY + _TIME, re.ASCII)
+_DATE = re.compile(rf"{_DAY}(?:{_TIME})?", re.ASCII)
+MIDNIGHT = clock_time()
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _US = timedelta(microseconds=1)
 _ISO_WORDS = "an instant such as 2026-11-20T18:00:00Z, or with `date` a local time such as 18:00"
@@ -189,12 +193,12 @@ def _moments(row: dict[object, object], zone: ZoneInfo) -> tuple[datetime, datet
     """Start and end; local ones without a zone."""
     start_name, start_text = _text(row, _START_NAMES)
     end_name, end_text = _text(row, _END_NAMES)
-    clock_times = [_CLOCK_TIME.fullmatch(text) for text in (start_text, end_text)]
+    clock_times = [_CLOCK_TIME.fullmatch(text.upper()) for text in (start_text, end_text)]
     if any(clock_times) and not all(clock_times):
         raise BadBooking(f"{start_name} is {_show(start_text)} and {end_name} is {_show(end_text)}: both should be "
                          "instants, or both local times")
     if all(clock_times):
-        day = _day(row.get("date"))
+        day = _day(row.get("date"), zone)
         start, end = _at(day, start_name, start_text), _at(day, end_name, end_text)
         if _instant(end, zone, max) <= _instant(start, zone, min):  # past midnight
             end = _at(day + timedelta(days=1), end_name, end_text)
@@ -223,24 +227,36 @@ def _text(row: dict[object, object], names: tuple[str, str]) -> tuple[str, str]:
     return name, value.strip()
 
 
-def _day(value: object) -> date:
-    if not isinstance(value, str) or _DATE.fullmatch(value.strip()) is None:
+def _day(value: object, zone: ZoneInfo) -> date:
+    """The day that `date` names. Some tables keep it as a time stamp: that of midnight, or of local midnight."""
+    text = value.strip().upper() if isinstance(value, str) else ""
+    if _DATE.fullmatch(text) is None:
         raise BadBooking(f"date is {_show(value)}: with local times it should be a day such as 2026-11-20")
     try:
-        day = date.fromisoformat(value.strip())
+        day = date.fromisoformat(text[:10])
+        if len(text) > len("2026-11-20"):
+            moment = _iso("date", text)
+            if moment.tzinfo is not None and moment.time() != MIDNIGHT:
+                day = moment.astimezone(zone).date()
     except ValueError:
         raise BadBooking(f"date is {_show(value)}: there is no such day") from None
-    _believable("date", value, day.year)
+    _believable("date", text, day.year)
     return day
 
 
 def _at(day: date, name: str, text: str) -> datetime:
-    """The local time `text` on `day`, without a zone; 24:00 is the midnight at its end."""
-    match = _CLOCK_TIME.fullmatch(text)
-    hour, minute, second = (int(group or 0) for group in match.groups()) if match else (99, 0, 0)
-    if minute > 59 or second > 59 or hour * 3600 + minute * 60 + second > 24 * 3600:
+    """The time `text` on `day`, without a zone unless it names an offset; 24:00 is the midnight at its end."""
+    match = _CLOCK_TIME.fullmatch(text.upper())
+    *clock, fraction, offset = match.groups() if match else ("99", None, None, None, None)
+    hour, minute, second = (int(group or 0) for group in clock)
+    time = timedelta(hours=hour, minutes=minute, seconds=second, microseconds=int((fraction or "")[:6].ljust(6, "0")))
+    if minute > 59 or second > 59 or time > timedelta(days=1):
         raise BadBooking(f"{name} is {_show(text)}: there is no such time; it should lie between 00:00 and 24:00")
-    return datetime(day.year, day.month, day.day) + timedelta(hours=hour, minutes=minute, seconds=second)  # noqa: DTZ001
+    try:
+        midnight = datetime.fromisoformat(f"{day}T00:00{offset or ''}")
+    except ValueError as error:
+        raise BadBooking(f"{name} is {_show(text)}: there is no such time ({error})") from None
+    return midnight + time
 
 
 def _iso(name: str, text: str) -> datetime:

@@ -14,6 +14,8 @@ SECOND = 1_000_000  # µs
 STEP_US = SECOND // 2
 """A wall clock that moved by more than this against the monotonic one has stepped; less is drift, and ignored."""
 
+EARLIEST_US = 1_735_689_600 * SECOND
+"""UTC: the year 2025. A wall clock that says less has not been set; EZREC is younger."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -13,7 +13,7 @@ from ezrec.config.sections import BookingsSettings
 from ezrec.domain import booking as bookings
 from ezrec.domain import naming
 from ezrec.domain.booking import RefusedRow
-from ezrec.domain.clock import SECOND, Clock
+from ezrec.domain.clock import EARLIEST_US, SECOND, Clock
 from ezrec.store import Store
 
 SOME = 200  # rows of a long answer that are worked on at a time: all of them would hold the event loop
@@ -71,7 +71,8 @@ class Answers:
                 self._logged.log.error("all bookings gone at once", source=source.name, count=len(gone),
                           hint="an empty answer may mean that a credential ran out")
             for one in gone:
-                if self._window(one)[0] > now:  # once its window is open only explicit words count
+                # Once its window is open only explicit words count; a clock never set cannot say that it is not.
+                if self._window(one)[0] > now >= EARLIEST_US:
                     await tx.drop_booking(one.id, source.name)
         self._refused[source.name] = [RefusedRow(one.source, one.words) for one in refused]
         self._say_refused(source, refused)

@@ -10,8 +10,10 @@ import pytest
 
 from ezrec.actions.device import Device as Machine
 from ezrec.adapters.metrics import Meter
+from ezrec.adapters.status.court import CourtStatus
 from ezrec.adapters.status.supabase import SupabaseStatus
 from ezrec.adapters.supabase import Supabase
+from ezrec.adapters.supabase.functions import Functions, Mark, Ways
 from ezrec.config.sections import Secret
 from ezrec.config.sections import SupabaseSettings as Section
 from ezrec.domain.stages import Stage
@@ -48,15 +50,19 @@ class Device:
         self.user, self.court = f"user-{uuid.uuid4()}", f"court-{uuid.uuid4()}"
         self.heals = 0
         self.beat, self.status = self.make(url, key=Secret(project.service_key))
+        self.table = self.status._table
 
-    def make(self, url: str, **credential: Secret) -> tuple[Callable[[], Any], SupabaseStatus]:
-        status = SupabaseStatus(Supabase(Section(url=url, **credential)))
+    def make(self, url: str, **credential: Secret) -> tuple[Callable[[], Any], CourtStatus]:
         site = self.desk.settings(site={"user_id": self.user, "camera_id": self.court}).site
+        supabase, clock = Supabase(Section(url=url, **credential)), self.desk.clock
+        functions = Functions(supabase, site, Ways(), clock, device="device_token" in credential)
+        status = CourtStatus(functions, Mark(clock), 30, SupabaseStatus(supabase))
         meter = Meter(self.desk.data, self.desk.clock)
         found = PreflightResult("match", self.desk.clock.wall_us(), ["camera left: no frame came"])
         preflight = SimpleNamespace(newest=found)
         device = Machine(self.desk.store, self.desk.clock, self.desk.folder, Idle(), preflight,  # type: ignore[arg-type]
                         meter, site, lambda: ["upload"])
+        self.collect = device.row
         heartbeat = Heartbeat(self.desk.clock, status, device.row, INTERVAL_S, self._healed)
         return heartbeat.run_once, status
 
@@ -96,10 +102,15 @@ async def test_a_device_has_one_row_and_it_is_the_newest(device: Device) -> None
 
 
 async def test_the_table_takes_every_column_of_the_row(device: Device) -> None:
-    assert await device.beat()
-    assert not any(device.status._supabase._lacking.values())
-    (row,) = device.rows()
-    assert row["version"]
+    row = dict(await device.collect(60.0))
+    kept = []
+    for way in (device.status, device.table):
+        await way.put(row, limit_s=60.0)
+        (found,) = device.rows()
+        kept.append({name: found[name] for name in row})
+        device.project.run("delete from system_status where user_id = :'u'", u=device.user)
+    assert kept[0] == kept[1]
+    assert not any(device.table._supabase._lacking.values())
 
 
 @pytest.mark.parametrize("name", SUPABASE_FAULTS)
@@ -122,12 +133,13 @@ async def test_the_heartbeat_is_back_with_its_next_beat_after_the_network_heals(
 
 async def test_a_device_s_own_credential_is_enough(desk: Desk, supabase: Project) -> None:
     device = Device(desk, supabase, supabase.url)
-    token = supabase.device_jwt(user_id=device.user, camera_id=device.court)
+    token = supabase.device_token(device.user, device.court)
     beat, status = device.make(supabase.url, key=Secret(supabase.publishable_key), device_token=Secret(token))
     assert await beat()
     assert await beat()
-    assert len(device.rows()) == 1
-    stranger = supabase.device_jwt(user_id="stranger", camera_id=device.court)
+    (row,) = device.rows()
+    assert (row["device_id"] is not None, row["heard_at"] is not None) == (True, True)
+    stranger = supabase.device_token("stranger", device.court)
     other, status_too = device.make(supabase.url, key=Secret(supabase.publishable_key), device_token=Secret(stranger))
     assert not await other()  # refused for good: it is somebody else's row
     for one in (device.status, status, status_too):

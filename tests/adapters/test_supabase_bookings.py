@@ -93,6 +93,13 @@ async def test_a_server_that_gives_fewer_rows_than_asked_for_and_does_not_count_
         assert await ids(venue.bookings(supabase)) == ones
 
 
+async def test_with_a_clock_that_was_never_set_nothing_is_asked(venue: Venue, client: Supabase) -> None:
+    source = venue.bookings(client)
+    venue.clock.step(-NOW.timestamp())
+    with pytest.raises(RetryError, match="clock says 1970"):
+        await source.fetch()
+
+
 async def test_a_page_that_fails_fails_the_whole_answer(venue: Venue, supabase_net: ChaosProxy) -> None:
     for one in range(3):
         venue.book(venue.id(f"b{one}"))
@@ -136,15 +143,6 @@ async def test_an_answer_that_is_as_the_last_one_has_nothing_new_but_is_handed_o
     assert len(await ids(source)) == 2
     venue.project.run("delete from bookings where user_id = :'u'", u=venue.user)
     assert await ids(source) == []
-
-
-async def test_a_device_with_a_jwt_of_its_own_reads_its_court_and_no_other(venue: Venue) -> None:
-    mine = venue.book(venue.id("mine"))
-    other = Venue(venue.project)
-    other.book(other.id("theirs"))
-    async with venue.client(device=True) as supabase:
-        assert await ids(venue.bookings(supabase)) == [mine]
-        assert await ids(other.bookings(supabase)) == []
 
 
 # ---- older tables
@@ -335,15 +333,6 @@ async def test_a_status_that_never_stands_still_is_tried_again_later(venue: Venu
     client.patch = change_first  # type: ignore[method-assign]
     with pytest.raises(RetryError, match="somebody else"):
         await venue.bookings(client).tell_status(booking, "recording", None)
-
-
-async def test_a_device_may_tell_its_own_booking_and_change_nothing_else_of_it(venue: Venue) -> None:
-    booking = venue.book(venue.id("b"))
-    async with venue.client(device=True) as supabase:
-        await venue.bookings(supabase).tell_status(booking, FAILED, "why")
-        assert venue.booking(booking)["status_reason"] == "why"
-        with pytest.raises(ParkError, match="may not do this"):
-            await supabase.patch("bookings", {"end_time": "2030-01-01"}, {"id": booking})
 
 
 async def test_a_refused_credential_is_not_a_booking_that_is_gone(venue: Venue) -> None:

@@ -202,7 +202,7 @@ async def test_no_error_and_no_line_holds_a_credential(
 
 
 async def test_an_expired_token_and_an_unknown_key_are_troubles_with_the_credential(venue: Venue) -> None:
-    expired = SecretStr(venue.project.device_jwt(expires_s=-60, user_id=venue.user, camera_id=venue.camera))
+    expired = SecretStr(venue.project.player_jwt(expires_s=-60, user_id=venue.user, camera_id=venue.camera))
     for settings in ({"device": True, "device_token": expired}, {"key": SecretStr("sb_secret_unknown")}):
         async with venue.client(**settings) as supabase:  # type: ignore[arg-type]
             with pytest.raises(CredentialError):

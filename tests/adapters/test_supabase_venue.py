@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ezrec.adapters.venue import LOGOS, VenueLogo, VenueMedia, parse, read
+from ezrec.domain.errors import ParkError
 from tests.fakes.cloud.supabase import Supabase as Project
 from tests.fakes.venue import Venue
 
@@ -64,6 +65,18 @@ async def test_the_owners_row_is_read_by_a_device_and_nobody_elses(supabase: Pro
     for one in (venue, other):
         supabase.run("insert into user_settings (user_id, intro_path) values (:'u', 'intro.mp4')", u=one.user)
     async with venue.client(device=True) as client:
-        assert await read(client, venue.user) == VenueMedia("intro.mp4", (), ())
-        assert await read(client, other.user) is None
+        assert await read(client, venue.user, venue.functions(client, device=True)) == VenueMedia("intro.mp4", (), ())
+        with pytest.raises(ParkError, match="permission denied"):
+            await read(client, other.user)
+    async with venue.client() as client:
+        assert await read(client, other.user) == VenueMedia("intro.mp4", (), ())
         assert await read(client, "nobody") is None
+
+
+def test_an_older_row_is_read_by_its_own_names_until_ours_say_something() -> None:
+    older = {"intro_video_path": "i.mp4", "logo_path": "c.png", "sponsor_logo1_path": "s1.png",
+             "sponsor_logo3_path": "s3.png"}
+    assert parse(older).intro == "i.mp4"
+    assert {logo.name: logo.path for logo in parse(older).logos} == {
+        "company": "c.png", "sponsor": "s1.png", "sponsor_3": "s3.png"}
+    assert parse(older | {"intro_path": "new.mp4"}).intro == "new.mp4"

@@ -129,11 +129,11 @@ def test_a_project_answers_as_postgrest_does(project: Supabase) -> None:
     assert code("POST", "rpc/add_two", json={"n": 1}) == "PGRST202"
     assert code("POST", "court?on_conflict=owner", json=row, prefer=both) == "42P10"
     assert code("GET", "court", key=project.publishable_key) == "42501"
-    device = {"key": project.publishable_key, "token": project.device_jwt(owner="u2")}
+    device = {"key": project.publishable_key, "token": project.player_jwt(owner="u2")}
     assert ask("GET", "court", **device) == (200, [])
-    assert ask("GET", "court", key=project.publishable_key, token=project.device_jwt(owner="u1"))[1][0]["n"] == 2
+    assert ask("GET", "court", key=project.publishable_key, token=project.player_jwt(owner="u1"))[1][0]["n"] == 2
     assert code("POST", "court", json=row | {"id": "b"}, **device) == "42501"
-    assert code("GET", "court", key=project.publishable_key, token=project.device_jwt(expires_s=-60)) == "PGRST303"
+    assert code("GET", "court", key=project.publishable_key, token=project.player_jwt(expires_s=-60)) == "PGRST303"
     assert ask("GET", "court", key="sb_secret_wrong")[0] == 401
     assert project.rows("select n from court where id = :'id'", id="a") == [{"n": 2}]
 

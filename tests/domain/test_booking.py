@@ -219,6 +219,34 @@ def test_a_window_is_the_booking_with_its_rolls() -> None:
     assert window(booking, 5, 2.5) == (booking.starts_at - 5_000_000, booking.ends_at + 2_500_000)
 
 
+@pytest.mark.parametrize(("start", "end"), [
+    ("18:00:00.25", "19:00:00.500000"), ("18:00:00,25+01", "19:00:00.5+0100"), ("17:00:00.25Z", "18:00:00.5+00:00"),
+    ("17:00:00.250000+00", "18:00:00.5z")])
+def test_local_times_may_have_fractions_of_seconds_and_an_offset(start: str, end: str) -> None:
+    assert times(date="2026-11-20", start_time=start, end_time=end) == (
+        us("2026-11-20T17:00:00.25+00:00"), us("2026-11-20T18:00:00.5+00:00"))
+
+
+def test_a_time_with_an_offset_that_ends_past_midnight_ends_the_next_day() -> None:
+    assert times(date="2026-11-20", start_time="23:30+00", end_time="00:30+00") == (
+        us("2026-11-20T23:30:00+00:00"), us("2026-11-21T00:30:00+00:00"))
+
+
+@pytest.mark.parametrize("day", [
+    "2026-11-20T00:00:00", "2026-11-20 00:00:00.000", "2026-11-20T00:00:00+00:00", "2026-11-20T00:00:00Z",
+    "2026-11-19T23:00:00+00:00", "2026-11-19 23:00:00+00", "2026-11-20T12:00:00", "2026-11-20T00:00:00+01:00"])
+def test_a_day_may_be_kept_as_a_time_stamp(day: str) -> None:
+    assert times(date=day, start_time="18:00", end_time="19:00")[0] == us("2026-11-20T17:00:00+00:00")
+
+
+@pytest.mark.parametrize("fields", [
+    {"start_time": "18:00+99"}, {"start_time": "18:00:00.0000000001"}, {"start_time": "24:00:00.1"},
+    {"date": "2026-11-20T25:00:00"}, {"date": "2026-13-20T00:00:00"}, {"date": "2026-11-20T00:00:00+99"}])
+def test_what_is_no_such_time_or_day_is_refused(fields: dict[str, str]) -> None:
+    with pytest.raises(BadBooking):
+        times(**{"date": "2026-11-20", "start_time": "18:00", "end_time": "19:00"} | fields)
+
+
 def test_people_are_shown_local_times() -> None:
     assert show_local(us("2026-11-20T17:00:59.999999+00:00"), BERLIN) == "2026-11-20 18:00"
     assert show_local(us("2026-07-01T22:30:00+00:00"), BERLIN) == "2026-07-02 00:30"
@@ -269,12 +297,13 @@ json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=40),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3), max_leaves=8)
 loose_times = st.one_of(
-    st.from_regex(r"[0-9]{1,2}:[0-9]{2}(:[0-9]{2})?", fullmatch=True),
+    st.from_regex(r"[0-9]{1,2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?(Z|[+-][0-9]{2}(:?[0-9]{2})?)?", fullmatch=True),
     st.from_regex(r"20[0-9]{2}-[01][0-9]-[0-3][0-9][T ][0-2][0-9]:[0-5][0-9](:[0-6][0-9])?(Z|[+-][0-2][0-9]:[0-9]{2})?",
                   fullmatch=True), json_values)
 loose_rows = st.fixed_dictionaries({}, optional={
     "id": st.text("ab.-/ ", max_size=4) | json_values, "start_time": loose_times, "end_time": loose_times,
-    "starts_at": loose_times, "ends_at": loose_times, "date": st.dates().map(str) | json_values, "status": json_values,
+    "starts_at": loose_times, "ends_at": loose_times,
+    "date": st.dates().map(str) | st.datetimes().map(str) | json_values, "status": json_values,
     "more": json_values})
 
 

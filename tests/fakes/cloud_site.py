@@ -84,6 +84,7 @@ class CloudSite(Site):
         self.s3_net, self.supabase_net = cloud.s3_net, cloud.supabase_net
         self.tag = uuid.uuid4().hex[:8]
         self.user, self.camera = f"user-{self.tag}", f"court-{self.tag}"
+        self._token = ""
         self.bucket = cloud.s3.make_bucket()
         self.intro = folder / "intro.mkv"
         folder.mkdir(parents=True, exist_ok=True)
@@ -115,8 +116,9 @@ class CloudSite(Site):
         project = self.cloud.supabase
         if not self.device:
             return {"key": project.service_key}
+        self._token = self._token or project.device_token(self.user, self.camera)
         return {"key": project.publishable_key,
-                "device_token": project.device_jwt(user_id=self.user, camera_id=self.camera)}
+                "device_token": self._token}
 
     def end(self) -> None:
         """For fixtures: end the recorder and empty the bucket, which lies in the server's memory."""

@@ -10,9 +10,14 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from ezrec.adapters.bookings.court import CourtBookings
 from ezrec.adapters.bookings.supabase import SupabaseBookings
+from ezrec.adapters.publishing.court import CourtPublisher
 from ezrec.adapters.publishing.supabase import SupabasePublisher
+from ezrec.adapters.status.court import CourtStatus
+from ezrec.adapters.status.supabase import SupabaseStatus
 from ezrec.adapters.supabase import Supabase
+from ezrec.adapters.supabase.functions import Functions, Mark, Ways
 from ezrec.config.sections import SiteSettings, SupabaseSettings
 from ezrec.domain.clock import SECOND
 from ezrec.domain.messages import Video
@@ -22,6 +27,19 @@ from tests.fakes.cloud.supabase import Supabase as Project
 NOW = datetime(2026, 11, 20, 17, 0, tzinfo=UTC)
 CALLED_OFF = ("cancelled", "canceled", "rejected", "no_show")
 PATIENT_S = 60.0  # for what must succeed, on however busy a machine
+
+
+HEARTBEAT_S = 5.0
+WAYS = Ways(cancelled=CALLED_OFF)
+
+
+@dataclass(frozen=True)
+class Court:
+    """What a recorder has of a project."""
+
+    bookings: CourtBookings
+    publisher: CourtPublisher
+    status: CourtStatus
 
 
 @dataclass
@@ -39,10 +57,11 @@ class Venue:
 
     def settings(self, url: str = "", *, device: bool = False, **more: Any) -> SupabaseSettings:
         """How a device of this court finds its project; `device`: with a JWT of its own, not the secret key."""
-        own = {"key": SecretStr(self.project.publishable_key),
-               "device_token": SecretStr(self.project.device_jwt(user_id=self.user, camera_id=self.camera))}
-        return SupabaseSettings(**{"url": url or self.project.url, "limit_s": PATIENT_S,
-                                   "key": SecretStr(self.project.service_key)} | (own if device else {}) | more)
+        own: dict[str, Any] = {"key": SecretStr(self.project.service_key)}
+        if device:
+            own = {"key": SecretStr(self.project.publishable_key), "device_token": SecretStr(
+                self.project.device_token(self.user, self.camera))}
+        return SupabaseSettings(**{"url": url or self.project.url, "limit_s": PATIENT_S} | own | more)
 
     @asynccontextmanager
     async def client(self, url: str = "", *, device: bool = False, **more: Any) -> AsyncIterator[Supabase]:
@@ -58,6 +77,17 @@ class Venue:
 
     def publisher(self, supabase: Supabase) -> SupabasePublisher:
         return SupabasePublisher(supabase, CALLED_OFF)
+
+    def functions(self, supabase: Supabase, *, device: bool = False, ways: Ways = WAYS) -> Functions:
+        return Functions(supabase, self.site, ways, self.clock, device=device)
+
+    def court(self, supabase: Supabase, *, device: bool = False, ways: Ways = WAYS) -> "Court":
+        """Everything of this court through functions, over its tables where the project has none."""
+        functions, mark = self.functions(supabase, device=device, ways=ways), Mark(self.clock)
+        return Court(
+            CourtBookings(functions, mark, self.clock, 30, HEARTBEAT_S, self.bookings(supabase, ways=ways)),
+            CourtPublisher(functions, ways, self.publisher(supabase)),
+            CourtStatus(functions, mark, 30, SupabaseStatus(supabase)))
 
     def book(self, booking_id: str, hours: float = 1.0, *, status: str = "scheduled", user: str = "",
              camera: str = "") -> str:

@@ -128,6 +128,17 @@ async def test_a_row_that_disappears_goes_only_before_its_window_opens(desk: Des
     assert {one.id for one in await desk.store.bookings()} == {"open", "kept"}
 
 
+async def test_while_the_clock_was_never_set_no_answer_drops_a_booking(desk: Desk) -> None:
+    source = Source(row("later", 3600, 7200), row("open", -5, 120))
+    office = Office(desk, source)
+    await office.stages()
+    source.answer = []
+    desk.clock.step(-WALL_S)
+    assert set(await office.stages()) == {"later", "open"}
+    desk.clock.step(WALL_S)
+    assert set(await office.stages()) == {"open"}
+
+
 async def test_a_row_that_has_become_malformed_is_not_one_that_disappeared(desk: Desk, said: Said) -> None:
     source = Source(row("b", 60, 120))
     office = Office(desk, source)

@@ -81,10 +81,11 @@ def finish(site: CloudSite, booking_id: str) -> None:
     assert [line for line in site.lines if line.get("level") in ("error", "critical")] == []
 
 
-@pytest.mark.parametrize("when", MOMENTS)
+@pytest.mark.parametrize(("when", "device"), [
+    ("while it is played", True), ("when it is over", False), ("when it is told", False), ("when it is told", True)])
 def test_a_kill_around_any_step_in_the_cloud_leaves_one_object_and_one_row(
-        new_cloud_site: MakeSite, when: str) -> None:
-    site = new_cloud_site()
+        new_cloud_site: MakeSite, when: str, device: bool) -> None:
+    site = new_cloud_site(device=device)
     first, *others = MOMENTS[when]
     site.start(order(first))
     match = book(site, 5)
@@ -96,13 +97,14 @@ def test_a_kill_around_any_step_in_the_cloud_leaves_one_object_and_one_row(
     finish(site, match)
 
 
-def test_answers_that_are_lost_one_after_the_other_change_nothing(new_cloud_site: MakeSite) -> None:
-    site = new_cloud_site()
+@pytest.mark.parametrize("device", [False, True])
+def test_answers_that_are_lost_one_after_the_other_change_nothing(new_cloud_site: MakeSite, device: bool) -> None:
+    site = new_cloud_site(device=device)
     lost = [site.s3_net.cut_answer(method=method, target=target, times=1) for method, target in (
         ("POST", r"\?uploads"), ("PUT", "partNumber=2"), ("PUT", r"partNumber=1(&|$)"), ("POST", r"\?uploadId="),
         ("PUT", r"\.jpg"))]
     lost += [site.supabase_net.cut_answer(method=method, target=target, times=1) for method, target in (
-        ("PATCH", "/bookings"), ("POST", "/rpc/publish_video"))]
+        ("POST", "/rpc/ezrec_tell"), ("POST", "/rpc/publish_video"))]
     site.start()
     match = book(site, 5)
     finish(site, match)
@@ -111,7 +113,7 @@ def test_answers_that_are_lost_one_after_the_other_change_nothing(new_cloud_site
 
 def test_kills_while_an_answer_is_awaited_that_never_comes_change_nothing(new_cloud_site: MakeSite) -> None:
     """The server has done what it was asked; the recorder dies before it hears of it, again and again."""
-    site = new_cloud_site()
+    site = new_cloud_site(device=True)
 
     def has(number: int) -> bool:
         ((key, upload),) = site.unfinished()
@@ -122,7 +124,7 @@ def test_kills_while_an_answer_is_awaited_that_never_comes_change_nothing(new_cl
     booked = False
     match = site.id()
     for net, method, target, done in (
-            (site.supabase_net, "PATCH", "/bookings", lambda: site.words(match) == ["recording"]),
+            (site.supabase_net, "POST", "/rpc/ezrec_tell", lambda: site.words(match) == ["recording"]),
             (site.s3_net, "POST", r"\?uploads", site.unfinished),
             (site.s3_net, "PUT", "partNumber=2", lambda: has(2)),
             (site.s3_net, "PUT", r"partNumber=1(&|$)", lambda: has(1)),

@@ -157,7 +157,8 @@ def test_every_command_and_every_option_says_what_it_is_for(place: Path, ezrec: 
                 words, param.name)
     assert sorted(seen) == [
         "", "bookings", "bookings add", "bookings cancel", "bookings import", "bookings list", "check", "demo", "films",
-        "films explain", "films list", "films rescue", "films retry", "films show", "footage", "run", "tables"]
+        "films explain", "films list", "films rescue", "films retry", "films show", "fleet", "footage", "run",
+        "tables"]
     assert "bookings add --in 30s --for 2m" in ezrec("bookings", "add", "--help")[1]
     assert ezrec("--version") == (0, f"ezrec {cli.__version__}\n", "")
 

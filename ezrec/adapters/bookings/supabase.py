@@ -16,8 +16,9 @@ from typing import Any
 
 from ezrec import logs
 from ezrec.adapters.supabase import Row, Supabase
+from ezrec.adapters.supabase.functions import Ways
 from ezrec.config.sections import SiteSettings
-from ezrec.domain.clock import SECOND, Clock, utc_datetime
+from ezrec.domain.clock import EARLIEST_US, SECOND, Clock, utc_datetime, utc_text
 from ezrec.domain.errors import ParkError, Refused, RetryError
 from ezrec.domain.stages import STATUS_WORDS, Stage
 
@@ -33,6 +34,8 @@ NEAR_DAYS = 3  # which are these,
 WHOLE_S = 60.0  # and the whole after this time, or at once when they have changed
 TRIES = 3  # to change a status that somebody else changes at the same time
 
+CANCELLED = "cancelled"
+NOTHING = (None, False, 0, "")  # in a column that would mean cancelled
 FAILED = STATUS_WORDS[Stage.MISSED]
 FORWARD = tuple(STATUS_WORDS[stage] for stage in (Stage.RECORDING, Stage.RECORDED, Stage.RENDERED, Stage.PUBLISHED))
 
@@ -80,14 +83,19 @@ class SupabaseBookings:
     reported = True
 
     def __init__(self, supabase: Supabase, site: SiteSettings, clock: Clock, days_ahead: int,
-                 called_off: Collection[str], page: int = PAGE) -> None:
-        """For the court of `site`; `called_off` are the words that mean cancelled, in lower case."""
+                 called_off: Collection[str], page: int = PAGE, ways: Ways | None = None) -> None:
+        """For the court of `site`; `called_off` are the words that mean cancelled, in lower case.
+
+        Without `ways` the table says everything as ours does.
+        """
         self._supabase = supabase
         self._site = site
         self._clock = clock
         self._days_ahead = days_ahead
         self._called_off = frozenset(word.lower() for word in called_off)
         self._page = page
+        self._ways = ways or Ways(cancelled_columns=())
+        self._cancelled_columns = self._ways.cancelled_columns  # those of them that the table has
         self._shape: Shape | None = None
         self._last: bytes | None = None  # the digest of the answer that was handed on
         self._last_us = 0
@@ -103,9 +111,12 @@ class SupabaseBookings:
         rows those that are days away are asked for once a minute.
 
         Raises:
-            RetryError: no answer, or none that can be believed.
+            RetryError: no answer, or none that can be believed; or a clock that was never set.
             ParkError: the project refuses.
         """
+        if self._clock.wall_us() < EARLIEST_US:
+            raise RetryError(f"this machine's clock says {utc_text(self._clock.wall_us())}: it is not known which "
+                             "bookings matter now")
         now = self._clock.mono_us()
         if self._near is not None and now - self._whole_us < WHOLE_S * SECOND:
             if await self._rows(NEAR_DAYS) == self._near:
@@ -135,10 +146,13 @@ class SupabaseBookings:
             RetryError: no confirmation.
             ParkError: the project refuses.
         """
-        row = {"id": booking_id, "user_id": self._site.user_id, "camera_id": self._site.camera_id}
+        row = {"id": booking_id, "user_id": self._site.user_id}
+        word = self._ways.word(status)
+        if not word:
+            return
         for _ in range(TRIES):
             found = await self._supabase.rows(
-                "read a status", lambda client: client.table(TABLE).select("status").match(row))
+                "read a status", lambda client: self._mine(client.table(TABLE).select("status").match(row)))
             if not found:
                 if booking_id not in self._gone:
                     self._gone.add(booking_id)
@@ -148,9 +162,9 @@ class SupabaseBookings:
                 self._gone.discard(booking_id)
                 log.info("booking's row is there again", booking=booking_id)
             now = found[0].get("status")
-            if not may_tell(now if isinstance(now, str) else None, status, self._called_off):
+            if not may_tell(self._ways.ours(now) if isinstance(now, str) else None, status, self._called_off):
                 return
-            if await self._supabase.patch(TABLE, {"status": status, "status_reason": reason}, row | {"status": now}):
+            if await self._supabase.patch(TABLE, {"status": word, "status_reason": reason}, row | {"status": now}):
                 return
         raise RetryError(f"the status of booking {booking_id} is being changed by somebody else")
 
@@ -159,7 +173,7 @@ class SupabaseBookings:
         refused: list[str] = []
         for shape in dict.fromkeys((self._shape or SHAPES[0], *SHAPES)):
             try:
-                rows = await self._all_pages(shape, days)
+                rows = await self._of_shape(shape, days)
             except Refused as error:
                 if error.code not in _OTHER_SHAPE:
                     raise
@@ -171,6 +185,31 @@ class SupabaseBookings:
             return rows
         self._shape = None
         raise ParkError("; ".join(dict.fromkeys(refused)))
+
+    async def _of_shape(self, shape: Shape, days: int) -> list[Row]:
+        """All rows, if the table is of this shape; those that were deleted softly as cancelled ones."""
+        while True:
+            try:
+                rows = await self._all_pages(shape, days)
+            except Refused as error:
+                if error.column not in self._cancelled_columns:
+                    raise
+                self._cancelled_columns = tuple(one for one in self._cancelled_columns if one != error.column)
+                continue
+            return [self._plain(row) for row in rows]
+
+    def _plain(self, row: Row) -> Row:
+        """A row as `domain/booking.py` reads it."""
+        gone = any(row.pop(column, None) not in NOTHING for column in self._cancelled_columns)
+        return row | {"status": CANCELLED} if gone else row
+
+    def _mine(self, query: Any) -> Any:
+        """Held to rows of this court."""
+        names = self._ways.camera_ids
+        if not names:
+            return query.eq("camera_id", self._site.camera_id)
+        return query.or_(",".join(f"camera_id.eq.{name}" if name else "camera_id.is.null"
+                                  for name in (self._site.camera_id, *names)))
 
     async def _all_pages(self, shape: Shape, days: int) -> list[Row]:
         rows: list[Row] = []
@@ -190,8 +229,8 @@ class SupabaseBookings:
         end = today + timedelta(days=days)
 
         def build(client: Any) -> Any:
-            query = (client.table(TABLE).select("id", "status", *shape.columns, count="exact")
-                     .eq("user_id", self._site.user_id).eq("camera_id", self._site.camera_id)
+            columns = ("id", "status", *shape.columns, *self._cancelled_columns)
+            query = (self._mine(client.table(TABLE).select(*columns, count="exact").eq("user_id", self._site.user_id))
                      .or_(",".join(f"and({column}.gte.{first},{column}.lt.{end})" for column in shape.days)))
             if before:
                 query = query.gt("id", before[-1]["id"])

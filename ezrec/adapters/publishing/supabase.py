@@ -18,6 +18,7 @@ log = logs.get("publish")
 
 TABLE = "videos"
 DOUBLE = "23505"  # unique_violation: the row's own key is dealt with, so it is the booking's
+NO_KEY = "42P10"  # no unique key over these columns: of version 0.1.0, or a court's own
 NO_FUNCTION = frozenset({"PGRST202", "42883"})
 
 
@@ -82,7 +83,7 @@ class SupabasePublisher:
                == (video.recording_id, video.user_id, video.camera_id) for row in rows):
             return
         if rows:
-            raise self._double(video) from refused
+            raise double(video) from refused
         raise RetryError(f"the row of {video.recording_id} in videos was not confirmed") from refused
 
     async def _put(self, video: Video) -> None:
@@ -91,13 +92,20 @@ class SupabasePublisher:
             "read a video", lambda client: client.table(TABLE).select("recording_id").limit(1)
             .eq("booking_id", video.booking_id).neq("recording_id", video.recording_id))
         if others:
-            raise self._double(video)
-        await self._supabase.upsert(TABLE, asdict(video), "recording_id")
-
-    def _double(self, video: Video) -> ParkError:
-        return ParkError(f"videos has a film of booking {video.booking_id} already, from another recording; if "
-                         f"{video.recording_id} is to take its place, delete that row")
+            raise double(video)
+        try:
+            await self._supabase.upsert(TABLE, asdict(video), "recording_id")
+        except Refused as error:
+            if error.code != NO_KEY:
+                raise
+            await self._supabase.upsert(TABLE, asdict(video), "user_id,camera_id,recording_id")
 
     def _say_older(self) -> None:
         self._logged.say("function", "the project lacks the function publish_video, the row is written without it",
                          "no such function", hint="`ezrec tables` prints the SQL that makes it")
+
+
+def double(video: Video) -> ParkError:
+    """What is said of a film whose booking has one already."""
+    return ParkError(f"videos has a film of booking {video.booking_id} already, from another recording; if "
+                     f"{video.recording_id} is to take its place, delete that row")

@@ -103,7 +103,7 @@ class Supabase:
         finally:
             _answers.reset(before)
         if self._logged.pop(what, None):
-            _log().info("cloud answers again", call=what)
+            task_log().info("cloud answers again", call=what)
         return found
 
     async def upsert(self, table: str, row: Mapping[str, object], on_conflict: str, *,
@@ -145,13 +145,13 @@ class Supabase:
                 if error.code != "PGRST204" or error.column not in body:
                     raise
                 if error.column not in lacking:
-                    _log().warning("table lacks a column, written without it", table=table, column=error.column,
+                    task_log().warning("table lacks a column, written without it", table=table, column=error.column,
                                    hint="`ezrec tables` prints the SQL that adds it; it is tried again now and then")
                 lacking[error.column] = now + LACKING_S
                 continue
             for column in lacking.keys() & body.keys():
                 del lacking[column]
-                _log().info("table has the column now", table=table, column=column)
+                task_log().info("table has the column now", table=table, column=column)
             return rows
 
     async def _call(self, build: Build, limit_s: float, answers: list[httpx.Response]) -> tuple[list[Row], int | None]:
@@ -177,7 +177,7 @@ class Supabase:
             return
         self._logged[what] = text
         answer = {"status": answers[-1].status_code, "body": answers[-1].text[:LOGGED]} if answers else {}
-        _log().warning("cloud call failed", call=what, error=text, **answer)
+        task_log().warning("cloud call failed", call=what, error=text, **answer)
 
 
 _answers: ContextVar[list[httpx.Response]] = ContextVar("_answers")
@@ -195,7 +195,7 @@ async def _keep_answer(response: httpx.Response) -> None:
     _answers.get().append(response)
 
 
-def _log() -> BoundLogger:
+def task_log() -> BoundLogger:
     """The log of the task that calls."""
     task = asyncio.current_task()
     return logs.get(task.get_name() if task else "supabase")

@@ -4,11 +4,11 @@ Tests keep apart by bucket (`bucket`), user_id and camera_id. What cannot run he
 """
 
 from collections.abc import Callable, Iterator
-from importlib import resources
 from importlib.util import find_spec
 
 import pytest
 
+from ezrec.cli.tables import sql
 from tests.fakes.cloud import postgres as postgres_server
 from tests.fakes.cloud import supabase as supabase_project
 from tests.fakes.cloud.chaos import ChaosProxy
@@ -70,8 +70,7 @@ def supabase(request: pytest.FixtureRequest) -> Iterator[Supabase]:
     """A Supabase project with the tables that the package brings."""
     if reason := supabase_project.missing():
         pytest.skip(reason)
-    sql = resources.files("ezrec.adapters.supabase").joinpath("tables.sql").read_text("utf-8")
-    project = Supabase(request.getfixturevalue("postgres"), sql)
+    project = Supabase(request.getfixturevalue("postgres"), sql())
     yield project
     project.end()
 

@@ -74,6 +74,10 @@ class Postgres:
         """Where clients find a database."""
         return f"postgres://postgres@127.0.0.1:{self.port}/{database}"
 
+    def program(self, name: str) -> Path:
+        """One of PostgreSQL's own programs."""
+        return self._binaries / name
+
     def create(self, database: str) -> None:
         """Make an empty database."""
         self.run("postgres", f'create database "{database}"')

@@ -3,7 +3,8 @@
     postgres = Postgres()                          # fixtures: `postgres`, `supabase` (the package's tables)
     project = Supabase(postgres, sql)              # tables and functions, as one would run them in its SQL editor
     project.url, project.service_key               # what goes into the settings
-    project.publishable_key, project.device_jwt(court="c1")          # a device's own credential: apikey + Bearer
+    project.publishable_key, project.device_token("u1", "c1")        # a device's own credential: apikey + Bearer
+    project.player_jwt(sub="…")                                      # somebody who logged in
     project.rows("select * from videos where user_id = :'user'", user="u1")          # past PostgREST, as superuser
     project.run("update bookings set …")
     project.change("alter table …")                # a change of the schema: lite has to start again (about a second)
@@ -28,6 +29,7 @@ import time
 import uuid
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import jwt
 
@@ -140,8 +142,15 @@ class Supabase:
         if self._server:
             self._server.end()
 
-    def device_jwt(self, expires_s: float = 3600.0, role: str = "authenticated", **claims: object) -> str:
-        """A JWT as the project would sign it for one device; `expires_s` in the past makes an expired one."""
+    def device_token(self, user: str, camera: str, options: dict[str, object] | None = None, **claims: Any) -> str:
+        """A token of a new device of a court; `claims` as of `player_jwt`."""
+        court = json.dumps({"user_id": user, "camera_id": camera})
+        (made,) = self.rows("select * from ezrec_device_add(:'court', 'box', :'options')", court=court,
+                            options=json.dumps(options or {}))
+        return self.player_jwt(**{"sub": made["id"], "role": "ezrec_device"} | claims)
+
+    def player_jwt(self, expires_s: float = 3600.0, role: str = "authenticated", **claims: object) -> str:
+        """A JWT as the project would sign it; `expires_s` in the past makes an expired one."""
         now = time.time()
         return jwt.encode({"sub": str(uuid.uuid4()), "aud": "authenticated", "iat": int(now - 3600),
                            "exp": int(now + expires_s), "role": role, **claims}, self._jwt_key, "HS256")

@@ -1,20 +1,3 @@
--- The tables that EZREC's devices and the venue's own programs share.
---
--- Safe to run again, and on a project that is in use: what is there stays, what is missing is added, and if anything
--- fails nothing is changed. A key that cannot be made because a table holds doubles is such a failure: take them out
--- first. Row level security is switched on for the tables that this makes and for no others.
---
--- A device with the project's secret key may do everything. A device with a JWT of its own (role authenticated, with its
--- user_id and camera_id as claims) may only touch rows that carry both. What players and owners may see is not said
--- here: give them grants and policies of their own.
-
-begin;
-set local client_min_messages = warning;
-
-create temporary table made_here on commit drop as
-  select name from unnest(array['bookings', 'videos', 'system_status', 'user_settings', 'shared_links']) as name
-   where to_regclass('public.' || name) is null;
-
 -- ---------------------------------------------------------------------------------------------------------- bookings
 
 create table if not exists public.bookings (
@@ -29,6 +12,8 @@ create table if not exists public.bookings (
   constraint bookings_end_after_start check (end_time > start_time)
 );
 alter table public.bookings
+  add column if not exists user_id text,
+  add column if not exists camera_id text,
   add column if not exists status text not null default 'scheduled' check (length(status) between 1 and 64),
   add column if not exists status_reason text,
   add column if not exists status_at timestamptz;
@@ -45,10 +30,11 @@ comment on column public.bookings.status_reason is 'Why it is failed, in words; 
 comment on column public.bookings.status_at is 'When status or status_reason changed last.';
 
 do $$ begin  -- where an older table names its times otherwise, this is left out
-  create index if not exists bookings_by_time on public.bookings (user_id, camera_id, start_time);
+  perform ezrec.keep_index('bookings_by_time', 'bookings', array['user_id', 'camera_id', 'start_time'], false);
   comment on column public.bookings.start_time is 'When recording starts.';
   comment on column public.bookings.end_time is 'When recording ends.';
-  create index if not exists bookings_by_date on public.bookings (user_id, camera_id, date) where date is not null;
+  perform ezrec.keep_index('bookings_by_date', 'bookings', array['user_id', 'camera_id', 'date'], false,
+                           '(date IS NOT NULL)');
   comment on column public.bookings.date is
     'The booking''s local day, for people. It counts only where start_time and end_time are local times such as 18:00.';
 exception when undefined_column then null;
@@ -97,9 +83,15 @@ alter table public.videos
   add column if not exists uploaded_at timestamptz,
   add column if not exists created_at timestamptz not null default now(),
   add column if not exists updated_at timestamptz not null default now();
-create unique index if not exists videos_recording_id_key on public.videos (recording_id);
-create unique index if not exists videos_booking_id_key on public.videos (booking_id);
-create index if not exists videos_by_court on public.videos (user_id, camera_id, date);
+-- A court's keys are its own: another court may have a booking of the same name. In version 0.1.0 they were everybody's.
+alter table if exists public.shared_links drop constraint if exists shared_links_recording_id_fkey;
+drop index if exists public.videos_recording_id_key, public.videos_booking_id_key;
+do $$ begin
+  perform ezrec.keep_index('videos_court_recording_key', 'videos', array['user_id', 'camera_id', 'recording_id'], true);
+  perform ezrec.keep_index('videos_court_booking_key', 'videos', array['user_id', 'camera_id', 'booking_id'], true);
+  perform ezrec.keep_index('videos_by_court', 'videos', array['user_id', 'camera_id', 'date'], false);
+  perform ezrec.keep_index('videos_by_booking', 'videos', array['booking_id'], false);
+end $$;
 
 comment on table public.videos is 'Finished films, whole and verified at storage_path: one row for each booking.';
 comment on column public.videos.recording_id is 'The film''s own key: however often it is published, it is one row.';
@@ -144,8 +136,14 @@ alter table public.system_status
   add column if not exists version text,
   add column if not exists uptime_s double precision,
   add column if not exists started_at timestamptz,
-  add column if not exists degraded jsonb;
-create unique index if not exists system_status_court_key on public.system_status (user_id, camera_id);
+  add column if not exists degraded jsonb,
+  add column if not exists heard_at timestamptz,
+  add column if not exists device_id text,
+  add column if not exists other_device text,
+  add column if not exists other_device_at timestamptz;
+do $$ begin
+  perform ezrec.keep_index('system_status_court_key', 'system_status', array['user_id', 'camera_id'], true);
+end $$;
 
 comment on table public.system_status is 'How each device is, as of its last heartbeat: one row, rewritten every 3 s.';
 comment on column public.system_status.user_id is 'As in bookings.';
@@ -162,13 +160,19 @@ comment on column public.system_status.recording is 'Whether cameras are being r
 comment on column public.system_status.current_booking_id is 'The booking that is being recorded, or null.';
 comment on column public.system_status.cameras is 'Each camera by name: state, frames, dropped, last_frame_ms, ...';
 comment on column public.system_status.preflight is 'The newest look at the cameras before a booking: booking_id, at, problems; or null.';
-comment on column public.system_status.queues is 'Films with work to do by stage, parked ones, what is still to be told, and refused_bookings: rows that are no bookings, and why.';
+comment on column public.system_status.queues is 'Films with work to do by stage, parked ones, and what is still to be told.';
 comment on column public.system_status.last_error is 'The last error that was logged.';
 comment on column public.system_status.last_error_at is 'When that was.';
 comment on column public.system_status.version is 'EZREC''s version.';
 comment on column public.system_status.uptime_s is 'How long EZREC has been running, s.';
 comment on column public.system_status.started_at is 'When it was started.';
-comment on column public.system_status.degraded is 'Names of its parts that ended and are being started again; "disk: …" says why its disk is too slow.';
+comment on column public.system_status.degraded is
+  'Names of its parts that ended and are being started again; "disk: …" says why its disk is too slow.';
+comment on column public.system_status.heard_at is 'When its newest heartbeat came, by the project''s clock.';
+comment on column public.system_status.device_id is 'Which device it came from, as in ezrec_devices; null: the secret key.';
+comment on column public.system_status.other_device is
+  'Another device that reported for the same court; only one of the two should.';
+comment on column public.system_status.other_device_at is 'When the other one did so last.';
 
 -- ----------------------------------------------------------------------------------------------------- user_settings
 
@@ -191,7 +195,9 @@ alter table public.user_settings
   add column if not exists sponsor_3_logo_position text,
   add column if not exists sponsor_3_logo_width double precision,
   add column if not exists updated_at timestamptz not null default now();
-create unique index if not exists user_settings_user_id_key on public.user_settings (user_id);
+do $$ begin
+  perform ezrec.keep_index('user_settings_user_id_key', 'user_settings', array['user_id'], true);
+end $$;
 
 comment on table public.user_settings is 'What an owner''s films are dressed with. Unusable values are left out.';
 comment on column public.user_settings.user_id is 'As in bookings.';
@@ -212,7 +218,7 @@ comment on column public.user_settings.updated_at is 'When this row changed last
 
 create table if not exists public.shared_links (
   token_hash text primary key check (token_hash ~ '^[0-9a-f]{64}$'),
-  recording_id text not null references public.videos (recording_id) on delete cascade,
+  recording_id text not null,
   user_id text not null,
   camera_id text not null,
   created_at timestamptz not null default now(),
@@ -222,7 +228,23 @@ create table if not exists public.shared_links (
   downloads bigint not null default 0 check (downloads >= 0),
   last_used_at timestamptz
 );
-create index if not exists shared_links_by_film on public.shared_links (recording_id);
+alter table public.shared_links
+  add column if not exists token_hash text check (token_hash ~ '^[0-9a-f]{64}$'),
+  add column if not exists recording_id text,
+  add column if not exists user_id text,
+  add column if not exists camera_id text,
+  add column if not exists created_at timestamptz not null default now(),
+  add column if not exists expires_at timestamptz,
+  add column if not exists revoked_at timestamptz,
+  add column if not exists views bigint not null default 0 check (views >= 0),
+  add column if not exists downloads bigint not null default 0 check (downloads >= 0),
+  add column if not exists last_used_at timestamptz;
+do $$ begin
+  perform ezrec.keep_index('shared_links_token_hash_key', 'shared_links', array['token_hash'], true);
+  perform ezrec.keep_index('shared_links_by_court_film', 'shared_links', array['user_id', 'camera_id', 'recording_id'],
+                           false);
+  drop index if exists public.shared_links_by_film;  -- of version 0.1.0
+end $$;
 
 comment on table public.shared_links is 'Links through which a film is shown to whoever has one.';
 comment on column public.shared_links.token_hash is 'SHA-256 of the link''s secret, hex: who reads this table cannot use it.';
@@ -235,94 +257,103 @@ comment on column public.shared_links.views is 'How often its page was opened.';
 comment on column public.shared_links.downloads is 'How often the film was fetched through it.';
 comment on column public.shared_links.last_used_at is 'When it was opened last.';
 
--- --------------------------------------------------------------------------------------------------------- functions
+-- ----------------------------------------------------------------------------------------------------------- devices
 
-create or replace function public.ezrec_stamp_row() returns trigger language plpgsql set search_path = '' as $$
+create table if not exists public.ezrec_devices (
+  id uuid primary key default gen_random_uuid(),
+  user_id text not null check (user_id <> ''),
+  camera_id text not null check (camera_id <> ''),
+  name text not null default '' check (length(name) <= 200),
+  options jsonb not null default '{}' check (jsonb_typeof(options) = 'object'),
+  created_at timestamptz not null default now(),
+  last_seen timestamptz,
+  revoked_at timestamptz
+);
+create index if not exists ezrec_devices_by_court on public.ezrec_devices (user_id, camera_id);
+
+comment on table public.ezrec_devices is
+  'Which device records which court. A device''s token has its id as `sub`. To withdraw one: update ezrec_devices set '
+  'revoked_at = now() where id = ''...''; it counts from the device''s next call on.';
+comment on column public.ezrec_devices.user_id is 'Whose court, as in bookings.';
+comment on column public.ezrec_devices.camera_id is 'Which court, as in bookings.';
+comment on column public.ezrec_devices.name is 'Which box it is, for people.';
+comment on column public.ezrec_devices.options is
+  'How this court''s bookings are kept: camera_ids, cancelled_columns, cancelled_words, status_words (as in the '
+  'device''s settings, section bookings).';
+comment on column public.ezrec_devices.last_seen is 'When it called last, to the minute.';
+comment on column public.ezrec_devices.revoked_at is 'From then on it may do nothing; null: it has not been revoked.';
+
+-- --------------------------------------------------------------------------------------------------- marks and clips
+
+create table if not exists public.ezrec_marks (
+  id text not null check (id ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$'),
+  user_id text not null,
+  camera_id text not null,
+  booking_id text not null,
+  at timestamptz not null,
+  seconds double precision not null default 25 check (seconds > 0 and seconds <= 3600),
+  label text check (length(label) <= 200),
+  created_at timestamptz not null default now(),
+  primary key (user_id, camera_id, id)
+);
+create index if not exists ezrec_marks_by_booking on public.ezrec_marks (user_id, camera_id, booking_id);
+
+comment on table public.ezrec_marks is 'Moments of a match that somebody marked: the seconds before each are worth a clip.';
+comment on column public.ezrec_marks.id is 'The mark''s own key, given by the device.';
+comment on column public.ezrec_marks.user_id is 'As in bookings.';
+comment on column public.ezrec_marks.camera_id is 'As in bookings.';
+comment on column public.ezrec_marks.booking_id is 'In whose time it was made, as in videos.';
+comment on column public.ezrec_marks.at is 'The moment.';
+comment on column public.ezrec_marks.seconds is 'How much before it is meant, s.';
+comment on column public.ezrec_marks.label is 'What it is called, or null.';
+
+create table if not exists public.ezrec_clips (
+  id text not null check (id ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$'),
+  user_id text not null,
+  camera_id text not null,
+  recording_id text not null,
+  mark_id text,
+  from_seconds double precision not null check (from_seconds >= 0),
+  seconds double precision not null check (seconds > 0),
+  storage_path text not null,
+  clip_url text not null,
+  file_size bigint check (file_size >= 0),
+  created_at timestamptz not null default now(),
+  primary key (user_id, camera_id, id),
+  constraint ezrec_clips_of_mark foreign key (user_id, camera_id, mark_id)
+    references public.ezrec_marks (user_id, camera_id, id)
+);
+create index if not exists ezrec_clips_by_film on public.ezrec_clips (user_id, camera_id, recording_id);
+create index if not exists ezrec_clips_by_mark on public.ezrec_clips (user_id, camera_id, mark_id);
+
+comment on table public.ezrec_clips is 'Pieces of films, each stored as a file of its own.';
+comment on column public.ezrec_clips.id is 'The clip''s own key, given by the device.';
+comment on column public.ezrec_clips.user_id is 'As in bookings.';
+comment on column public.ezrec_clips.camera_id is 'As in bookings.';
+comment on column public.ezrec_clips.recording_id is 'The film it was cut from, as in videos.';
+comment on column public.ezrec_clips.mark_id is 'The mark it was cut for, as in ezrec_marks; null: for none.';
+comment on column public.ezrec_clips.from_seconds is 'Where in the film it begins, s.';
+comment on column public.ezrec_clips.seconds is 'How long it is, s.';
+comment on column public.ezrec_clips.storage_path is 'The clip''s key in the object storage.';
+comment on column public.ezrec_clips.clip_url is 'Where the clip is found.';
+comment on column public.ezrec_clips.file_size is 'Bytes.';
+
+-- ---------------------------------------------------------------------------------------------- foreign keys by court
+
+do $$ declare
+  one record;
 begin
-  new.updated_at := now();
-  return new;
-end $$;
-comment on function public.ezrec_stamp_row is 'Says when a row changed.';
-
-create or replace trigger ezrec_stamp_row before update on public.videos for each row
-  when (old.* is distinct from new.*) execute function public.ezrec_stamp_row();
-create or replace trigger ezrec_stamp_row before update on public.user_settings for each row
-  when (old.* is distinct from new.*) execute function public.ezrec_stamp_row();
-
-create or replace function public.ezrec_claim(name text) returns text language sql stable set search_path = '' as
-  $$ select nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> name $$;
-comment on function public.ezrec_claim is 'A claim of the caller''s JWT, or null.';
-
-create or replace function public.publish_video(video jsonb, keep_statuses text[] default '{}')
-returns setof public.videos language plpgsql set search_path = '' as $$
-declare
-  row_of constant jsonb := case jsonb_typeof(video)  -- some servers hand an object on as a text that holds it
-    when 'string' then (video #>> '{}')::jsonb else video end;
-  given constant public.videos := jsonb_populate_record(null::public.videos, row_of);
-  booking constant public.bookings.id%type := row_of ->> 'booking_id';
-begin
-  insert into public.videos as known
-    (recording_id, booking_id, user_id, camera_id, storage_path, video_url, poster_url, duration_seconds, file_size,
-     filename, date, uploaded_at)
-  values
-    (given.recording_id, given.booking_id, given.user_id, given.camera_id, given.storage_path, given.video_url,
-     given.poster_url, given.duration_seconds, given.file_size, given.filename, given.date, given.uploaded_at)
-  on conflict (recording_id) do update set
-    storage_path = excluded.storage_path, video_url = excluded.video_url, poster_url = excluded.poster_url,
-    duration_seconds = excluded.duration_seconds, file_size = excluded.file_size, filename = excluded.filename,
-    date = excluded.date, uploaded_at = excluded.uploaded_at
-  where (known.booking_id, known.user_id, known.camera_id)
-    is not distinct from (excluded.booking_id, excluded.user_id, excluded.camera_id);
-  if not found then
-    raise exception 'recording % is another booking''s', given.recording_id using errcode = 'unique_violation';
-  end if;
-
-  update public.bookings as told set status = 'video_uploaded', status_reason = null
-   where told.id = booking
-     and told.user_id::text = given.user_id::text and told.camera_id::text = given.camera_id::text
-     and told.status is distinct from 'video_uploaded'
-     and lower(trim(coalesce(told.status, ''))) <> all (keep_statuses);
-
-  return query select * from public.videos as row where row.recording_id = given.recording_id;
-end $$;
-comment on function public.publish_video is
-  'Puts a film''s row in and moves its booking to video_uploaded, both or neither; again changes nothing. Another recording '
-  'of the same booking is refused (23505). keep_statuses: words, in lower case, that the booking''s status is left at.';
-
--- ---------------------------------------------------------------------------------------------------- who may do what
-
-do $$
-declare
-  own constant text := 'user_id::text = (select public.ezrec_claim(''user_id'')) '
-                       'and camera_id::text = (select public.ezrec_claim(''camera_id''))';
-  name text;
-begin
-  for name in select made_here.name from made_here loop
-    execute format('alter table public.%I enable row level security', name);
+  for one in select * from (values ('shared_links', 'shared_links_of_film', 'cascade'),
+                                   ('ezrec_clips', 'ezrec_clips_of_film', 'cascade')) as each (name, key, gone) loop
+    if exists (select from pg_constraint where conname = one.key
+                  and conrelid = to_regclass('public.' || one.name)) then
+      continue;
+    end if;
+    begin
+      execute format('alter table public.%I add constraint %I foreign key (user_id, camera_id, recording_id) references '
+                     'public.videos (user_id, camera_id, recording_id) on delete %s', one.name, one.key, one.gone);
+    exception when datatype_mismatch or foreign_key_violation then null;  -- an older table; the functions look themselves
+    end;
   end loop;
-  if (select count(*) from pg_roles where rolname in ('anon', 'authenticated', 'service_role')) < 3 then
-    return;  -- not a Supabase project: whoever owns the tables decides
-  end if;
-
-  for name in select made_here.name from made_here loop
-    execute format('revoke all on public.%I from anon, authenticated', name);
-  end loop;
-  grant all on public.bookings, public.videos, public.system_status, public.user_settings, public.shared_links
-    to service_role;
-  grant select on public.bookings, public.user_settings to authenticated;
-  grant update (status, status_reason) on public.bookings to authenticated;
-  grant select, insert, update on public.videos, public.system_status, public.shared_links to authenticated;
-  revoke execute on function public.publish_video from public, anon;
-  grant execute on function public.publish_video, public.ezrec_claim to authenticated, service_role;
-
-  foreach name in array array['bookings', 'videos', 'system_status', 'shared_links'] loop
-    execute format('drop policy if exists ezrec_device on public.%I', name);
-    execute format('create policy ezrec_device on public.%I to authenticated using (%s) with check (%2$s)', name, own);
-  end loop;
-  drop policy if exists ezrec_device on public.user_settings;
-  create policy ezrec_device on public.user_settings for select to authenticated
-    using (user_id::text = (select public.ezrec_claim('user_id')));
 end $$;
 
-notify pgrst, 'reload schema';
-commit;

@@ -1,0 +1,69 @@
+"""What a person may ask the venue's Supabase project: what it would not take, what is open, and how its courts are."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ezrec.adapters.supabase import Row, Supabase
+from ezrec.adapters.supabase.functions import MISSING, FunctionMissing, Functions, Ways
+from ezrec.config import Settings
+from ezrec.domain.clock import SystemClock
+from ezrec.domain.errors import Refused, SettingsError
+
+CHECK_S = 60.0  # the project tries rows of every kind
+TABLES = "`ezrec tables` prints the SQL that makes them; run it on the project's database"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something of the project that a person should put right."""
+
+    about: str  # a table, or table.column
+    problem: str
+    remedy: str  # SQL, or words
+
+
+async def problems(settings: Settings) -> list[Problem]:
+    """What of this court's rows the project would not take, and what of it is open to strangers. Nothing is changed.
+
+    Raises:
+        SettingsError: the settings name no project.
+        RetryError, ParkError: it does not answer, or refuses.
+    """
+    supabase = _project(settings)
+    device = bool(settings.supabase.device_token.get_secret_value())
+    functions = Functions(supabase, settings.site, Ways.of(settings.bookings), SystemClock(), device=device)
+    try:
+        rows = await functions.call("check", "ezrec_check", limit_s=CHECK_S)
+    except FunctionMissing:
+        return [Problem("functions", "the project lacks EZREC's functions: its tables are used as they are", TABLES)]
+    finally:
+        await supabase.close()
+    return [Problem(*(str(row.get(name)) for name in ("about", "problem", "remedy"))) for row in rows]
+
+
+async def fleet(settings: Settings, owner: str | None) -> list[Row]:
+    """How each court of the project is, or of one owner's; the rows of `ezrec_fleet`.
+
+    Raises:
+        SettingsError: the settings name no project, or no secret key.
+        RetryError, ParkError: it does not answer, or refuses.
+    """
+    if settings.supabase.device_token.get_secret_value():
+        raise SettingsError("a device's token reaches its own court only: give the project's secret key "
+                            "(supabase.key), and no supabase.device_token")
+    supabase = _project(settings)
+    arguments: dict[str, Any] = {"owner": owner} if owner else {}
+    try:
+        return await supabase.rows("read the fleet", lambda client: client.rpc("ezrec_fleet", arguments))
+    except Refused as error:
+        if error.code in MISSING:
+            raise Refused(f"the project lacks EZREC's functions: {TABLES}", error.code, None) from error
+        raise
+    finally:
+        await supabase.close()
+
+
+def _project(settings: Settings) -> Supabase:
+    if not settings.supabase.url:
+        raise SettingsError("supabase.url is empty: it should be the address of the venue's project")
+    return Supabase(settings.supabase)

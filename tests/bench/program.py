@@ -20,10 +20,10 @@ from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 
-from tests.bench import backlog, film_cost, idle, live, pi, recorder, upload
+from tests.bench import backlog, film_cost, fleet, idle, live, pi, recorder, upload
 from tests.bench.result import LEFT_OUT, Plan, Row, Say
 
-NAMES = ("film", "recorder", "backlog", "pi", "live", "idle", "upload")
+NAMES = ("film", "recorder", "backlog", "pi", "live", "idle", "upload", "fleet")
 
 
 def run() -> int:
@@ -41,6 +41,7 @@ def run() -> int:
         "live": lambda say: live.measure(plan, say),
         "idle": lambda say: idle.measure(plan, say),
         "upload": lambda say: upload.measure(plan, say),
+        "fleet": lambda say: fleet.measure(plan, say),
     }
     facts = machine(ffmpeg)
     console.print("[bold]EZREC bench[/bold]" + (" (quick: short windows, few rounds)" if plan.quick else ""))

@@ -14,6 +14,7 @@ import os
 import pwd
 import shutil
 import subprocess
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,8 @@ def missing() -> str | None:
 class Postgres:
     """One running PostgreSQL server; `postgres` is its superuser, and needs no password."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Sequence[str] = ()) -> None:
+        """`settings` go over those of tests."""
         where = binaries()
         assert where, missing()
         self._binaries = where
@@ -62,9 +64,14 @@ class Postgres:
                                "--locale=C"], cwd="/", capture_output=True, text=True, check=False, timeout=LIMIT_S,
                               **as_user)
         assert done.returncode == 0, f"initdb: {done.stdout}{done.stderr}"
-        options = [word for setting in SETTINGS for word in ("-c", setting)]
+        options = [word for setting in (*SETTINGS, *settings) for word in ("-c", setting)]
         self._server.start([where / "postgres", "-D", data, "-p", str(self.port), *options], self._ready,
                            ending="SIGQUIT")  # at once, but its shared memory is given back
+
+    @staticmethod
+    def place() -> Path | None:
+        """Where PostgreSQL's programs lie; None if there are none."""
+        return binaries()
 
     def end(self) -> None:
         """End the server; its data are gone."""

@@ -9,6 +9,7 @@ from ezrec.config import Settings
 from ezrec.domain.clock import SystemClock
 from ezrec.domain.errors import Refused, SettingsError
 
+OFFLINE_S, BEATS = 15.0, 3  # without a heartbeat for so long, and for so many, a court is offline
 CHECK_S = 60.0  # the project tries rows of every kind
 TABLES = "`ezrec tables` prints the SQL that makes them; run it on the project's database"
 
@@ -52,7 +53,8 @@ async def fleet(settings: Settings, owner: str | None) -> list[Row]:
         raise SettingsError("a device's token reaches its own court only: give the project's secret key "
                             "(supabase.key), and no supabase.device_token")
     supabase = _project(settings)
-    arguments: dict[str, Any] = {"owner": owner} if owner else {}
+    offline_s = max(OFFLINE_S, BEATS * settings.supabase.heartbeat_s)
+    arguments: dict[str, Any] = {"offline_s": offline_s} | ({"owner": owner} if owner else {})
     try:
         return await supabase.rows("read the fleet", lambda client: client.rpc("ezrec_fleet", arguments))
     except Refused as error:

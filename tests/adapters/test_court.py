@@ -15,6 +15,7 @@ from ezrec.adapters.bookings.supabase import FAILED, FORWARD, may_tell
 from ezrec.adapters.supabase import Supabase
 from ezrec.adapters.supabase.functions import Ways
 from ezrec.domain.errors import CredentialError, ParkError, Refused, RetryError
+from tests.bench import wave
 from tests.fakes.cloud import faults
 from tests.fakes.cloud.chaos import ChaosProxy
 from tests.fakes.cloud.supabase import Supabase as Project
@@ -273,3 +274,12 @@ async def test_without_functions_the_secret_key_uses_the_tables_and_that_is_said
     assert len(venue.videos()) == 1
     events = [line["event"] for line in lines]
     assert events.count("project lacks a function, its tables are used instead") == 4
+
+
+async def test_a_fleet_does_not_come_back_from_an_outage_as_a_wave() -> None:
+    calls = await wave.simulate(300)
+    steady = sum(calls[70:wave.OUTAGE[0]]) / (wave.OUTAGE[0] - 70)
+    assert abs(steady - (1 / wave.BEAT_S + 1 / READ_EVERY_S)) < 0.02
+    after = calls[wave.OUTAGE[1]:]
+    assert max(after) < 2 * steady
+    assert sum(after[:10]) - 10 * steady < 0.6, "calls of each court too many, in the first ten seconds"

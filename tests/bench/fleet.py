@@ -1,7 +1,7 @@
 """What one PostgreSQL takes of ten thousand courts: heartbeats that bring the mark of their bookings, and reads.
 
-pgbench runs beside it on the same cores, as PostgREST would: each call is a transaction that takes the device's role. It
-is sent in one piece, so that what is measured is PostgreSQL and not pgbench.
+pgbench runs beside it on the same cores, as PostgREST would: each call is a transaction that takes the device's role.
+It is sent in one piece, so that what is measured is PostgreSQL and not pgbench.
 """
 
 import os

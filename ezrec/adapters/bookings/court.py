@@ -17,6 +17,7 @@ log = logs.get("bookings")
 
 READ_EVERY_S = 60.0  # whatever the mark says; a tenth more or less, so that a fleet does not ask in step
 JITTER = 0.1
+LATE_S = 30.0  # a read that is so late was kept from it by an outage
 BEATS = 3  # a mark that was heard so many heartbeats ago says nothing any more
 
 
@@ -45,8 +46,11 @@ class CourtBookings:
     async def fetch(self) -> list[object] | None:
         """All rows that matter now (`BookingSource.fetch`); None, often without a call, if they are what they were."""
         now = self._clock.mono_us()
-        if now < self._due_us and self._mark.still(self._read, self._fresh_s):
-            return None
+        if self._mark.still(self._read, self._fresh_s):
+            if now - self._due_us > LATE_S * SECOND:  # an outage: a fleet does not come back all at once
+                self._due_us = now + round(READ_EVERY_S * random.random() * SECOND)
+            if now < self._due_us:
+                return None
         try:
             answer = await self._functions.call("read bookings", "ezrec_bookings", days=self._days_ahead)
         except FunctionMissing:

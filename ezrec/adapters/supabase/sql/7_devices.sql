@@ -34,13 +34,13 @@ language sql stable security definer set search_path = '' as $$
    order by one.user_id, one.camera_id, one.created_at $$;
 comment on function public.ezrec_device_list is 'All devices, or those of an owner.';
 
-create or replace function public.ezrec_fleet(owner text default null)
+create or replace function public.ezrec_fleet(owner text default null, offline_s double precision default 15)
 returns table (user_id text, camera_id text, state text, heard_at timestamptz, version text, recording boolean,
   booking_id text, films_waiting bigint, trouble text, last_error text, last_error_at timestamptz, other_device text)
 language sql stable security definer set search_path = '' as $$
   select row.user_id::text, row.camera_id::text,
          case when coalesce(row.heard_at, row.updated_at) is null
-                or coalesce(row.heard_at, row.updated_at) < now() - interval '15 seconds' then 'offline'
+                or coalesce(row.heard_at, row.updated_at) < now() - make_interval(secs => offline_s) then 'offline'
               when row.recording then 'recording' else 'ready' end,
          coalesce(row.heard_at, row.updated_at), row.version, row.recording, row.current_booking_id::text,
          (select coalesce(sum(count::bigint), 0)::bigint
@@ -60,5 +60,5 @@ language sql stable security definer set search_path = '' as $$
    where owner is null or row.user_id::text = owner
    order by 1, 2 $$;
 comment on function public.ezrec_fleet is
-  'How each court is, of all owners or of one: offline after 15 s without a heartbeat; films_waiting are not done yet.';
+  'How each court is, of all owners or of one: offline after so many seconds without a heartbeat; films_waiting are not done yet.';
 

@@ -24,7 +24,8 @@ def fleet(
 ) -> None:
     """Show how every court of the Supabase project is: recording, ready or offline, and what troubles it.
 
-    A court is offline after 15 s without a heartbeat, or three of `supabase.heartbeat_s`. This needs the project's secret key.
+    A court is offline after 15 s without a heartbeat, or three of `supabase.heartbeat_s`. This needs the project's
+    secret key.
 
     Example: `ezrec fleet --owner u-1`
     """

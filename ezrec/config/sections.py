@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from ezrec.config.values import (
     Folder,
     Id,
+    Ids,
     KeyTemplate,
     MaybeFloat,
     MaybeInt,
@@ -96,7 +97,7 @@ class BookingsSettings(Section):
     )
     cancelled_columns: Words = text(
         ("deleted_at",), "columns of the table bookings that mean the same if there is something in them; a list")
-    camera_ids: Words = text(
+    camera_ids: Ids = text(
         (), "what bookings of this court may name instead of site.camera_id, as an old page writes them (0), or null: "
         "nothing; a list")
     status_words: StatusWords = text(

@@ -201,5 +201,6 @@ Id = Annotated[str, Field(max_length=LONGEST_CAMERA_ID, pattern=r"^([A-Za-z0-9_-
 """An id may become a piece of an object key: letters, digits, `_`, `-` and single dots inside, or nothing."""
 
 RequiredId = Annotated[Id, Field(min_length=1)]
+Ids = Annotated[tuple[RequiredId, ...], BeforeValidator(_choice_words)]
 Url = Annotated[str, Field(max_length=500, pattern=r"^(https?://[^\s/@]+(/\S*)?)?$")]
 """A base URL without user and password (a secret has its own key), or nothing."""

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from ezrec.adapters.bookings import BookingSource, StatusBoard
 from ezrec.adapters.bookings.supabase import AGAIN_S, FAILED, FORWARD, SupabaseBookings, may_tell
 from ezrec.adapters.supabase import Supabase
+from ezrec.adapters.supabase.functions import Ways
 from ezrec.domain.booking import parse_many
 from ezrec.domain.errors import CredentialError, ParkError, RetryError
 from tests.fakes.cloud import faults
@@ -206,6 +207,28 @@ async def test_instants_and_local_times_may_stand_in_one_table(older: Venue) -> 
             starts=starts, ends=ends, date=date or "")
     async with older.client() as supabase:
         assert await ids(older.bookings(supabase)) == [0, 1, 4]
+
+
+async def test_a_table_that_says_things_in_its_own_way_is_read_and_told_as_the_settings_say(older: Venue) -> None:
+    older.project.change("drop table if exists bookings;" + TABLE.format(OLDER["without a date"])
+                         + "alter table bookings add deleted_at timestamptz;")
+    for number, (camera, gone) in enumerate((("c1", None), ("0", None), (None, NOW), ("c2", None), ("pi.a_b-c", None))):
+        older.project.run(
+            "insert into bookings (id, user_id, camera_id, start_time, end_time, deleted_at) values"
+            f" ({number}, '{USER}', nullif(:'camera', ''), '{NOW}', '{NOW}', nullif(:'gone', '')::timestamptz)",
+            camera=camera or "", gone=gone or "")
+    ways = Ways(camera_ids=("0", "", "pi.a_b-c"), cancelled_columns=("removed", "deleted_at"),
+                words={"recording": "On air", "completed": "", "video_uploaded": "Done"})
+    async with older.client() as supabase:
+        board = older.bookings(supabase, ways=ways)
+        rows: Any = await board.fetch()
+        assert {row["id"]: row["status"] for row in rows} == {0: None, 1: None, 2: "cancelled", 4: None}
+        for words, shown in ((("recording",), "On air"), (("completed", "recording"), "On air"),
+                             (("video_uploaded", "recording"), "Done")):
+            for word in words:
+                for booking in ("0", "1", "3", "4"):
+                    await board.tell_status(booking, word, None)
+            assert [older.booking(one)["status"] for one in ("0", "1", "3", "4")] == [shown, shown, None, shown]
 
 
 async def test_a_table_that_says_in_no_known_way_when_is_refused_with_what_it_lacks_until_it_is_mended(

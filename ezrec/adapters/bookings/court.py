@@ -82,6 +82,9 @@ class CourtBookings:
         if not rows and booking_id not in self._gone:
             self._gone.add(booking_id)
             log.info("booking's row is gone, its status is not told", booking=booking_id, status=status)
+        elif rows and booking_id in self._gone:
+            self._gone.discard(booking_id)
+            log.info("booking's row is there again", booking=booking_id)
         if rows and rows[0].get("problem"):
             raise ParkError(f"bookings.status of {booking_id} does not take {status!r}: {rows[0]['problem']}; `ezrec "
                             "check --cloud` names what to alter, bookings.status_words the venue's own words",

@@ -95,6 +95,9 @@ class SupabaseBookings:
         self._called_off = frozenset(word.lower() for word in called_off)
         self._page = page
         self._ways = ways or Ways(cancelled_columns=())
+        # what a row of this court may name, if it may name anything else than the court
+        self._names = [f"camera_id.eq.{name}" if name else "camera_id.is.null"
+                       for name in (site.camera_id, *self._ways.camera_ids) if self._ways.camera_ids]
         self._cancelled_columns = self._ways.cancelled_columns  # those of them that the table has
         self._shape: Shape | None = None
         self._last: bytes | None = None  # the digest of the answer that was handed on
@@ -205,11 +208,7 @@ class SupabaseBookings:
 
     def _mine(self, query: Any) -> Any:
         """Held to rows of this court."""
-        names = self._ways.camera_ids
-        if not names:
-            return query.eq("camera_id", self._site.camera_id)
-        return query.or_(",".join(f"camera_id.eq.{name}" if name else "camera_id.is.null"
-                                  for name in (self._site.camera_id, *names)))
+        return query.or_(",".join(self._names)) if self._names else query.eq("camera_id", self._site.camera_id)
 
     async def _all_pages(self, shape: Shape, days: int) -> list[Row]:
         rows: list[Row] = []
@@ -230,8 +229,10 @@ class SupabaseBookings:
 
         def build(client: Any) -> Any:
             columns = ("id", "status", *shape.columns, *self._cancelled_columns)
-            query = (self._mine(client.table(TABLE).select(*columns, count="exact").eq("user_id", self._site.user_id))
-                     .or_(",".join(f"and({column}.gte.{first},{column}.lt.{end})" for column in shape.days)))
+            query = client.table(TABLE).select(*columns, count="exact").eq("user_id", self._site.user_id)
+            ends = [f",{name}" for name in self._names] or [""]  # of two `or` in one request only one may count
+            query = (query if self._names else self._mine(query)).or_(",".join(
+                f"and({column}.gte.{first},{column}.lt.{end}{name})" for column in shape.days for name in ends))
             if before:
                 query = query.gt("id", before[-1]["id"])
             return query.order("id").limit(self._page)

@@ -1,9 +1,11 @@
 """A court through the project's functions, with its device's token and with the project's secret key."""
 
 import json
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, replace
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,8 @@ from ezrec.adapters.bookings.court import BEATS, READ_EVERY_S
 from ezrec.adapters.bookings.supabase import FAILED, FORWARD, may_tell
 from ezrec.adapters.supabase import Supabase
 from ezrec.adapters.supabase.functions import Ways
+from ezrec.cli.tables import sql
+from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import CredentialError, ParkError, Refused, RetryError
 from tests.bench import wave
 from tests.fakes.cloud import faults
@@ -22,6 +26,7 @@ from tests.fakes.cloud.supabase import Supabase as Project
 from tests.fakes.venue import CALLED_OFF, HEARTBEAT_S, Court, Venue
 
 WORDS = (*FORWARD, FAILED)
+OLD = Path(__file__).parents[1] / "cloud/old/0.1.0.sql"
 
 
 @pytest.fixture
@@ -283,3 +288,25 @@ async def test_a_fleet_does_not_come_back_from_an_outage_as_a_wave() -> None:
     after = calls[wave.OUTAGE[1]:]
     assert max(after) < 2 * steady
     assert sum(after[:10]) - 10 * steady < 0.6, "calls of each court too many, in the first ten seconds"
+
+
+async def test_a_project_of_version_0_1_0_goes_on_working_with_the_secret_key_and_after_its_tables_were_brought_up(
+        new_supabase: Callable[..., Project]) -> None:
+    project = new_supabase(OLD.read_text("utf-8"))
+    venue = Venue(project)
+    for number in range(2):
+        booking = soon(venue, venue.id(f"b{number}"))
+        async with venue.client() as client:
+            court = venue.court(client)
+            venue.clock.step(time.time() - venue.clock.wall_us() / SECOND)
+            assert booking in await ids(court)
+            await court.status.put(row(venue), limit_s=60)
+            await court.bookings.tell_status(booking, "completed", None)
+            assert venue.booking(booking)["status"] == "completed"
+            for _ in range(2):
+                await court.publisher.publish(venue.video(booking))
+            assert await court.publisher.holds(booking, "2026-11-20")
+        assert venue.booking(booking)["status"] == "video_uploaded"
+        project.change(sql())
+    assert len(venue.videos()) == 2
+    assert len(project.rows("select * from system_status")) == 1

@@ -212,10 +212,10 @@ class Joiner:
         self._whole = 0
         if self._file is not None:
             self._file.drop()
-        self._path.unlink(missing_ok=True)
         container, self._container = self._container, None
         if container is not None:
             forget(container)
+        self._path.unlink(missing_ok=True)  # last: a disk that fails here leaves nothing behind but the file
 
     def _voiced(self) -> bool:
         return self._ticks == 0 and self._recipe.intro is not None and self._recipe.intro.sound

@@ -20,6 +20,7 @@ from ezrec.media.chunk import render
 from ezrec.media.intro import normalise
 from ezrec.media.join import FRONT, Joiner, _Track, index_reserve
 from ezrec.media.probe import film_facts
+from ezrec.pyav import forget
 
 LENGTHS = (20, 1, 2, 15, 7)
 
@@ -175,6 +176,27 @@ def test_a_film_that_meets_a_full_disk_is_discarded_without_another_error(
             joiner.add(*chunks[1])
         joiner.discard()
     assert not (tmp_path / "film.mp4").exists()
+
+
+def test_a_film_whose_file_cannot_be_removed_leaves_nothing_open(
+    tmp_path: Path, recipe: Recipe, chunks: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = []
+    monkeypatch.setattr("ezrec.media.join.forget", lambda container: closed.append(container) or forget(container))
+    joiner = Joiner(tmp_path / "film.mp4", recipe)
+    joiner.add(*chunks[0])
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", failing_disk)
+        with pytest.raises(OSError, match="Input/output error"):
+            joiner.discard()
+    assert len(closed) == 1
+    joiner.discard()
+    assert len(closed) == 1
+    assert not (tmp_path / "film.mp4").exists()
+
+
+def failing_disk(*_: object, **__: object) -> None:
+    raise OSError(errno.EIO, "Input/output error")
 
 
 def full_disk(*_: object) -> int:

@@ -25,6 +25,11 @@ REASONS = (
     "there is no footage in the window", "nothing that was recorded in the window can be read",
     "though it was rendered again", "it was made again", "none of its camera files is left",  # the damage that was done
 )
+CAUSES = (
+    "made up", "a bug", "MemoryError", "a worker died", "did not answer for", "database is locked",
+    "the film has just been begun again or called off", "being made again", "does not follow chunk",
+)
+"""Why a step may fail and be tried again."""
 CHUNK_US = round(CHUNK_S * SECOND)
 END = (Stage.CLEANED,)
 
@@ -34,8 +39,11 @@ class Watch:
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
-        self._seen = 0  # steps
+        self._seen = self._failures = 0  # of them so many were looked at
         self._asked: Counter[str] = Counter()  # booking → retries
+        self.most_generations = MOST_GENERATIONS
+        self.most_behind = MOST_BEHIND
+        self.reasons = REASONS
         self._reader: sqlite3.Connection | None = None
         self._version = -1  # of the store's data when it was last looked at
         self._behind = 0  # chunks of films that are over, begun one after the other while a live one waited
@@ -82,6 +90,9 @@ class Watch:
         self._seen = len(steps)
         assert not (loop := self._recorder.loop) or not loop.errors, loop.errors
         assert not self._wrong, self._wrong
+        for failure in self._recorder.failures[self._failures:]:
+            assert any(words in failure for words in CAUSES), f"a step failed for no cause: {failure}"
+        self._failures = len(self._recorder.failures)
         assert not self._recorder.connections.refused, self._recorder.connections.refused
         version = self.rows("PRAGMA data_version")
         if version and version[0][0] == self._version:
@@ -90,7 +101,8 @@ class Watch:
         films = self.films()
         self._objects(films)
         for film in films:
-            assert film["generation"] <= MOST_GENERATIONS, f"{film['booking_id']}: {film['generation']} generations"
+            begun = film["generation"]
+            assert begun <= self.most_generations, f"{film['booking_id']}: {begun} generations"
         self._parked()
         assert self._recorder.lives < 200, self._recorder.left[-5:]
 
@@ -104,7 +116,7 @@ class Watch:
             assert count <= most, f"{booking_id} was parked {count} times at {step}"
         for booking_id, detail in parked:
             step, reason = detail["parked_step"], detail["parked_reason"]
-            caused = any(words in reason for words in REASONS)
+            caused = any(words in reason for words in self.reasons)
             assert caused, f"{booking_id} was parked at {step} for no cause: {reason}"
 
     def _objects(self, films: list[sqlite3.Row]) -> None:
@@ -141,7 +153,7 @@ class Watch:
             self._behind = 0
             return
         self._behind += 1
-        if self._behind > MOST_BEHIND:
+        if self._behind > self.most_behind:
             self._wrong.append(f"a live film waits while {self._behind} chunks of {film['booking_id']} are rendered")
 
     def _waits(self, film: sqlite3.Row) -> bool:
@@ -170,18 +182,25 @@ class Watch:
     def nothing_is_kept(self) -> None:
         """Of films that have ended nothing is left in memory, open or on the disk."""
         films = self.films()
-        ended = {film["booking_id"] for film in films}
+        ended = {film["booking_id"] for film in films if film["stage"] in END}  # one that is parked is still known
         assert not self._recorder.joiners, [str(one._path) for one in self._recorder.joiners]
         assert not (held := open_files(self._recorder.folder.films)), held
         kept = {name: found for name, one in self._recorder.built.items() if (found := sorted(_kept(one, ended)))}
         assert not kept, kept
 
-    def damage(self, kind: str, how: str) -> None:
-        """Do harm to the newest chunk or film."""
+    def nothing_grows(self) -> None:
+        """No file is held for a film that is not worked on: it was called off, or its making is parked."""
+        rest = {film["recording_id"] for film in self.films() if film["stage"] == Stage.CANCELLED
+                or _is_parked(film, "film")}
+        held = [str(one._path) for one in self._recorder.joiners if one._path.parent.name in rest]
+        assert not held, f"kept open for films that nobody works on: {held}"
+
+    def damage(self, kind: str, how: str, which: int = -1) -> None:
+        """Do harm to a chunk or film: the newest, or another of the sorted ones."""
         found = sorted(self._recorder.folder.films.glob(f"*/{kind}-*.mp4"))
         if not found:
             return
-        path = found[-1]
+        path = found[which]
         if how == "gone":
             path.unlink()
         elif how == "cut":
@@ -193,6 +212,12 @@ class Watch:
                 byte = file.read(1)
                 file.seek(size // 2)
                 file.write(bytes([byte[0] ^ 0xFF]))
+
+
+def _is_parked(film: sqlite3.Row, step: str) -> bool:
+    """Whether a step waits for a person."""
+    parked = {film["parked_step"], *json.loads(film["also_parked"] or "{}")}
+    return step in parked - set(json.loads(film["passing"] or "{}"))
 
 
 def _kept(root: Any, ended: set[str]) -> Iterator[str]:

@@ -41,6 +41,7 @@ WAYS: dict[str, dict[str, Callable[[], Exception]]] = {
     "join": UNFORESEEN | {"disk full": _os_error(errno.ENOSPC), "too large": _os_error(errno.EFBIG),
                           "bad media": lambda: BadMedia("made up")},
     "storage": UNFORESEEN | {"retry": lambda: RetryError("made up"), "park": lambda: ParkError("made up"),
+                             "refused": lambda: ParkError("made up", passing=True),
                              "upload gone": lambda: UploadGone("made up"), "disk": _os_error(errno.EIO)},
     "part": UNFORESEEN | {"away": lambda: FilmAway("made up"), "damaged": lambda: FilmDamaged("made up")},
     "store": {"locked": _locked},
@@ -56,13 +57,17 @@ AFTERWARDS = frozenset({"join", "storage", "cleanup"})
 
 @dataclass
 class Fault:
-    """The next `count` jobs of a place fail, after `skip` that do not. `lost`: they are done all the same."""
+    """The next `count` jobs of a place fail, after `skip` that do not. `lost`: they are done all the same.
+
+    `about`: only those whose statement and values hold all of this.
+    """
 
     place: str
     way: str
     count: int = 1
     skip: int = 0
     lost: bool = False
+    about: tuple[str, ...] = ()
 
     def strike(self) -> Exception | None:
         """The failure of the next job, if it is to fail."""
@@ -90,10 +95,10 @@ class Faults:
         """All goes well from now on."""
         self.pending.clear()
 
-    def at(self, place: str) -> Exception | None:
-        """What the next call of a place meets."""
+    def at(self, place: str, what: str = "") -> Exception | None:
+        """What the next call of a place meets, which is about `what`."""
         fault = self.pending.get(place)
-        if fault is None:
+        if fault is None or not all(words in what for words in fault.about):
             return None
         error = fault.strike()
         if error:

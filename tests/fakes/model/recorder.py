@@ -8,6 +8,7 @@ import os
 import random
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -79,12 +80,13 @@ class Recorder:
         self.built: dict[str, Any] = {}  # by class, of this life
         self.joiners: list[Joiner] = []  # that hold a film's file open
         self.left: list[str] = []  # why the program ended by itself, each time
+        self.failures: list[str] = []  # why steps of films failed, all of them
         self.lives = 0
         self.chunk_began: Callable[[ChunkJob], None] = lambda _: None
         self._chance = random.Random(0)
         self._lanes: list[MadeUpLane] = []
         self.connections = Connections(self.faults, lambda *step: self.steps.append(step))
-        self.closed: dict[str, set[str]] = {}  # film's folder → SHA-256 of its file, each time that it was closed
+        self.closed: dict[str, list[str]] = {}  # film's folder → SHA-256 of its file, each time that it was closed
         self.workers = Workers(self.faults, self._began)
         self._settings = settings_for(data)
         self._patch(patches)
@@ -179,7 +181,7 @@ class Recorder:
             def close(self) -> Any:
                 facts = super().close()
                 path = Path(self._path)
-                everything.closed.setdefault(path.parent.name, set()).add(sha256_of(path))
+                everything.closed.setdefault(path.parent.name, []).append(sha256_of(path))
                 everything._forget(self)
                 return facts
 
@@ -189,6 +191,7 @@ class Recorder:
 
         self.connections.patch(patches)
         patches.setattr(workers, "ProcessPoolExecutor", self.workers.executor())
+        patches.setattr(workers, "gc", SimpleNamespace(collect=lambda: 0))  # a third of a model's time, for no process
         patches.setattr(supervisor, "make_cameras", lambda *_: [MadeUpCamera(name) for name in ("left", "right")])
         patches.setattr(supervisor, "make_sources", lambda *_: [MadeUpSource(self.rows, self.faults)])
         patches.setattr(supervisor, "make_storage", lambda settings, folder, _: LocalStorage(
@@ -224,6 +227,8 @@ class Recorder:
 
     def _note(self, _logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
         self.lines.append({"level": method, **line})
+        if line["event"] == "step failed, trying again":
+            self.failures.append(f"{line['booking']} at {line['step']}: {line['error']}")
         if len(self.lines) > 2 * LOGGED:
             del self.lines[:LOGGED]
         raise structlog.DropEvent

@@ -60,8 +60,10 @@ class Connections:
         assert isinstance(loop, SteppedLoop)
 
         def call() -> Any:
-            sql = str(what.args[0]) if isinstance(what, partial) and what.args else ""
-            if sql and not sql.startswith(("ROLLBACK", "PRAGMA")) and (error := self._faults.at("store")):
+            sql, *values = what.args if isinstance(what, partial) and what.args else ("",)
+            sql = str(sql)
+            if sql and not sql.startswith(("ROLLBACK", "PRAGMA")) and (
+                    error := self._faults.at("store", f"{sql} {values}")):
                 raise error
             if sql == "BEGIN IMMEDIATE" and isinstance(what, partial):
                 self._watch_steps(what.func.__self__)

@@ -76,8 +76,8 @@ def main() -> int:
                 console.print(f"does not hold, seed {outcome.seed}:\n{outcome.wrong}", highlight=False, markup=False)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu_s = (used.ru_utime + used.ru_stime) / max(tally["sequences"], 1)
-    table = Table("what", "how often", title=f"{wanted.runs} sequences, seed {first}, {time.monotonic() - began:.0f} s, "
-                                             f"{cpu_s:.2f} s of a core each")
+    took = f"{time.monotonic() - began:.0f} s, {cpu_s:.2f} s of a core each"
+    table = Table("what", "how often", title=f"{wanted.runs} sequences, seed {first}, {took}")
     for what, count in sorted(tally.items()):
         table.add_row(what, str(count))
     console.print(table)

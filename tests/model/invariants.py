@@ -163,7 +163,8 @@ class Watch:
             return False
         done = self.rows("SELECT max(start_us) AS us FROM chunk WHERE film = ? AND run = ? AND state = 'rendered'",
                          film["booking_id"], spans[0]["run"])[0]["us"]
-        begins = spans[0]["start_us"] if done is None else done + CHUNK_US
+        first = self.rows("SELECT min(start_us) AS us FROM segment WHERE run = ?", spans[0]["run"])[0]["us"]
+        begins = max(spans[0]["start_us"], first or 0) if done is None else done + CHUNK_US
         seen = self.rows("SELECT min(end_us) AS us FROM (SELECT max(end_us) AS end_us FROM segment WHERE run = ?"
                          " GROUP BY camera)", spans[0]["run"])[0]["us"]
         return seen is not None and seen - HOLD_US - begins >= 2 * CHUNK_US

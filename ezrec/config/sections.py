@@ -231,7 +231,8 @@ class DiskSettings(Section):
 
     min_free_mb: Reckoned = number(
         None, 0, 1_000_000, "MiB",
-        "minimum free space for a new film to begin; empty: what an hour of the cameras and its film take")
+        "minimum free space for a new film of an hour or more; empty: what an hour of the cameras and its film take; "
+        "a shorter film needs its share, 2 GiB at least")
     keep_found_h: float = number(
         168, 0, 8760, "h", "footage without a booking, found after the database was lost, is kept this long")
     keep_aside_h: float = number(720, 0, 8760, "h", "files that could not be used are kept this long")

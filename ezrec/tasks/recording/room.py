@@ -4,23 +4,34 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ezrec import logs
+from ezrec.domain.clock import SECOND
 
 log = logs.get("recording")
 
+HOUR_US = 3600 * SECOND
+
+
+LEAST_BYTES = 2 << 30
+"""Free for the shortest film, unless less is wanted for all."""
+
 
 class Room:
-    """The room on a data folder's disk; that there is too little is said once, and when there is enough again."""
+    """The room on a data folder's disk; that there is too little is said once, and when there is enough again.
+
+    `wanted_bytes` are for a film of an hour or more; a shorter one needs its share.
+    """
 
     def __init__(self, data: Path, free_bytes: Callable[[Path], int], wanted_bytes: int) -> None:
         self._data, self._free_bytes, self._wanted = data, free_bytes, wanted_bytes
         self._logged = logs.Troubles(log)
 
-    def is_there_for(self, booking_id: str) -> bool:
-        """Whether this booking's film may begin."""
+    def is_there_for(self, booking_id: str, length_us: int) -> bool:
+        """Whether this booking's film, of so many µs, may begin."""
         free = self._free_bytes(self._data)
-        if free >= self._wanted:
+        wanted = min(self._wanted, max(LEAST_BYTES, self._wanted * length_us // HOUR_US))
+        if free >= wanted:
             self._logged.over("disk", "disk has room again", free_mb=free >> 20)
         else:
             self._logged.say("disk", "disk nearly full, no new film is begun", "too little is free", level="error",
-                             booking=booking_id, free_mb=free >> 20, wanted_mb=self._wanted >> 20)
-        return free >= self._wanted
+                             booking=booking_id, free_mb=free >> 20, wanted_mb=wanted >> 20)
+        return free >= wanted

@@ -227,8 +227,8 @@ class Recording:
         span = begin_span(self.run_id, film.starts_at, film.ends_at, self._record.offset.wall_us)
         if not span.start_us - self._lead_us <= now < span.end_us:
             return None
-        if film.stage is Stage.BOOKED and not self._room.is_there_for(film.booking_id):  # one that has begun goes on
-            return None
+        if film.stage is Stage.BOOKED and not self._room.is_there_for(film.booking_id, film.ends_at - film.starts_at):
+            return None  # one that has begun goes on in any case
         self._to_write.append((film.booking_id, span))
         self._near.laid(film.booking_id)
         log.info("window opens", booking=film.booking_id, run=self.run_id,

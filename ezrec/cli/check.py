@@ -241,7 +241,8 @@ def tell(found: dict[str, Any]) -> None:
         rows.append(("software", ", ".join(f"{name} {version}" for name, version in found["software"].items())))
         rows += [("found   ", f"{at}: {one}") for at, one in enumerate(found["found"])]
     rows += [("held by ", one["words"]) for one in found["holders"]]
-    rows += [("note    ", one) for one in found["doubts"]] + [("NOT OK  ", one) for one in found["problems"]]
+    rows += [("note    ", one) for one in found.get("doubts", ())]
+    rows += [("NOT OK  ", one) for one in found.get("problems", ())]
     for name, one in found["cameras"].items():
         rows.append((f"{name:8}", _sentence(one)))
         if one.get("picture"):

@@ -36,7 +36,8 @@ class LookTable(FilmTable):
         (UTC µs); oldest window first.
         """
         return await self._values(
-            film_of, f"{_FILMS} WHERE stage IN (?, ?) UNION ALL {_FILMS} WHERE stage = ? AND starts_at <= ?"
+            film_of, "SELECT * FROM film WHERE stage IN (?, ?) UNION ALL"
+            " SELECT * FROM film WHERE stage = ? AND starts_at <= ?"
             " ORDER BY starts_at, booking_id", Stage.RECORDING, Stage.RECORDED, Stage.BOOKED, until_us)
 
     async def booked_films(self, from_us: int, to_us: int) -> list[Film]:

@@ -91,7 +91,7 @@ def test_logos_of_one_pixel_and_of_64_million_pixels_are_scaled_and_one_too_many
     larger[16:20] = (8002).to_bytes(4, "big")  # the width that its header tells
     (tmp_path / "larger.png").write_bytes(larger)
     certificate = make_film(site, logos=[
-        logo("speck", write_logo(tmp_path / "speck.jpg", RED, (1, 1)), "top_left", 0.025),
+        logo("speck", write_logo(tmp_path / "speck.jpg", RED, (1, 1)), "top_left", 0.05),
         logo("poster", tmp_path / "poster.png", "top_right", 0.05),
         logo("larger", tmp_path / "larger.png", "top_right"),
         logo("pipe", tmp_path / "pipe.png", "top_right"),

@@ -134,7 +134,8 @@ def test_a_worker_that_is_killed_costs_one_retry_of_one_chunk_and_none_outlives_
 def test_a_side_task_that_ends_is_started_again_and_recording_goes_on(site: Site) -> None:
     _record(site, 5)
     site.wait_said("booking started")
-    _write(site, "INSERT INTO booking VALUES ('broken', 'cli', 1, 2, 'scheduled', 'not JSON', 0, 0)")
+    ahead = round((time.time() + 7200) * 1e6)
+    _write(site, f"INSERT INTO booking VALUES ('broken', 'cli', {ahead}, {ahead + 1}, 'scheduled', 'not JSON', 0, 0)")
     ended = site.wait_said("task ended, starting it again", times=2, ended="bookings")
     assert ended["in_s"] == 2.0
     _write(site, "DELETE FROM booking WHERE id = 'broken'")

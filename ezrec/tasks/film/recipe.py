@@ -35,7 +35,6 @@ log = logs.get("film")
 
 MAX_MEDIA_BYTES = 1 << 30  # of a logo or an intro; more is a mistake
 MOST_PARTS = 10_000  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
-MORE_S = 3600.0  # s that an index has room for beside what is booked, at least
 ROOM = 1.1  # over what the encoder's limit allows, for index and container
 KEEP_S = 60  # for copying one of the venue's files
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # the disk's trouble, which passes or is repaired
@@ -113,7 +112,7 @@ class Recipes:
                 + self._settings.film.intro_max_s)
 
     def _reserve(self, film: Film, recipe: Recipe) -> int:
-        """Room for the index, in bytes: for twice what is booked, and an hour more at least.
+        """Room for the index, in bytes: for twice what is booked.
 
         A booking can be extended; a film that outgrew its index would have to be stored anew.
         """
@@ -121,7 +120,7 @@ class Recipes:
             return self._settings.film.index_reserve_kb << 10
         clip = recipe.intro
         booked_s = (film.ends_at - film.starts_at) / SECOND + (float(clip.ticks / recipe.rate) if clip else 0)
-        room_s = min(max(2 * booked_s, booked_s + MORE_S), max(booked_s, self._longest_s()))
+        room_s = min(2 * booked_s, max(booked_s, self._longest_s()))
         media_bytes = int(recipe.encoder.maxrate / 8 * room_s)
         ticks = math.ceil(room_s * recipe.rate / 2)  # the reserve has room for twice as many
         return index_reserve(ticks, recipe.encoder, bool(clip and clip.sound), media_bytes)

@@ -25,6 +25,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
+from threading import Thread
 from typing import Any, TypeVar
 
 import psutil
@@ -119,14 +120,11 @@ class RenderPool:
         """Kill all workers at once and wait (2 s at most) until they are gone; their calls raise PoolClosed."""
         self._closed = True
         processes = [slot.process for slot in self._slots if slot.process is not None]
-        executors = [executor for slot in self._slots if (executor := slot.executor) is not None]
         for slot in self._slots:
             slot.drop()
         await asyncio.gather(*(asyncio.to_thread(process.join, _CLOSE_LIMIT_S) for process in processes))
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LET_GO_S):
-                await asyncio.gather(*(asyncio.to_thread(executor.shutdown) for executor in executors))
-        executors.clear()
+        leaving = [thread for slot in self._slots for thread in slot.leaving]
+        await asyncio.gather(*(asyncio.to_thread(thread.join, _LET_GO_S) for thread in leaving))
         gc.collect()  # their semaphores go now: a process that leaves by os._exit would be told off for leaking them
 
 
@@ -151,14 +149,11 @@ class _Slot:
         self._calls = 0
         self._executor: ProcessPoolExecutor | None = None
         self._spawn = _Spawn()
+        self.leaving: list[Thread] = []  # each waits for the executor of a killed worker
 
     @property
     def process(self) -> SpawnProcess | None:
         return self._spawn.process
-
-    @property
-    def executor(self) -> ProcessPoolExecutor | None:
-        return self._executor
 
     @property
     def pid(self) -> int | None:
@@ -202,7 +197,11 @@ class _Slot:
                 ended = f" (it ended with {_exit_words(process.exitcode)})"
             process.kill()
         if executor is not None:
-            executor.shutdown(wait=False, cancel_futures=True)
+            # Only a call that waits says when the executor has let go, and it waits for as long as the kernel holds
+            # the worker: not in the event loop, and not in a thread that keeps the process from leaving.
+            thread = Thread(target=executor.shutdown, kwargs={"cancel_futures": True}, name="leaving", daemon=True)
+            self.leaving = [*(other for other in self.leaving if other.is_alive()), thread]
+            thread.start()
         return ended
 
 

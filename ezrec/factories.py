@@ -82,17 +82,21 @@ class Cloud:
             await one.close()
 
 
-def make_cloud(settings: Settings, clock: Clock) -> Cloud:
-    """The parts of the Supabase project that the settings ask for; its libraries are imported only then."""
+def make_cloud(settings: Settings, clock: Clock, changed: Callable[[], None] = lambda: None) -> Cloud:
+    """The parts of the Supabase project that the settings ask for; its libraries are imported only then.
+
+    `changed` is called when a heartbeat hears that the court's bookings are not what they were.
+    """
     if not settings.supabase.url:
         return Cloud()
     from ezrec.adapters.supabase import Supabase  # noqa: PLC0415
 
     project, beats = Supabase(settings.supabase), Supabase(settings.supabase)  # nothing makes a beat late
-    return court_cloud(settings, clock, project, beats)
+    return court_cloud(settings, clock, project, beats, changed)
 
 
-def court_cloud(settings: Settings, clock: Clock, project: "Supabase", beats: "Supabase") -> Cloud:
+def court_cloud(settings: Settings, clock: Clock, project: "Supabase", beats: "Supabase",
+                changed: Callable[[], None] = lambda: None) -> Cloud:
     """What there is to do with the project, over these connections to it; heartbeats have `beats` to themselves."""
     from ezrec.adapters.bookings.court import CourtBookings  # noqa: PLC0415
     from ezrec.adapters.bookings.supabase import SupabaseBookings  # noqa: PLC0415
@@ -102,7 +106,8 @@ def court_cloud(settings: Settings, clock: Clock, project: "Supabase", beats: "S
     from ezrec.adapters.status.supabase import SupabaseStatus  # noqa: PLC0415
     from ezrec.adapters.supabase.functions import Functions, Mark, Ways  # noqa: PLC0415
 
-    site, days, ways, mark = settings.site, settings.bookings.days_ahead, Ways.of(settings.bookings), Mark(clock)
+    site, days, ways, mark = settings.site, settings.bookings.days_ahead, Ways.of(settings.bookings), Mark(
+        clock, changed)
     device = bool(settings.supabase.device_token.get_secret_value())
     calls, beat_calls = (Functions(one, site, ways, clock, device=device) for one in (project, beats))
     return Cloud(

@@ -133,7 +133,7 @@ class Supervisor:
         storage = make_storage(settings, folder, lambda: recording.active)
         upload = Upload(store, clock, storage, settings, zone, films.growth, films.make_again,
                         pipeline.gives_way, pipeline.notify)
-        cloud = make_cloud(settings, clock)
+        cloud = make_cloud(settings, clock, lambda: bookings.wake())
         publisher = cloud.publisher or LocalPublisher(store)
         outbox = Outbox(store, clock, storage, publisher, cloud.bookings,
                         pipeline.notify, frozenset({"abort"} if cloud.publisher else {"abort", "video"}))

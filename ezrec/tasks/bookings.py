@@ -7,6 +7,7 @@ second.
 import asyncio
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from zoneinfo import ZoneInfo
 
 from ezrec import logs
@@ -62,6 +63,7 @@ class Bookings:
         self._ask_turn = {source.name: asyncio.Lock() for source in sources}
         self._asked_s: dict[str, float] = {}  # source → how long it asked not to be asked again
         self._asking: set[asyncio.Task[None]] = set()
+        self._woken = {source.name: asyncio.Event() for source in sources}
 
     @property
     def refused(self) -> list[RefusedRow]:
@@ -85,7 +87,17 @@ class Bookings:
         while True:
             await self._ask(source)
             await self._look()
-            await asyncio.sleep(max(self._pause_s(), self._asked_s.pop(source.name, 0)))
+            asked_s = self._asked_s.pop(source.name, 0)
+            await asyncio.sleep(asked_s)  # news do not cut this short
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, self._pause_s() - asked_s)):
+                    await self._woken[source.name].wait()
+            self._woken[source.name].clear()
+
+    def wake(self) -> None:
+        """Ask the sources now: one of them has heard of news."""
+        for woken in self._woken.values():
+            woken.set()
 
     async def _watch(self) -> None:
         """Let the films follow when a command wrote to the store, and now and then because time goes on."""

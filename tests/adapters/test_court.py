@@ -14,8 +14,10 @@ from pydantic import SecretStr
 
 from ezrec.adapters.bookings.court import BEATS, READ_EVERY_S
 from ezrec.adapters.bookings.supabase import FAILED, FORWARD, may_tell
+from ezrec.adapters.status.court import CourtStatus
+from ezrec.adapters.status.supabase import SupabaseStatus
 from ezrec.adapters.supabase import Supabase
-from ezrec.adapters.supabase.functions import Ways
+from ezrec.adapters.supabase.functions import Mark, Ways
 from ezrec.cli.tables import sql
 from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import CredentialError, ParkError, Refused, RetryError
@@ -124,6 +126,20 @@ async def test_an_answer_that_is_none_drops_no_booking(venue: Venue, supabase_ne
     async with venue.client(supabase_net.url) as client:
         with pytest.raises(RetryError):
             await venue.court(client).bookings.fetch()
+
+
+async def test_a_changed_mark_is_news_and_the_same_mark_is_none(venue: Venue) -> None:
+    news: list[int] = []
+    async with venue.client(device=True) as client:
+        functions, mark = venue.functions(client, device=True), Mark(venue.clock, lambda: news.append(1))
+        status = CourtStatus(functions, mark, 30, SupabaseStatus(client))
+        heard = []
+        for name in ("", "b", ""):
+            if name:
+                soon(venue, venue.id(name))
+            await status.put(row(venue), limit_s=60)
+            heard.append(len(news))
+    assert heard == [1, 2, 2]
 
 
 async def test_a_row_that_is_deleted_softly_is_a_cancelled_one(venue: Venue) -> None:

@@ -287,6 +287,41 @@ async def test_it_asks_by_itself_and_waits_between_two_questions(desk: Desk) -> 
     assert len(asked) == 1
 
 
+async def test_news_of_a_source_is_asked_for_at_once_but_not_before_the_source_wants_to_be_asked(
+        desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, asked = Source(), 0
+    slept: list[float] = []
+    sleep = asyncio.sleep
+
+    async def fetch() -> list[object] | None:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            raise RetryError("busy", after_s=77)
+        return None
+
+    async def note(seconds: float) -> None:
+        slept.append(seconds)
+        await sleep(0 if seconds == 77 else seconds)
+
+    source.fetch = fetch  # type: ignore[method-assign]
+    office = Office(desk, source, poll_s=600)
+    monkeypatch.setattr(bookings_module.asyncio, "sleep", note)
+    running = asyncio.create_task(office.task.run())
+
+    async def asked_again() -> bool:
+        return asked == times
+
+    try:
+        for times in (1, 2, 3):
+            await eventually(asked_again)
+            office.task.wake()
+        assert 77 in slept
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+
+
 async def test_what_a_command_writes_is_followed_long_before_the_next_question(desk: Desk) -> None:
     office = Office(desk, poll_s=60)
     running = asyncio.create_task(office.task.run())

@@ -4,7 +4,7 @@ A device's token reaches nothing else. With the project's secret key the tables 
 no functions yet: whoever calls here says what is done then.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -96,14 +96,18 @@ class Functions:
 class Mark:
     """What the newest heartbeat was told of this court's bookings: a text that is another whenever they change."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, changed: Callable[[], None] = lambda: None) -> None:
+        """`changed` is called when a mark is heard that is another than the one before."""
         self._clock = clock
+        self._changed = changed
         self._text: str | None = None
         self._heard_us = 0
 
     def hear(self, text: str) -> None:
         """A heartbeat was answered."""
-        self._text, self._heard_us = text, self._clock.mono_us()
+        before, self._text, self._heard_us = self._text, text, self._clock.mono_us()
+        if text != before:
+            self._changed()
 
     def still(self, text: str | None, within_s: float) -> bool:
         """Whether bookings that were read with the mark `text` are what they were, as heard within so many seconds."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ezrec.adapters import system
 from ezrec.adapters.bookings import BookingSource
 from ezrec.adapters.bookings.local import BookingsFile
 from ezrec.adapters.cameras import Camera
 from ezrec.adapters.publishing import Publisher
-from ezrec.adapters.status import StatusTable
 from ezrec.adapters.storage import Storage
 from ezrec.adapters.storage.local import LocalStorage
 from ezrec.config import Settings
@@ -21,6 +21,7 @@ from ezrec.folders import DataFolder
 
 if TYPE_CHECKING:
     from ezrec.adapters.bookings.court import CourtBookings
+    from ezrec.adapters.status.court import CourtStatus
     from ezrec.adapters.supabase import Supabase
 
 
@@ -73,8 +74,12 @@ class Cloud:
 
     bookings: "CourtBookings | None" = None
     publisher: Publisher | None = None
-    status: StatusTable | None = None
+    status: "CourtStatus | None" = None
     connections: "tuple[Supabase, ...]" = ()
+
+    def troubles(self) -> list[str]:
+        """What of the project a person should hear of."""
+        return [words for part in (self.status, self.bookings) if part for words in part.troubles()]
 
     async def close(self) -> None:
         """Let go of all connections."""
@@ -109,7 +114,8 @@ def court_cloud(settings: Settings, clock: Clock, project: "Supabase", beats: "S
     site, days, ways, mark = settings.site, settings.bookings.days_ahead, Ways.of(settings.bookings), Mark(
         clock, changed)
     device = bool(settings.supabase.device_token.get_secret_value())
-    calls, beat_calls = (Functions(one, site, ways, clock, device=device) for one in (project, beats))
+    calls, beat_calls = (Functions(one, site, ways, clock, device=device, box=system.box(),
+                                   beat_s=settings.supabase.heartbeat_s) for one in (project, beats))
     return Cloud(
         CourtBookings(calls, mark, clock, days, settings.supabase.heartbeat_s,
                       SupabaseBookings(project, site, clock, days, ways.cancelled, ways=ways))

@@ -26,7 +26,7 @@ from ezrec.adapters.storage import Storage
 from ezrec.adapters.syncing import SyncPace
 from ezrec.adapters.workers import RenderPool
 from ezrec.config import Settings
-from ezrec.config.doubts import doubts
+from ezrec.config.doubts import doubts, key_risk
 from ezrec.domain.clock import SECOND, Clock, SystemClock
 from ezrec.domain.errors import EzrecError, LeaveError, StoreDamaged
 from ezrec.domain.stages import UPLOADING, Stage
@@ -115,8 +115,7 @@ class Supervisor:
     async def _run(self, store: Store, lock: DataLock) -> None:
         """Everything that exists while the recorder runs, built in the order of what needs what."""
         settings, clock, folder = self.settings, self._clock, self._folder
-        for doubt in doubts(settings):
-            log.warning("a default that is probably wrong", what=doubt)
+        _say_doubts(settings)
         zone = ZoneInfo(settings.site.timezone)
         cameras = make_cameras(settings, clock)
         pool = RenderPool(settings.film.workers, limit_s=max(WORKER_S, WORKER_TIMES * settings.film.chunk_s),
@@ -133,7 +132,11 @@ class Supervisor:
         storage = make_storage(settings, folder, lambda: recording.active)
         upload = Upload(store, clock, storage, settings, zone, films.growth, films.make_again,
                         pipeline.gives_way, pipeline.notify)
-        cloud = make_cloud(settings, clock, lambda: bookings.wake())
+
+        def heard_of_news() -> None:
+            bookings.wake()
+
+        cloud = make_cloud(settings, clock, heard_of_news)
         publisher = cloud.publisher or LocalPublisher(store)
         outbox = Outbox(store, clock, storage, publisher, cloud.bookings,
                         pipeline.notify, frozenset({"abort"} if cloud.publisher else {"abort", "video"}))
@@ -153,7 +156,7 @@ class Supervisor:
         bookings = Bookings(store, clock, make_sources(settings, cloud), settings.bookings, zone, changed, publisher,
                             recovery.spans)
         device = Device(store, clock, folder, recording, preflight, Meter(folder.root, clock), settings.site,
-                        self._degraded, lambda: bookings.refused)
+                        lambda: [*self._degraded(), *cloud.troubles()], lambda: bookings.refused)
         pipeline.steps = (
             Step("film", frozenset({Stage.RECORDING, Stage.RECORDED}), films.work, films.release),
             Step("upload", UPLOADING, upload.work, upload.forget),
@@ -320,6 +323,13 @@ def status_of(error: BaseException) -> int:
     if isinstance(error, BaseExceptionGroup):
         return max(map(status_of, error.exceptions))
     return error.status if isinstance(error, LeaveError) else 1
+
+
+def _say_doubts(settings: Settings) -> None:
+    for doubt in doubts(settings):
+        log.warning("a default that is probably wrong", what=doubt)
+    if risk := key_risk(settings):
+        log.warning("this device has the key of the whole project", what=risk)
 
 
 def _highest_run(folder: DataFolder) -> int:

@@ -35,11 +35,14 @@ async def problems(settings: Settings) -> list[Problem]:
     functions = Functions(supabase, settings.site, Ways.of(settings.bookings), SystemClock(), device=device)
     try:
         rows = await functions.call("check", "ezrec_check", limit_s=CHECK_S)
+        options = (await functions.call("read options", "ezrec_bookings", days=1))[0].get("device_options")
     except FunctionMissing:
         return [Problem("functions", "the project lacks EZREC's functions: its tables are used as they are", TABLES)]
     finally:
         await supabase.close()
-    return [Problem(*(str(row.get(name)) for name in ("about", "problem", "remedy"))) for row in rows]
+    differing = [] if options is None else functions.ways.differing(options)
+    own = [Problem("settings", words, "let both say the same") for words in differing]
+    return own + [Problem(*(str(row.get(name)) for name in ("about", "problem", "remedy"))) for row in rows]
 
 
 async def fleet(settings: Settings, owner: str | None) -> list[Row]:

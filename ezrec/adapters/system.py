@@ -72,6 +72,11 @@ def clock_is_set() -> bool:
         return True
 
 
+def box() -> str:
+    """This machine and its boot, for people and for telling it from another one, a copy of it included."""
+    return f"{os.uname().nodename[:64]} (boot {boot_id()})"
+
+
 def boot_id() -> str:
     """The kernel's name for this boot: two monotonic times are comparable only within one.
 

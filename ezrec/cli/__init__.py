@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from ezrec import __version__, files, logs
-from ezrec.cli import bookings, check, cloud, demo, films, footage, run, tables
+from ezrec.cli import bookings, check, cloud, demo, device, films, footage, run, tables
 from ezrec.cli.framework import Command, Program
 from ezrec.cli.settings import CommandContext
 from ezrec.cli.words import say
@@ -61,6 +61,7 @@ app.add_typer(films.app, name="films")
 app.command("footage", cls=Command)(footage.footage)
 app.command("tables", cls=Command)(tables.tables)
 app.command("fleet", cls=Command)(cloud.fleet)
+app.add_typer(device.app, name="device")
 
 
 SPELT = "ezrec-spelt"  # how what an encoding lacks is spelt

@@ -15,7 +15,7 @@ from ezrec.cli import words
 from ezrec.cli.cloud import check_cloud
 from ezrec.cli.settings import CommandContext, check_store, data_folder, show_json
 from ezrec.config import Settings, exposed
-from ezrec.config.doubts import doubts
+from ezrec.config.doubts import doubts, key_risk
 from ezrec.domain.clock import SECOND, SystemClock
 from ezrec.domain.errors import AlreadyRunning, CameraLost, EzrecError, StoreMissing
 from ezrec.files import verdict
@@ -113,7 +113,7 @@ def look_around(settings: Settings, folder: DataFolder) -> dict[str, Any]:
     return {"source": settings.cameras.source, "data": str(folder.root), "timezone": settings.site.timezone,
             "machine": machine, "disk": disk,
             "recorder": state_file.read(folder, SystemClock().wall_us()), "problems": problems,
-            "doubts": doubts(settings), **described}
+            "doubts": [*doubts(settings), *filter(None, [key_risk(settings)])], **described}
 
 
 def _folder_problems(folder: DataFolder, there: Path) -> list[str]:
@@ -153,6 +153,7 @@ def tell_surroundings(found: dict[str, Any]) -> None:
     rows += [("disk    ", _disk_words(found["disk"]))] if found["disk"] else []
     rows += [("recorder", running), ("cameras ", found["source"])]
     rows += [("found   ", f"{at}: {one}") for at, one in enumerate(found.get("found", ()))]
+    rows += [("it says ", one) for one in (recorder or {}).get("degraded") or ()]
     rows += [("note    ", doubt) for doubt in found["doubts"]] + [("NOT OK  ", one) for one in found["problems"]]
     words.sentences(words.console(), [*rows, "`ezrec check --cameras` tries the cameras as well."])
 

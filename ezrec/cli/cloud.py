@@ -33,7 +33,7 @@ def fleet(
 
     command: CommandContext = context.obj
     settings = command.load()
-    _quiet(settings)
+    quiet(settings)
     rows = asyncio.run(cloud.fleet(settings, owner))
     if as_json:
         show_json({"courts": rows})
@@ -52,7 +52,7 @@ def check_cloud(settings: Settings, *, as_json: bool) -> bool:
     """Say what the project would not take and what of it is open; whether there is nothing of either."""
     from ezrec.actions import cloud  # noqa: PLC0415 - loads supabase-py
 
-    _quiet(settings)
+    quiet(settings)
     found = asyncio.run(cloud.problems(settings))
     if as_json:
         show_json({"problems": [asdict(one) for one in found]})
@@ -64,7 +64,7 @@ def check_cloud(settings: Settings, *, as_json: bool) -> bool:
     return not found
 
 
-def _quiet(settings: Settings) -> None:
+def quiet(settings: Settings) -> None:
     """What goes wrong is the command's to say, not the log's."""
     logs.register_secrets(settings)
     logs.set_up("error", None, stream=sys.stderr)

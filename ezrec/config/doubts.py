@@ -12,6 +12,14 @@ def doubts(settings: Settings) -> list[str]:
     return [doubt for doubt in (zone_doubt(settings), _cameras_doubt(settings), *_without_effect(settings)) if doubt]
 
 
+def key_risk(settings: Settings) -> str:
+    """That this device has the project's secret key; empty: it has not."""
+    if not settings.supabase.key.get_secret_value() or settings.supabase.device_token.get_secret_value():
+        return ""
+    return ("supabase.key is the project's secret key, which is good for everything in it: whoever takes this device "
+            "has it; `ezrec device add` makes a token for this court alone (supabase.device_token)")
+
+
 def zone_doubt(settings: Settings) -> str:
     """That nobody chose the court's time zone and this machine lives in another one; empty: no doubt."""
     if settings.origin("site.timezone") != "default":

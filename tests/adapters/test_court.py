@@ -17,7 +17,7 @@ from ezrec.adapters.bookings.supabase import FAILED, FORWARD, may_tell
 from ezrec.adapters.status.court import CourtStatus
 from ezrec.adapters.status.supabase import SupabaseStatus
 from ezrec.adapters.supabase import Supabase
-from ezrec.adapters.supabase.functions import Mark, Ways
+from ezrec.adapters.supabase.functions import Functions, Mark, Ways
 from ezrec.cli.tables import sql
 from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import CredentialError, ParkError, Refused, RetryError
@@ -273,6 +273,50 @@ async def test_two_devices_of_one_court_are_said_once(venue: Venue) -> None:
     assert [line["event"] for line in lines] == ["another device reports for this court"] * 3
     (fleet,) = venue.project.rows("select * from ezrec_fleet(:'u')", u=venue.user)
     assert "two devices report for it" in str(fleet["trouble"])
+
+
+@pytest.mark.parametrize("device", [False, True])
+async def test_two_boxes_with_one_credential_are_said_once_and_that_it_is_over_but_a_restart_is_none(
+        venue: Venue, device: bool) -> None:
+    async with venue.client(device=device) as client:
+        def box(name: str) -> CourtStatus:
+            functions = Functions(client, venue.site, Ways(), venue.clock, device=device, box=name, beat_s=3)
+            return CourtStatus(functions, Mark(venue.clock), 30, SupabaseStatus(client))
+
+        one, again, two = box("one"), box("one, started anew"), box("two")
+        with structlog.testing.capture_logs() as lines:
+            for status in (one, one, again, again):
+                await status.put(row(venue), limit_s=60)
+                assert status.troubles() == []
+            assert lines == []
+            for _ in range(3):
+                for status in (two, again):
+                    await status.put(row(venue), limit_s=60)
+            assert "too: two;" in again.troubles()[0]
+            venue.project.run("update system_status set heard_at = now() - interval '1 min', other_device_at = now() -"
+                              " interval '1 min' where user_id = :'u'", u=venue.user)
+            for _ in range(2):
+                await again.put(row(venue), limit_s=60)
+    assert again.troubles() == []
+    assert [(line["event"], line["device"]) for line in lines] == [
+        ("another device reports for this court", "two"),
+        ("another device reports for this court", "one, started anew"),
+        ("no other device reports for this court any more", "two")]
+
+
+async def test_settings_that_differ_from_the_devices_options_are_said_once_and_until_they_agree(venue: Venue) -> None:
+    ways = Ways(camera_ids=("0",), cancelled=CALLED_OFF)
+    async with venue.client(device=True) as client:
+        bookings = venue.court(client, device=True, ways=ways).bookings
+        with structlog.testing.capture_logs() as lines:
+            for options in ({}, {}, ways.options()):
+                venue.project.run("update ezrec_devices set options = :'o' where user_id = :'u'", u=venue.user,
+                                  o=json.dumps(options))
+                bookings.forget()
+                await bookings.fetch()
+                assert ("bookings.camera_ids" in str(bookings.troubles())) == (options == {})
+    assert [line["event"] for line in lines] == [
+        "settings differ from the device's options", "settings are the device's options again"]
 
 
 # ---- a project without functions

@@ -6,10 +6,10 @@ The servers and the proxies take their CPU from the machine that is measured.
 import importlib.util
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ezrec.cli.tables import sql
 from ezrec.config import Settings
 from tests.bench.result import Say
 
@@ -44,11 +44,10 @@ def running(say: Say) -> Iterator["Cloud"]:
     from tests.fakes.cloud_site import Cloud  # noqa: PLC0415
 
     say("starting Supabase lite, PostgreSQL and ministack")
-    tables = resources.files("ezrec.adapters.supabase").joinpath("tables.sql").read_text("utf-8")
     with ExitStack() as stack:
         postgres = Postgres()
         stack.callback(postgres.end)
-        project = Supabase(postgres, tables)
+        project = Supabase(postgres, sql())
         stack.callback(project.end)
         s3 = S3.ministack()
         stack.callback(s3.end)

@@ -62,6 +62,16 @@ def test_check_names_what_a_project_would_not_take_with_the_statement_that_puts_
         0, "the project takes all that this court will tell it, and none of its tables is open to strangers\n")
 
 
+def test_the_projects_secret_key_on_a_device_is_warned_of_and_a_devices_token_is_not(
+        ezrec: Callable[..., Said], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUPABASE_URL", "https://x.example")
+    monkeypatch.setenv("EZREC_SUPABASE__KEY", "sb_secret_1")
+    found = json.loads(ezrec("check", "--json")[1])["doubts"]
+    assert any("supabase.key is the project's secret key" in one for one in found)
+    monkeypatch.setenv("EZREC_SUPABASE__DEVICE_TOKEN", "a.b.c")
+    assert "secret key" not in ezrec("check", "--json")[1]
+
+
 def test_without_a_project_the_setting_is_named(ezrec: Callable[..., Said]) -> None:
     for words in (("check", "--cloud"), ("fleet",)):
         status, _, err = ezrec(*words)

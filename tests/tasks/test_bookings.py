@@ -309,11 +309,11 @@ async def test_news_of_a_source_is_asked_for_at_once_but_not_before_the_source_w
     monkeypatch.setattr(bookings_module.asyncio, "sleep", note)
     running = asyncio.create_task(office.task.run())
 
-    async def asked_again() -> bool:
-        return asked == times
-
     try:
         for times in (1, 2, 3):
+            async def asked_again(wanted: int = times) -> bool:
+                return asked == wanted
+
             await eventually(asked_again)
             office.task.wake()
         assert 77 in slept

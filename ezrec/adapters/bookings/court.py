@@ -42,6 +42,7 @@ class CourtBookings:
         self._read: str | None = None  # the mark that came with it
         self._due_us = 0  # when it is read again, whatever the mark says
         self._gone: set[str] = set()
+        self._differing: list[str] = []  # in what the device's options differ from the settings, as it was logged
 
     async def fetch(self) -> list[object] | None:
         """All rows that matter now (`BookingSource.fetch`); None, often without a call, if they are what they were."""
@@ -56,11 +57,25 @@ class CourtBookings:
         except FunctionMissing:
             return await self._table.fetch()
         rows, self._read = _rows(answer)
+        self._compare(answer[0].get("device_options"))
         self._due_us = now + round(READ_EVERY_S * random.uniform(1 - JITTER, 1 + JITTER) * SECOND)
         if rows == self._last and now - self._last_us < AGAIN_S * SECOND:
             return None
         self._last, self._last_us = rows, now
         return list(rows)
+
+    def _compare(self, options: object) -> None:
+        """Say in what the options that this court's device has in the project differ from the settings."""
+        before, self._differing = self._differing, [] if options is None else self._functions.ways.differing(options)
+        for words in self._differing:
+            if words not in before:
+                log.warning("settings differ from the device's options", what=words)
+        if before and not self._differing:
+            log.info("settings are the device's options again")
+
+    def troubles(self) -> list[str]:
+        """What a person should hear of."""
+        return [f"settings: {words}" for words in self._differing]
 
     def forget(self) -> None:
         """Hand on the rows the next time, whether they are others or not."""

@@ -7,6 +7,8 @@ from ezrec.adapters.supabase.functions import FunctionMissing, Functions, Mark
 
 log = logs.get("heartbeat")
 
+HINT = "one of the two must go; `ezrec device list` shows the devices, `ezrec device revoke` withdraws one"
+
 
 class CourtStatus:
     """A `StatusTable` over a function, or over `table` in a project without it; its connection is nobody else's."""
@@ -28,12 +30,17 @@ class CourtStatus:
         heard = answer[0] if answer else {}
         if isinstance(mark := heard.get("mark"), str):
             self._mark.hear(mark)
-        if (other := heard.get("other_device")) != self._other:
-            self._other = other
-            if other:
-                log.error("another device reports for this court", device=other,
-                          hint="one of the two must go: ezrec_devices says which is which")
+        other = heard.get("other_device")
+        if other and other != self._other:
+            log.error("another device reports for this court", device=other, hint=HINT)
+        elif self._other and not other:
+            log.info("no other device reports for this court any more", device=self._other)
+        self._other = other
         return None
+
+    def troubles(self) -> list[str]:
+        """What a person should hear of."""
+        return [f"court: another device reports for it too: {self._other}; {HINT}"] if self._other else []
 
     async def close(self) -> None:
         """Close the connections."""

@@ -16,6 +16,9 @@ from ezrec.domain.stages import STATUS_WORDS
 
 NONE_WORD = "null"  # in bookings.camera_ids: a booking that names no court
 MISSING = frozenset({"PGRST202", "42883"})
+SETTINGS = {"camera_ids": "camera_ids", "cancelled_words": "ignore_statuses",
+            "cancelled_columns": "cancelled_columns", "status_words": "status_words"}
+"""The settings by the options that a device has in the place of them."""
 AGAIN_S = 600.0  # a function that is missing is called again after this time
 
 
@@ -54,6 +57,20 @@ class Ways:
         plain = shown.strip().lower()
         return next((ours for ours in STATUS_WORDS.values() if self.word(ours).lower() == plain), plain)
 
+    def differing(self, options: object) -> list[str]:
+        """In what a device's options, which count in the place of these settings, differ from them; in words."""
+        theirs = {"camera_ids": (), "cancelled_words": sorted(BookingsSettings().ignore_statuses),
+                  "cancelled_columns": ("deleted_at",), "status_words": {}} | (
+                      options if isinstance(options, dict) else {})
+        told = []
+        for name, own in self.options().items():
+            here, there = ((one if isinstance(one, Mapping) else sorted(map(str, one or ())))
+                           for one in (own, theirs[name]))
+            if here != there:
+                told.append(f"bookings.{SETTINGS[name]} is {here} here, but {there} with this device in the project "
+                            f"(ezrec_devices.options, {name}), which counts")
+        return told
+
     def options(self) -> Row:
         """As the functions take them."""
         return {"camera_ids": self.camera_ids, "cancelled_words": self.cancelled,
@@ -63,9 +80,15 @@ class Ways:
 class Functions:
     """One court's calls. `device`: the credential is a device's token, which reaches nothing but functions."""
 
-    def __init__(self, supabase: Supabase, site: SiteSettings, ways: Ways, clock: Clock, *, device: bool) -> None:
+    def __init__(self, supabase: Supabase, site: SiteSettings, ways: Ways, clock: Clock, *, device: bool,
+                 box: str = "", beat_s: float = 0.0) -> None:
+        """`box` names this machine and its boot, so that two that report for one court are noticed; `beat_s`: how
+        often it reports.
+        """
+        self.ways = ways
         self._supabase = supabase
-        self._court = {"user_id": site.user_id, "camera_id": site.camera_id, "options": ways.options()}
+        self._court = {"user_id": site.user_id, "camera_id": site.camera_id, "options": ways.options()} | (
+            {"box": box, "beat_s": beat_s} if box else {})
         self._clock = clock
         self._device = device
         self._missing: dict[str, int] = {}  # function → monotonic µs until which it is not called again

@@ -139,6 +139,7 @@ alter table public.system_status
   add column if not exists degraded jsonb,
   add column if not exists heard_at timestamptz,
   add column if not exists device_id text,
+  add column if not exists box text,
   add column if not exists other_device text,
   add column if not exists other_device_at timestamptz;
 do $$ begin
@@ -170,8 +171,9 @@ comment on column public.system_status.degraded is
   'Names of its parts that ended and are being started again; "disk: …" says why its disk is too slow.';
 comment on column public.system_status.heard_at is 'When its newest heartbeat came, by the project''s clock.';
 comment on column public.system_status.device_id is 'Which device it came from, as in ezrec_devices; null: the secret key.';
+comment on column public.system_status.box is 'Which box it came from: the machine''s name and its boot.';
 comment on column public.system_status.other_device is
-  'Another device that reported for the same court; only one of the two should.';
+  'Another device or box that reported for the same court; only one of the two should.';
 comment on column public.system_status.other_device_at is 'When the other one did so last.';
 
 -- ----------------------------------------------------------------------------------------------------- user_settings

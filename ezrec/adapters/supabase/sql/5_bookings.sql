@@ -97,8 +97,9 @@ begin
 end $$;
 comment on function ezrec.tell is 'Moves a booking''s status on, if it may; the word it has then, or null: no such booking.';
 
-create or replace function public.ezrec_bookings(court jsonb, days integer default 30)
-returns table (mark text, bookings jsonb) language plpgsql security definer set search_path = '' as $$
+drop function if exists public.ezrec_bookings(jsonb, integer);  -- an older one's answer has fewer columns
+create function public.ezrec_bookings(court jsonb, days integer default 30)
+returns table (mark text, bookings jsonb, device_options jsonb) language plpgsql security definer set search_path = '' as $$
 declare
   who constant record := ezrec.caller(court);
   dropped constant text[] := case when who.options ? 'cancelled_columns' then ezrec.words_of(who.options -> 'cancelled_columns')
@@ -110,11 +111,12 @@ begin
            select from unnest(dropped) as name where coalesce(cancelled ->> name, 'false') not in ('false', '0', ''))
            then said || '{"status": "cancelled"}' else said end), '[]') into bookings
     from ezrec.bookings_of(who.user_id, who.camera_id, who.also, days);
+  device_options := case when who.device is not null then who.options end;
   return next;
 end $$;
 comment on function public.ezrec_bookings is
   'A court''s bookings (three days back, so many ahead) in one answer, and their mark: while that is the same, nothing has '
-  'changed. A row that is deleted softly comes as a cancelled one.';
+  'changed. A row that is deleted softly comes as a cancelled one. device_options: how a device''s court keeps them.';
 
 create or replace function public.ezrec_beat(court jsonb, status jsonb, days integer default 30)
 returns table (mark text, other_device text) language plpgsql security definer set search_path = '' as $$
@@ -122,6 +124,9 @@ declare
   who constant record := ezrec.caller(court);
   given constant jsonb := ezrec.object(status) || jsonb_build_object('user_id', who.user_id, 'camera_id', who.camera_id);
   said public.system_status;
+  sender constant text := left(ezrec.object(court) ->> 'box', 200);
+  lately constant timestamptz := now() - make_interval(secs => greatest(30, 3 * least(3600,
+    coalesce((ezrec.object(court) ->> 'beat_s')::float8, 0))));
   tries integer := 0;
 begin
   begin
@@ -140,13 +145,16 @@ begin
       current_booking_id = said.current_booking_id, cameras = said.cameras, preflight = said.preflight,
       queues = said.queues, last_error = said.last_error, last_error_at = said.last_error_at, version = said.version,
       uptime_s = said.uptime_s, started_at = said.started_at, degraded = said.degraded, heard_at = now(),
-      device_id = who.device::text,
-      other_device = case when row.device_id <> who.device::text and row.heard_at > now() - interval '30 seconds'
-                          then row.device_id else row.other_device end,
-      other_device_at = case when row.device_id <> who.device::text and row.heard_at > now() - interval '30 seconds'
-                             then row.heard_at else row.other_device_at end
+      device_id = who.device::text, box = sender,
+      -- a box that was started anew is another one, too, but the one before does not come back
+      other_device = case when row.heard_at <= lately then row.other_device
+                          when row.device_id <> who.device::text then coalesce(row.box, row.device_id)
+                          when row.box <> sender then row.box else row.other_device end,
+      other_device_at = case when row.heard_at > lately and (row.device_id <> who.device::text
+                                  or row.box <> sender and row.other_device = sender) then row.heard_at
+                             when row.box <> sender then null else row.other_device_at end
      where row.user_id = said.user_id and row.camera_id = said.camera_id
-    returning case when row.other_device_at > now() - interval '30 seconds' then row.other_device end into other_device;
+    returning case when row.other_device_at > lately then row.other_device end into other_device;
     exit when found or tries > 1;
     tries := tries + 1;
     -- the row of a project that had one for each owner is taken over; else there is none yet

@@ -47,15 +47,15 @@ language sql stable security definer set search_path = '' as $$
             from jsonb_each_text(case jsonb_typeof(row.queues -> 'films') when 'object' then row.queues -> 'films'
                                  else '{}' end) as waiting (stage, count)),
          nullif(concat_ws('; ',
-           case when row.other_device_at > now() - interval '1 minute' then 'two devices report for it' end,
-           (select 'being started again: ' || string_agg(part, ', ')
+           case when row.other_device_at > now() - make_interval(secs => greatest(60, offline_s)) then 'two devices report for it' end,
+           (select string_agg(case when part like '%: %' then part else 'being started again: ' || part end, '; ')
               from jsonb_array_elements_text(case jsonb_typeof(row.degraded) when 'array' then row.degraded else '[]' end)
                 as part),
            case when (row.queues ->> 'parked')::bigint > 0 then (row.queues ->> 'parked') || ' films parked: '
                      || coalesce(row.queues ->> 'reason', '') end,
            case when row.throttled is not null then 'the processor is held back: ' || row.throttled end), ''),
          row.last_error, row.last_error_at,
-         case when row.other_device_at > now() - interval '1 minute' then row.other_device end
+         case when row.other_device_at > now() - make_interval(secs => greatest(60, offline_s)) then row.other_device end
     from public.system_status as row
    where owner is null or row.user_id::text = owner
    order by 1, 2 $$;

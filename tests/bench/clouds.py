@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ezrec.cli.tables import sql
-from ezrec.cli.tables import sql
 from ezrec.config import Settings
 from tests.bench.result import Say
 

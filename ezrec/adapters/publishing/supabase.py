@@ -1,6 +1,6 @@
 """Publishing into the table `videos` of the venue's Supabase project.
 
-The SQL function `publish_video` (sql/6_films.sql) puts the row in and moves the booking's status, both or neither, so that a
+The SQL function `publish_video` (sql/6_films.sql) puts it in and moves the booking's status, both or neither, so that a
 repeated call after a lost answer changes nothing. Projects without it get the row alone; the status is told by whoever
 tells the others. A booking has one row: a second recording of it (the data folder was lost, or two devices have one
 identity) is refused rather than put in the first one's place, which players may have the link of.

@@ -36,6 +36,14 @@ FITTED = {  # the film is published, whatever the columns can hold of it
     "a short word": "alter table bookings alter status type varchar(9)",
     "a trigger that objects": "create function no() returns trigger language plpgsql as $$ begin raise exception 'no';"
                               " end $$; create trigger no before update on bookings for each row execute function no()",
+    "sizes as numbers": "alter table videos alter file_size type numeric(20, 0),"
+                        " alter duration_seconds type numeric(8, 1)",
+    "a narrow number": "alter table videos alter duration_seconds type numeric(4, 1),"
+                       " alter duration_seconds drop not null",
+    "a short status of the device": "alter table system_status alter last_error type varchar(20),"
+                                    " alter throttled type varchar(4), alter version type varchar(2)",
+    "whole percents": "alter table system_status alter cpu_percent type smallint, alter memory_mb type integer,"
+                      " alter uptime_s type smallint",
     "no reason": "drop trigger ezrec_stamp_status on bookings; alter table bookings drop status_reason",
 }
 NAMED = {  # nobody could fit these; the check says so
@@ -46,6 +54,13 @@ NAMED = {  # nobody could fit these; the check says so
     "small files only": ("videos.file_size", "alter table videos alter file_size type integer"),
     "a rule for files": ("videos.file_size", "alter table videos add check (file_size < 2147483648)"),
     "a column that must be given": ("videos", "alter table videos add title text not null"),
+    "an id of another kind": (
+        "videos.recording_id",
+        "drop table shared_links, ezrec_clips; alter table videos alter recording_id type uuid using null"),
+    "a status that must be given": ("system_status", "alter table system_status add status text not null"),
+    "a rule for courts": ("videos", "alter table videos add check (length(camera_id) > 4)"),
+    "one film a day": ("videos", "create unique index one_a_day on videos (user_id, camera_id, date)"),
+    "one film of a length": ("videos", "alter table videos add constraint lengths unique (duration_seconds)"),
     "a heartbeat's rule": ("system_status.memory_mb", "alter table system_status add check (memory_mb < 8000)"),
 }
 

@@ -6,6 +6,8 @@ import json
 import time
 from pathlib import Path, PurePosixPath
 
+import pytest
+
 from ezrec.adapters.storage import Part, composite_etag
 from ezrec.config import load
 from ezrec.domain.booking import Booking
@@ -77,9 +79,10 @@ async def remember(site: CloudSite, name: str, starts: float, ends: float) -> No
         await store.close()
 
 
+@pytest.mark.parametrize("device", [False, True])
 def test_forty_films_of_a_week_offline_go_home_oldest_first_while_a_match_is_recorded(
-        new_cloud_site: MakeSite) -> None:
-    site = new_cloud_site(film={"intro": ""})
+        new_cloud_site: MakeSite, device: bool) -> None:
+    site = new_cloud_site(device=device, film={"intro": ""})
     site.data.mkdir()
     site.s3_net.refuse()
     site.supabase_net.refuse()

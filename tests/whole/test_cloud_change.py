@@ -4,6 +4,8 @@ storage is away at that moment.
 
 import time
 
+import pytest
+
 from tests.fakes.cloud_site import CloudSite, MakeSite
 from tests.fakes.site import LIMIT_S
 from tests.fakes.waiting import wait_until
@@ -28,9 +30,10 @@ def end(site: CloudSite, booking_id: str) -> None:
     assert [line for line in site.lines if line.get("level") in ("error", "critical")] == []
 
 
+@pytest.mark.parametrize("device", [False, True])
 def test_a_film_begun_again_leaves_no_second_object_or_row_and_nothing_open(
-        new_cloud_site: MakeSite) -> None:
-    site = new_cloud_site()
+        new_cloud_site: MakeSite, device: bool) -> None:
+    site = new_cloud_site(device=device)
     match, starts = start(site, 60)
     site.wait_said("chunk joined", 3)
     site.wait_said("part uploaded", part=2)
@@ -78,7 +81,7 @@ def test_a_film_begun_again_before_its_upload_is_known_to_be_open_leaves_nothing
 
 def test_a_booking_cancelled_while_the_storage_is_away_leaves_nothing_and_may_be_published_later(
         new_cloud_site: MakeSite) -> None:
-    site = new_cloud_site()
+    site = new_cloud_site(device=True)
     match, _ = start(site, 20)
     site.wait_said("part uploaded", part=2)
     site.s3_net.refuse()

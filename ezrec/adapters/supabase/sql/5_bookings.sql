@@ -122,11 +122,13 @@ create or replace function public.ezrec_beat(court jsonb, status jsonb, days int
 returns table (mark text, other_device text) language plpgsql security definer set search_path = '' as $$
 declare
   who constant record := ezrec.caller(court);
-  given constant jsonb := ezrec.object(status) || jsonb_build_object('user_id', who.user_id, 'camera_id', who.camera_id);
+  asked constant jsonb := case jsonb_typeof(court) when 'string' then (court #>> '{}')::jsonb else court end;
+  given constant jsonb := case jsonb_typeof(status) when 'string' then (status #>> '{}')::jsonb else status end
+    || jsonb_build_object('user_id', who.user_id, 'camera_id', who.camera_id);
   said public.system_status;
-  sender constant text := left(ezrec.object(court) ->> 'box', 200);
+  sender constant text := left(asked ->> 'box', 200);
   lately constant timestamptz := now() - make_interval(secs => greatest(30, 3 * least(3600,
-    coalesce((ezrec.object(court) ->> 'beat_s')::float8, 0))));
+    coalesce((asked ->> 'beat_s')::float8, 0))));
   tries integer := 0;
 begin
   begin

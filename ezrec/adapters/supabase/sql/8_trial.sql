@@ -5,7 +5,8 @@ create or replace function ezrec.tried(what text, court jsonb, said jsonb, out p
 begin
   begin
     if what = 'videos' then
-      perform public.publish_video(said, '{}', court);
+      perform public.publish_video(one, '{}', court)
+         from jsonb_array_elements(case jsonb_typeof(said) when 'array' then said else jsonb_build_array(said) end) as one;
     else
       perform public.ezrec_beat(court, said);
     end if;
@@ -19,7 +20,32 @@ begin
       code := sqlstate;
   end;
 end $$;
-comment on function ezrec.tried is 'Why a row cannot be put in; null if it can. It is taken out again.';
+comment on function ezrec.tried is 'Why a row, or a list of films, cannot be put in; null if it can. It is taken out again.';
+
+create or replace function ezrec.without(rule text, of_table text) returns text language sql stable
+set search_path = '' as $$
+  select case when exists (select from pg_catalog.pg_constraint
+                            where conname = rule and conrelid = to_regclass('public.' || of_table))
+    then format('alter table public.%I drop constraint %I;', of_table, rule) else format('drop index public.%I;', rule) end $$;
+comment on function ezrec.without is 'The statement that takes a rule of a table away.';
+
+create or replace function ezrec.no_value(of_table text, given jsonb) returns text language plpgsql stable
+set search_path = '' as $$
+declare
+  one record;
+begin
+  for one in select key, value, format_type(atttypid, atttypmod) as type
+               from jsonb_each_text(given) join pg_catalog.pg_attribute
+                 on attrelid = to_regclass('public.' || of_table) and attname = key and attnum > 0 and not attisdropped
+              where key not in ('user_id', 'booking_id') and value is not null loop
+    begin
+      execute format('select %L::%s', one.value, one.type);
+    exception when data_exception then return one.key;
+    end;
+  end loop;
+  return null;
+end $$;
+comment on function ezrec.no_value is 'A column whose type is not for such values at all; null: there is none.';
 
 create or replace function ezrec.trials(what text, court jsonb, small jsonb, large jsonb, types jsonb)
 returns table (about text, problem text, remedy text) language plpgsql set search_path = '' as $$
@@ -27,16 +53,25 @@ declare
   found_it record;
   one record;
   fits jsonb;
+  unfit text;
 begin
   found_it := ezrec.tried(what, court, small);
+  if found_it.problem is null and what = 'videos' then  -- a second film of the same day, as long and as large
+    found_it := ezrec.tried(what, court, jsonb_build_array(small, small || '{"recording_id": "~~", "booking_id": "~~",
+      "storage_path": "b", "video_url": "b", "filename": "b"}'));
+  end if;
   if found_it.problem is not null then
     if found_it.code = '23503' then
       return;  -- the owner or booking of a trial is not there; a real one is
     end if;
     about := what;
     problem := found_it.problem;
-    remedy := case when found_it.by_constraint <> '' then format('alter table public.%I drop constraint %I;', what,
-      found_it.by_constraint) else 'let the columns that EZREC does not know be null, or give them a default' end;
+    unfit := case when found_it.code like '22%' then ezrec.no_value(what, small) end;
+    if types ? unfit then
+      about := what || '.' || unfit;
+    end if;
+    remedy := case when types ? unfit then format('alter table public.%I alter column %I type %s;', what, unfit,
+      types ->> unfit) when found_it.by_constraint <> '' then ezrec.without(found_it.by_constraint, what) else 'let the columns that EZREC does not know be null, or give them a default' end;
     return next;
     return;
   end if;
@@ -46,8 +81,7 @@ begin
     about := what || '.' || one.key;
     if found_it.problem is not null then
       problem := found_it.problem;
-      remedy := case when found_it.by_constraint <> '' then format('alter table public.%I drop constraint %I;', what,
-                found_it.by_constraint) else format('alter table public.%I alter column %I type %s;', what, one.key,
+      remedy := case when found_it.by_constraint <> '' then ezrec.without(found_it.by_constraint, what) else format('alter table public.%I alter column %I type %s;', what, one.key,
                 types ->> one.key) end;
       return next;
     elsif fits ? one.key and fits -> one.key = 'null' and ezrec.columns(what) ->> one.key <> 'uuid' then

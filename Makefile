@@ -11,7 +11,7 @@ ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check cloud bench torture damage powercut models mutants run test-lab test-versions faults
+.PHONY: help demo test check cloud bench torture damage powercut models mutants run test-lab test-versions faults install uninstall
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,12 @@ mutants: N = 200
 mutants: SEED = 1
 mutants: $(READY)  ## put N small faults (N=200 SEED=1) into the program and see whether the tests notice nine of ten
 	nice -n 10 $(PY) tests/mutants/mutants.py --n $(N) --seed $(SEED) $(ARGS)
+
+install:  ## as root: install on this device, or upgrade it (ARGS="--now"; DESTDIR=folder to look at it)
+	@/usr/bin/python3 -m ezrec.device install $(ARGS)
+
+uninstall:  ## as root: take it away again; footage, films and settings stay (ARGS="--everything")
+	@/usr/bin/python3 -m ezrec.device uninstall $(ARGS)
 
 run: $(READY)  ## run the recorder with ./config.toml, or the defaults
 	$(PY) -m ezrec run $(ARGS)

@@ -183,7 +183,7 @@ class Supervisor:
         recorder, *others = self._begin(
             Task("recording", recording.run, vital=True),
             Task("folder", partial(_watch, folder, lock, store, recording)),
-            Task("watchdog", partial(self._feed_watchdog, recording)),
+            Task("watchdog", partial(self._feed_watchdog, recording, store)),
             Task("side", partial(self._go_on, recording, put_in_order, in_order, side), vital=True),
         )
         await _until_known(in_order, recovery)
@@ -246,12 +246,22 @@ class Supervisor:
             await asyncio.sleep(delay_s)
             delay_s = min(2 * delay_s, LONGEST_RESTART_S)
 
-    async def _feed_watchdog(self, recording: Recording) -> None:
-        """Tell systemd that the recorder lives, as long as it does."""
+    async def _feed_watchdog(self, recording: Recording, store: Store) -> None:
+        """Tell systemd that the recorder lives, as long as it does: this loop, the store and the look at the windows.
+
+        A store that answers with an error is alive. One whose disk stands still does not answer, and nothing is told
+        until it does: the unit's WatchdogSec says how long that may take.
+        """
         interval_s = system.watchdog_interval_s() or SEEN_ALIVE_S
+        told = ""
         while True:
+            with contextlib.suppress(EzrecError):  # what must leave for it notices by itself
+                await store.version_of_data()
             if self._clock.mono_us() - recording.checked_us < SEEN_ALIVE_S * SECOND:
                 system.notify("WATCHDOG=1")
+            doing = "; ".join([*(["recording"] if recording.active else []), *self._degraded()])
+            if doing != told and system.notify(f"STATUS={doing}"):
+                told = doing
             await asyncio.sleep(interval_s / 3)
 
     def _degraded(self) -> list[str]:

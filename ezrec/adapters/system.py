@@ -15,6 +15,7 @@ import psutil
 from ezrec.domain.errors import LeaveError
 
 _TIME_ERROR = 5  # sys/timex.h
+_TIMESYNC = Path("/run/systemd/timesync")  # systemd-timesyncd's, with a file `synchronized` once it has set the clock
 _M_ARENA_MAX, _ARENAS = -8, 2  # malloc.h of glibc; how many pools
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _NOTIFY_LIMIT_S = 0.05  # longer than a healthy systemd ever needs, shorter than what would disturb the event loop
@@ -61,14 +62,19 @@ def watchdog_interval_s() -> float | None:
 
 
 def clock_is_set() -> bool:
-    """Whether the kernel holds the wall clock for synchronised; True where it does not say.
+    """Whether the wall clock is held for synchronised; True where nobody says.
 
-    A mode of 0 only asks; TIME_ERROR is what it returns for a clock that nobody sets. man 2 adjtimex
+    The kernel says it first. A mode of 0 only asks; TIME_ERROR is what it returns for a clock that nobody sets (man 2
+    adjtimex). Our unit (ProtectClock=yes) may not ask it: there systemd-timesyncd says it, where that runs.
     """
     question = (ctypes.c_byte * 512)()  # struct timex, and room to spare; its first field is the mode
     try:
-        return bool(ctypes.CDLL(None).adjtimex(question) != _TIME_ERROR)
+        answer = int(ctypes.CDLL(None).adjtimex(question))
     except (OSError, AttributeError):
+        answer = -1
+    try:
+        return answer != _TIME_ERROR if answer >= 0 else not _TIMESYNC.is_dir() or (_TIMESYNC / "synchronized").exists()
+    except OSError:
         return True
 
 

@@ -55,7 +55,16 @@ ALTER TABLE film ADD COLUMN also_parked TEXT;
 ALTER TABLE film ADD COLUMN passing TEXT;
 """,
 }
-"""SQL that takes the store from version N to N + 1, by N. schema.sql holds the newest version."""
+"""SQL that takes the store from version N to N + 1, by N. schema.sql holds the newest version.
+
+Steps add tables and columns and take nothing away: an upgrade that is taken back leaves a newer store behind.
+"""
+
+OLDEST = 5
+"""The oldest version of EZREC's store whose program can use a store of `VERSION`; raised by a step that is no addition.
+
+Each store says it of itself (`_mark`), so that an older program need not know newer versions.
+"""
 
 INDEXES = {
     "film_by_start": "film (stage, starts_at)",
@@ -70,6 +79,7 @@ and an older EZREC, which does not know them, opens the store all the same.
 DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 """SQLite's errors that will be the same the next time."""
 
+MARKED = 1000  # a mark is a version times this, and the oldest version that can use it
 MANY = 200  # rows
 CACHE = -1000  # KiB of pages in memory, as SQLite wants it said: what the looks read is little
 WRITING = "BEGIN IMMEDIATE"
@@ -142,14 +152,15 @@ class Database:
                 if await self.version() == 0:  # otherwise another process made it in the same moment
                     raise
             version = await self.version()
-        if version > VERSION:
+        if version > VERSION and not self._fits(version, await self._mark_in_file()):
             raise LeaveError(f"the store is of version {version}, this EZREC knows {VERSION}: install the newer EZREC")
         if version < VERSION and not allowed:
             raise StoreMissing(f"the store is of version {version}, not {VERSION}: `ezrec run` brings it up to date")
         for step in range(version, VERSION):
             try:
                 await self._db.executescript(
-                    f"BEGIN IMMEDIATE;\n{MIGRATIONS[step]}\nPRAGMA user_version={step + 1};\nCOMMIT;")
+                    f"BEGIN IMMEDIATE;\n{MIGRATIONS[step]}\nPRAGMA user_version={step + 1};\n"
+                    f"PRAGMA application_id={_mark(step + 1)};\nCOMMIT;")
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_ERROR:
                     raise
@@ -158,6 +169,14 @@ class Database:
         if allowed:
             for name, what in INDEXES.items():
                 await self._db.execute(f"CREATE INDEX IF NOT EXISTS {name} ON {what}")
+
+    @staticmethod
+    def _fits(version: int, mark: int) -> bool:
+        """Whether this program may use a store of a newer version: it must say so of that very version."""
+        return mark // MARKED == version and 0 < mark % MARKED <= VERSION
+
+    async def _mark_in_file(self) -> int:
+        return int((await self._all("PRAGMA application_id"))[0][0])
 
     async def version(self) -> int:
         """The version of the schema in the file; 0 if there is none yet."""
@@ -250,7 +269,13 @@ class Database:
 def _schema() -> str:
     """The SQL that makes a new store."""
     schema = (files("ezrec.store") / "schema.sql").read_text("utf-8")
-    return f"BEGIN IMMEDIATE;\n{schema}\nPRAGMA user_version={VERSION};\nCOMMIT;"
+    return (f"BEGIN IMMEDIATE;\n{schema}\nPRAGMA user_version={VERSION};\nPRAGMA application_id={_mark(VERSION)};\n"
+            "COMMIT;")
+
+
+def _mark(version: int) -> int:
+    """What a store of a version says of itself beside it (PRAGMA application_id)."""
+    return version * MARKED + min(OLDEST, version)
 
 
 def _make(path: Path) -> None:

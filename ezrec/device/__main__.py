@@ -24,7 +24,7 @@ def main(words: Sequence[str] | None = None) -> int:
         match wanted.command:
             case "install":
                 return install(places, Wishes(wanted.wheel, wanted.wheels, not wanted.no_packages, wanted.now,
-                                              wanted.watch), _say)
+                                              wanted.watch, wanted.ready), _say)
             case "uninstall":
                 return uninstall(places, _say, everything=wanted.everything)
             case _:
@@ -52,6 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--now", action="store_true", help="do not wait for a recording to end")
     add.add_argument("--watch", type=float, default=WATCH_S, metavar="SECONDS",
                      help="how long a new release is watched; %(default)g")
+    add.add_argument("--ready", type=float, default=trial.READY_S, metavar="SECONDS",
+                     help="how long it may take until it is ready; %(default)g")
     take = commands.add_parser("uninstall", help="remove the program; footage, films and settings stay",
                                description="Remove the program. Footage, films, settings and secrets stay.")
     take.add_argument("--everything", action="store_true",

@@ -4,11 +4,10 @@ What runs goes on running until the new release is complete and no match is reco
 it comes back by itself if the new one does not get healthy (`trial`).
 """
 
-import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ezrec.device import accounts, bookings, constraints, folders_of, machine, releases, store_copy, trial
@@ -45,6 +44,7 @@ class Wishes:
     packages: bool = True  # install Debian packages that are missing
     now: bool = False  # do not wait for a recording to end
     watch_s: float = WATCH_S
+    ready_s: float = trial.READY_S
 
 
 def install(places: Places, wishes: Wishes, say: Say) -> int:
@@ -70,7 +70,7 @@ def install(places: Places, wishes: Wishes, say: Say) -> int:
         before = releases.current(places)
         systemd = places.real and service.there()
         if before and before != name and systemd:
-            wanted = Trial(before, name, str(folders.data), None, wishes.watch_s)
+            wanted = Trial(before, name, str(folders.data), None, wishes.watch_s, wishes.ready_s)
             return _upgrade(places, wishes, service, wanted, wheel, say)
     releases.activate(places, name)
     folders_of.write_drop_in(places)
@@ -118,8 +118,7 @@ def _upgrade(places: Places, wishes: Wishes, service: Service, wanted: Trial, in
     service.stop()
     try:
         there = store_copy.copy(data, copied)
-        trial.begin(places, Trial(wanted.old, wanted.new, wanted.data, str(copied) if there else None, wanted.watch_s),
-                    installer)
+        trial.begin(places, replace(wanted, copy=str(copied) if there else None), installer)
     except (EzrecError, OSError):
         service.start()
         raise
@@ -155,9 +154,8 @@ def _until_ready(service: Service, name: str, say: Say) -> int:
 
 def _check(say: Say) -> int:
     """Say what `ezrec check` finds. What it does not like is no failed installation."""
-    command = shutil.which("ezrec") or "/usr/local/bin/ezrec"
-    try:
-        say(machine.run(command, "check", limit_s=120).rstrip())
-    except EzrecError as error:
-        say(f"installed, but `ezrec check` is not content: {error}")
+    content, words = machine.told(str(Places().command), "check", limit_s=120)
+    say(f"`ezrec check` says:\n{words.rstrip()}")
+    if not content:
+        say("installed, but `ezrec check` is not content: put right what it names, then `ezrec check` again")
     return 0

@@ -19,7 +19,7 @@ PI_PACKAGES = ("python3-picamera2",)  # known to a Raspberry Pi's archive only
 LIMIT_S = 1800.0  # of a command; apt and pip on a slow line
 
 
-def run(*words: str, env: Mapping[str, str] | None = None, limit_s: float = LIMIT_S, cwd: Path | None = None) -> str:
+def run(*words: str, env: Mapping[str, str] | None = None, limit_s: float = LIMIT_S, cwd: Path = Path("/")) -> str:
     """Run a command; what it said on stdout.
 
     Raises:
@@ -36,6 +36,16 @@ def run(*words: str, env: Mapping[str, str] | None = None, limit_s: float = LIMI
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-6:]
         raise EzrecError(f"`{' '.join(words)}` failed ({done.returncode}): {' / '.join(said)}")
     return done.stdout
+
+
+def told(*words: str, limit_s: float = LIMIT_S) -> tuple[bool, str]:
+    """Whether a command ended well, and all that it said. Raises EzrecError if it cannot be run."""
+    try:
+        done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,  # noqa: S603 - ours
+                              timeout=limit_s, stdin=subprocess.DEVNULL, cwd="/")
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise EzrecError(f"`{' '.join(words)}`: {error}") from error
+    return done.returncode == 0, done.stdout
 
 
 def works(*words: str) -> bool:

@@ -22,7 +22,7 @@ from ezrec.device.places import Places
 from ezrec.domain.errors import EzrecError
 from ezrec.files import fsync_file, fsync_folder
 
-READY_S = 180.0  # a release that is not ready by then never will be
+READY_S = 180.0  # a release that is not ready by then never will be; as the unit's TimeoutStartSec
 LOOK_EVERY_S = 1.0
 MOST_ENDS = 2  # so many ends of the program in the time are an illness; a camera that hangs may end it once
 FILE, INSTALLER = "trial.json", "installer.whl"
@@ -48,6 +48,7 @@ class Trial:
     data: str  # data folder
     copy: str | None  # the store as it was before
     watch_s: float
+    ready_s: float = READY_S
     ready: bool = False  # READY=1 came once
 
 
@@ -116,8 +117,8 @@ def _illness(places: Places, trial: Trial, unit: Unit, say: Say, mono: Callable[
             say(f"release {trial.new} is ready after {mono() - began_s:.0f} s; it is watched for {trial.watch_s:.0f} s")
         if ends >= MOST_ENDS:
             return trial, f"its program ended {ends} times within {mono() - began_s:.0f} s"
-        if not trial.ready and mono() - began_s > READY_S:
-            return trial, f"it was not ready after {READY_S:.0f} s"
+        if not trial.ready and mono() - began_s > trial.ready_s:
+            return trial, f"it was not ready after {trial.ready_s:.0f} s"
         if trial.ready and mono() - began_s > trial.watch_s:
             return trial, None if state.active else f"it is {state.doing} at the end of its trial"
         sleep(LOOK_EVERY_S)

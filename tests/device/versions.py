@@ -1,0 +1,43 @@
+"""Versions of EZREC that an upgrade may bring: a good one, and one for each way in which it may be bad."""
+
+import shutil
+from pathlib import Path
+
+from ezrec.device.wheel import wheel_into
+from tests.device.guest import PROJECT
+
+SERVE = 'system.notify("READY=1")'
+NO_MIGRATION = """
+MIGRATIONS[VERSION] = "CREATE TABLE odd (one INTEGER CHECK (one > 0)); INSERT INTO odd VALUES (0);"
+VERSION += 1
+"""
+
+BAD: dict[str, tuple[str, str, str]] = {  # file, what is replaced, by what
+    "no start": ("supervisor.py", "\nlog = ", '\nraise RuntimeError("this version does not start")\n\nlog = '),
+    "crash after a while": ("supervisor.py", SERVE,
+                            f"{SERVE}\n        asyncio.get_running_loop().call_later(6, os._exit, 1)"),
+    "failed migration": ("store/database.py", "\nOLDEST = ", f"{NO_MIGRATION}\nOLDEST = "),
+    "never ready": ("supervisor.py", SERVE, "pass"),
+}
+
+
+def wheel_of(folder: Path, version: str, bad: str = "") -> Path:
+    """A wheel of this checkout with another version, and with a fault."""
+    copy = folder / f"checkout-{version}"
+    shutil.copytree(PROJECT / "ezrec", copy / "ezrec", ignore=shutil.ignore_patterns("__pycache__"))
+    (copy / "requirements").mkdir()
+    for name in ("pyproject.toml", "requirements/lock.txt"):
+        shutil.copyfile(PROJECT / name, copy / name)
+    _replace(copy / "ezrec/__init__.py", "__version__ = ", f'__version__ = "{version}"  # ')
+    if bad:
+        name, old, new = BAD[bad]
+        _replace(copy / "ezrec" / name, old, new)
+    target = folder / version
+    target.mkdir()
+    return wheel_into(target, copy)
+
+
+def _replace(path: Path, old: str, new: str) -> None:
+    text = path.read_text("utf-8")
+    assert old in text, f"{old!r} is not in {path} any more"
+    path.write_text(text.replace(old, new, 1), "utf-8")

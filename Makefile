@@ -11,7 +11,7 @@ ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check cloud bench torture damage powercut models mutants run test-lab test-versions faults install uninstall
+.PHONY: help demo test check cloud bench torture damage powercut models mutants run test-lab test-versions faults install uninstall test-device
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ test-versions:  ## the cameras with every version of Picamera2, PyAV and Python 
 
 test-lab:  ## as root: the recorder on real libcamera with virtual cameras, in a Debian tree that is built once
 	tests/lab/run.sh
+
+test-device: $(READY)  ## as root: the installation and upgrades under a real systemd, in a disk image (ARGS=--short)
+	$(PY) tests/device/scenario.py $(ARGS)
 
 cloud: $(LITE)  ## install the stand-in for Supabase, without which `make test` skips its tests (needs npm and Node 20)
 

@@ -99,7 +99,7 @@ class Supervisor:
                 await self._run(store, lock)
             finally:
                 await store.close()
-                if store.damage:
+                if store.damage and not system.on_trial():
                     with contextlib.suppress(OSError):  # the folder is gone, or full: the next start finds it by itself
                         condemn(self._folder.store, store.damage)
         if self._error:
@@ -183,7 +183,7 @@ class Supervisor:
         recorder, *others = self._begin(
             Task("recording", recording.run, vital=True),
             Task("folder", partial(_watch, folder, lock, store, recording)),
-            Task("watchdog", partial(self._feed_watchdog, recording, store)),
+            Task("watchdog", partial(_feed_watchdog, self._clock, recording, store, self._degraded)),
             Task("side", partial(self._go_on, recording, put_in_order, in_order, side), vital=True),
         )
         await _until_known(in_order, recovery)
@@ -245,24 +245,6 @@ class Supervisor:
             self._ended_us[task.name] = self._clock.mono_us()
             await asyncio.sleep(delay_s)
             delay_s = min(2 * delay_s, LONGEST_RESTART_S)
-
-    async def _feed_watchdog(self, recording: Recording, store: Store) -> None:
-        """Tell systemd that the recorder lives, as long as it does: this loop, the store and the look at the windows.
-
-        A store that answers with an error is alive. One whose disk stands still does not answer, and nothing is told
-        until it does: the unit's WatchdogSec says how long that may take.
-        """
-        interval_s = system.watchdog_interval_s() or SEEN_ALIVE_S
-        told = ""
-        while True:
-            with contextlib.suppress(EzrecError):  # what must leave for it notices by itself
-                await store.version_of_data()
-            if self._clock.mono_us() - recording.checked_us < SEEN_ALIVE_S * SECOND:
-                system.notify("WATCHDOG=1")
-            doing = "; ".join([*(["recording"] if recording.active else []), *self._degraded()])
-            if doing != told and system.notify(f"STATUS={doing}"):
-                told = doing
-            await asyncio.sleep(interval_s / 3)
 
     def _degraded(self) -> list[str]:
         """The side tasks that ended lately, and what is wrong with the disk."""
@@ -401,6 +383,25 @@ async def _watch(folder: DataFolder, lock: DataLock, store: Store, recording: Re
         if store.damage:
             raise StoreDamaged(f"the store is damaged: {store.damage}")
         await asyncio.sleep(WATCH_EVERY_S)
+
+
+async def _feed_watchdog(clock: Clock, recording: Recording, store: Store, degraded: Callable[[], list[str]]) -> None:
+    """Tell systemd that the recorder lives, as long as it does: this loop, the store and the look at the windows.
+
+    A store that answers with an error is alive. One whose disk stands still does not answer, and nothing is told until
+    it does: the unit's WatchdogSec says how long that may take.
+    """
+    limit_s, told = system.watchdog_interval_s(), ""
+    while True:
+        if limit_s:  # or nobody wants to know
+            with contextlib.suppress(EzrecError):  # what must leave for it notices by itself
+                await store.version_of_data()
+        if clock.mono_us() - recording.checked_us < SEEN_ALIVE_S * SECOND:
+            system.notify("WATCHDOG=1")
+        doing = "; ".join([*(["recording"] if recording.active else []), *degraded()])
+        if doing != told and system.notify(f"STATUS={doing}"):
+            told = doing
+        await asyncio.sleep((limit_s or SEEN_ALIVE_S) / 3)
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

@@ -83,6 +83,11 @@ def box() -> str:
     return f"{os.uname().nodename[:64]} (boot {boot_id()})"
 
 
+def on_trial() -> bool:
+    """Whether this release was just installed and may be taken back: our unit says so (`ezrec.device.trial`)."""
+    return bool(os.environ.get("ON_TRIAL"))
+
+
 def boot_id() -> str:
     """The kernel's name for this boot: two monotonic times are comparable only within one.
 

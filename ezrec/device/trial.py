@@ -26,6 +26,7 @@ READY_S = 180.0  # a release that is not ready by then never will be; as the uni
 LOOK_EVERY_S = 1.0
 MOST_ENDS = 2  # so many ends of the program in the time are an illness; a camera that hangs may end it once
 FILE, INSTALLER = "trial.json", "installer.whl"
+ENVIRONMENT = "environment"  # of the recorder while it is on trial; the unit reads it if it is there
 
 Say = Callable[[str], None]
 
@@ -57,6 +58,8 @@ def begin(places: Places, trial: Trial, installer: Path) -> None:
     places.trial.mkdir(exist_ok=True)
     shutil.copyfile(installer, places.trial / INSTALLER)
     fsync_file(places.trial / INSTALLER)
+    (places.trial / ENVIRONMENT).write_text("ON_TRIAL=1\n", "ascii")
+    fsync_file(places.trial / ENVIRONMENT)
     _write(places.trial / FILE, asdict(trial))
 
 
@@ -136,6 +139,7 @@ def _go_back(places: Places, trial: Trial, unit: Unit, why: str) -> None:
 
 def _end(places: Places, trial: Trial, word: str, why: str) -> None:
     _write(places.outcome, {"new": trial.new, "old": trial.old, "outcome": word, "why": why})
+    (places.trial / ENVIRONMENT).unlink(missing_ok=True)
     (places.trial / FILE).unlink()
     fsync_folder(places.trial)
 

@@ -38,7 +38,8 @@ def uninstall(places: Places, say: Callable[[str], None], *, everything: bool = 
         places.base.rmdir()
     if places.real and service.there():
         service.reload()
-    kept = [*(places.at(path) for path in folders.all), places.settings.parent, *places.secrets.glob("ezrec.*")]
+    kept = list(dict.fromkeys((places.data, places.logs, *(places.at(path) for path in folders.all),
+                               places.settings.parent, *places.secrets.glob("ezrec.*"))))
     if not everything:
         there = [str(path) for path in kept if path.exists()]
         say(f"removed; left as they are: {', '.join(there) or 'nothing'}"

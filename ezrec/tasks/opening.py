@@ -151,12 +151,23 @@ async def open_store(folder: DataFolder, clock: Clock) -> Store:
         try:
             return await _open(folder, clock)
         except StoreDamaged as error:  # it did not show before
+            _leave_if_on_trial(str(error))
             await asyncio.to_thread(condemn, folder.store, str(error))
             return await _open(folder, clock)
     except (RetryError, OSError) as error:
         free_mb = files.free_bytes(folder.root) >> 20
         raise LeaveError(f"the store cannot be opened: {error}. The disk of {folder.root} has {free_mb} MiB left; "
                          "if that is little, free some room there") from error
+
+
+def _leave_if_on_trial(wrong: str) -> None:
+    """A release on trial makes no store anew: the fault may be its own, and the release before it is there still.
+
+    Raises:
+        LeaveError: it is on trial.
+    """
+    if system.on_trial():
+        raise LeaveError(f"this release is on trial, and leaves the store to the one before it: {wrong}")
 
 
 async def _open(folder: DataFolder, clock: Clock) -> Store:
@@ -176,6 +187,7 @@ async def _recover(folder: DataFolder, clock: Clock) -> None:
         found = await asyncio.to_thread(_what_is_wrong, folder)
         if found is None:
             return
+        _leave_if_on_trial(found)
         await asyncio.to_thread(_remove_store, folder, growing)
         fresh = await Store.open(growing, clock=clock, create=True)
         await fresh.close()

@@ -75,3 +75,20 @@ def test_memory_counts_children_too() -> None:
         assert process_tree_rss() > before + 80_000_000
         child.stdin.close()
     assert system.rss_bytes(child.pid) == 0
+
+
+@pytest.mark.parametrize(("kernel", "timesyncd", "expected"), [
+    (0, None, True), (5, True, False), (-1, True, True), (-1, False, False), (-1, None, True)])
+def test_where_the_kernel_may_not_be_asked_timesyncd_says_whether_the_clock_is_set(
+        monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kernel: int, timesyncd: bool | None, expected: bool) -> None:
+    class Libc:
+        def adjtimex(self, _: object) -> int:
+            return kernel
+
+    monkeypatch.setattr(system.ctypes, "CDLL", lambda _: Libc())
+    monkeypatch.setattr(system, "_TIMESYNC", tmp_path / "timesync")
+    if timesyncd is not None:
+        (tmp_path / "timesync").mkdir()
+    if timesyncd:
+        (tmp_path / "timesync/synchronized").touch()
+    assert system.clock_is_set() is expected

@@ -22,7 +22,8 @@ from typing import Any, Self
 from tests.fakes.waiting import wait_until
 
 PROJECT = Path(__file__).parents[2]
-HOME = Path(os.environ.get("LAB_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ezrec-lab")
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+HOME = Path(os.environ.get("LAB_HOME") or CACHE / "ezrec-lab")
 SUITE, PYTHON = "trixie", "3.13"
 PACKAGES = ("systemd", "systemd-sysv", "dbus", "python3", "python3-venv", "python3-numpy", "python3-av",
             "ca-certificates", "procps")
@@ -76,7 +77,8 @@ def tree() -> Path:
 
 def wheels(debian: Path) -> Path:
     """All wheels that an installation in the tree needs, fetched once."""
-    ask = "import json; from importlib.metadata import version as v; print(json.dumps({n: v(n) for n in %r}))" % (SYSTEMS,)
+    ask = ("import json; from importlib.metadata import version; "
+           f"print(json.dumps({{name: version(name) for name in {SYSTEMS}}}))")
     brought = json.loads(do("chroot", str(debian), "/usr/bin/python3", "-c", ask))
     pins = (PROJECT / "requirements/lock.txt").read_text("utf-8")
     folder = HOME / f"wheels-{PYTHON}-{hashlib.sha256((pins + str(brought)).encode()).hexdigest()[:12]}"
@@ -135,11 +137,11 @@ class Guest:
         assert device.startswith("/dev/loop"), f"{self.root} is {device}, no loop device: refused"
         assert not os.path.lexists(self.root / "etc/fstab"), "an fstab in the image: refused"
         masked = self.root / "etc/systemd/system/systemd-remount-fs.service"
-        assert masked.is_symlink() and str(masked.readlink()) == "/dev/null", "remounting is not masked: refused"
+        assert os.path.realpath(masked) == "/dev/null", "remounting is not masked: refused"
         with (self.folder / "console").open("ab") as console:
             self._nspawn = subprocess.Popen(
-                ["systemd-nspawn", "-q", "-D", str(self.root), "--private-network", "--register=no", "--keep-unit", "-b",
-                 "--console=read-only"], stdout=console, stderr=console, stdin=subprocess.DEVNULL,
+                ["systemd-nspawn", "-q", "-D", str(self.root), "--private-network", "--register=no", "--keep-unit",
+                 "-b", "--console=read-only"], stdout=console, stderr=console, stdin=subprocess.DEVNULL,
                 env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"})
         wait_until(self._found, LIMIT_S, "the guest's PID 1")
         wait_until(lambda: self.status("systemctl", "is-system-running")[1].strip() in ("running", "degraded"), LIMIT_S,
@@ -165,13 +167,14 @@ class Guest:
     # ---- in it
 
     def _words(self, *words: str) -> list[str]:
-        clean = ["env", "-i", "-C", "/", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root",
-                 "LANG=C.UTF-8"]
+        clean = ["env", "-i", "-C", "/", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                 "HOME=/root", "LANG=C.UTF-8"]
         return ["nsenter", "-t", str(self.pid), "-a", *clean, *words]
 
     def status(self, *words: str, limit_s: float = LIMIT_S) -> tuple[int, str]:
         """Run a command in it; its exit status, and what it said."""
-        done = subprocess.run(self._words(*words), capture_output=True, text=True, check=False, timeout=limit_s)
+        done = subprocess.run(self._words(*words), capture_output=True, text=True, check=False,
+                              timeout=limit_s)
         return done.returncode, done.stdout + done.stderr
 
     def run(self, *words: str, limit_s: float = LIMIT_S) -> str:

@@ -7,17 +7,21 @@ from ezrec.device.wheel import wheel_into
 from tests.device.guest import PROJECT
 
 SERVE = 'system.notify("READY=1")'
-NO_MIGRATION = """
-MIGRATIONS[VERSION] = "CREATE TABLE odd (one INTEGER CHECK (one > 0)); INSERT INTO odd VALUES (0);"
-VERSION += 1
-"""
+VERSION_UP = "VERSION += 1\n\nOLDEST = "
+NEW_TABLE = "CREATE TABLE odd (one INTEGER CHECK (one > 0)) STRICT;"
 
-BAD: dict[str, tuple[str, str, str]] = {  # file, what is replaced, by what
-    "no start": ("supervisor.py", "\nlog = ", '\nraise RuntimeError("this version does not start")\n\nlog = '),
-    "crash after a while": ("supervisor.py", SERVE,
-                            f"{SERVE}\n        asyncio.get_running_loop().call_later(6, os._exit, 1)"),
-    "failed migration": ("store/database.py", "\nOLDEST = ", f"{NO_MIGRATION}\nOLDEST = "),
-    "never ready": ("supervisor.py", SERVE, "pass"),
+Edit = tuple[str, str, str]  # file, what is replaced, by what
+
+BAD: dict[str, list[Edit]] = {
+    "no start": [("supervisor.py", "\nlog = ", '\nraise RuntimeError("this version does not start")\n\nlog = ')],
+    "crash after a while": [("supervisor.py", SERVE,
+                             f"{SERVE}\n        asyncio.get_running_loop().call_later(6, os._exit, 1)")],
+    "failed migration": [("store/schema.sql", "CREATE TABLE ", f"{NEW_TABLE}\nCREATE TABLE "), (
+        "store/database.py", "\nOLDEST = ",
+        f'\nMIGRATIONS[VERSION] = "{NEW_TABLE} INSERT INTO odd VALUES (0);"\n{VERSION_UP}')],
+    "migration that SQLite does not understand": [
+        ("store/database.py", "\nOLDEST = ", f'\nMIGRATIONS[VERSION] = "ALTER TABLE nowhere ADD one";\n{VERSION_UP}')],
+    "never ready": [("supervisor.py", SERVE, "pass")],
 }
 
 
@@ -29,8 +33,7 @@ def wheel_of(folder: Path, version: str, bad: str = "") -> Path:
     for name in ("pyproject.toml", "requirements/lock.txt"):
         shutil.copyfile(PROJECT / name, copy / name)
     _replace(copy / "ezrec/__init__.py", "__version__ = ", f'__version__ = "{version}"  # ')
-    if bad:
-        name, old, new = BAD[bad]
+    for name, old, new in BAD[bad] if bad else ():
         _replace(copy / "ezrec" / name, old, new)
     target = folder / version
     target.mkdir()

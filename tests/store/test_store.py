@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ezrec.domain.certificate import Certificate
-from ezrec.domain.errors import IllegalStep
+from ezrec.domain.errors import IllegalStep, LeaveError
 from ezrec.domain.events import FootageLost, RecipeFrozen, Unknown
 from ezrec.domain.film import CameraShare, Canvas, ChunkReport, EncoderOptions, Film, Recipe, Rung, View
 from ezrec.domain.messages import StatusReport, UploadAbort
@@ -521,3 +521,50 @@ async def test_a_film_that_is_cleaned_keeps_no_rows_of_parts(store: Store) -> No
     await store.put_part("b", 1, PartRow(1, 0, 5, "m", "s"))
     await store.step("b", Stage.CLEANED)
     assert await store.parts("b", 1) == []
+
+
+async def _newer(path: Path, mark: int) -> None:
+    """A store that an upgrade has changed and that was then taken back."""
+    await (await Store.open(path, create=True)).close()
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE later (one)")
+        db.execute("ALTER TABLE film ADD COLUMN later TEXT")
+        db.execute(f"PRAGMA user_version={database.VERSION + 1}")
+        db.execute(f"PRAGMA application_id={mark}")
+    db.close()
+
+
+async def test_a_newer_store_that_says_that_this_version_can_use_it_is_used(tmp_path: Path) -> None:
+    path = tmp_path / "ezrec.db"
+    await _newer(path, (database.VERSION + 1) * 1000 + database.VERSION)
+    store = await Store.open(path, migrate=True)
+    await store.put_booking(booking("match"))
+    await store.add_film("match", "a", 0, 1)
+    assert (await store.film("match")).stage is Stage.BOOKED
+    assert await store.version() == database.VERSION + 1
+    await store.close()
+
+
+@pytest.mark.parametrize("said_of", [
+    database.VERSION * 1000 + database.VERSION, (database.VERSION + 2) * 1000 + database.VERSION,
+    (database.VERSION + 1) * 1000 + database.VERSION + 1, (database.VERSION + 1) * 1000, 0])
+async def test_a_newer_store_that_does_not_say_it_of_its_own_version_is_refused(tmp_path: Path, said_of: int) -> None:
+    path = tmp_path / "ezrec.db"
+    await _newer(path, said_of)
+    with pytest.raises(LeaveError, match="install the newer EZREC"):
+        await Store.open(path, migrate=True)
+
+
+async def test_every_store_says_which_is_the_oldest_version_that_can_use_it(tmp_path: Path) -> None:
+    for version in (1, database.VERSION):
+        path = tmp_path / f"{version}.db"
+        if version == 1:
+            with sqlite3.connect(path) as db:
+                db.executescript((Path(__file__).parent / "old/1.sql").read_text("utf-8"))
+                db.execute("PRAGMA user_version=1")
+            db.close()
+        store = await Store.open(path, create=version > 1, migrate=True)
+        await store.close()
+        with sqlite3.connect(path) as db:
+            assert db.execute("PRAGMA application_id").fetchone()[0] == database.VERSION * 1000 + database.OLDEST
+        db.close()

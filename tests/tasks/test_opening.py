@@ -122,6 +122,27 @@ async def test_a_store_of_a_newer_version_is_neither_damaged_nor_touched(tmp_pat
     assert not folder.aside.exists()
 
 
+@pytest.mark.parametrize("harm", ["overwritten", "lost"])
+async def test_a_release_on_trial_makes_no_store_anew(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str) -> None:
+    folder = DataFolder(tmp_path)
+    await (await opened(folder)).close()
+    (folder.segments / "7" / "left").mkdir(parents=True)
+    if harm == "lost":
+        folder.store.unlink()
+    else:
+        folder.store.write_bytes(b"no store at all " * 1000)
+    before = sorted((path.name, path.stat().st_size) for path in tmp_path.iterdir())
+    monkeypatch.setenv("ON_TRIAL", "1")
+    with pytest.raises(LeaveError, match="on trial"):
+        await opened(folder)
+    assert sorted((path.name, path.stat().st_size) for path in tmp_path.iterdir()) == before
+    monkeypatch.delenv("ON_TRIAL")
+    store = await opened(folder)
+    assert await store.recovered_at() > 0
+    await store.close()
+
+
 def test_the_reserve_is_taken_and_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = DataFolder(tmp_path)
     free = 100 << 20

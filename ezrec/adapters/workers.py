@@ -25,7 +25,6 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
-from threading import Thread
 from typing import Any, TypeVar
 
 import psutil
@@ -120,11 +119,12 @@ class RenderPool:
         """Kill all workers at once and wait (2 s at most) until they are gone; their calls raise PoolClosed."""
         self._closed = True
         processes = [slot.process for slot in self._slots if slot.process is not None]
-        for slot in self._slots:
-            slot.drop()
+        executors = [executor for slot in self._slots if (executor := slot.kill()) is not None]
         await asyncio.gather(*(asyncio.to_thread(process.join, _CLOSE_LIMIT_S) for process in processes))
-        leaving = [thread for slot in self._slots for thread in slot.leaving]
-        await asyncio.gather(*(asyncio.to_thread(thread.join, _LET_GO_S) for thread in leaving))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LET_GO_S):
+                await asyncio.gather(*(asyncio.to_thread(one.shutdown, cancel_futures=True) for one in executors))
+        executors.clear()
         gc.collect()  # their semaphores go now: a process that leaves by os._exit would be told off for leaking them
 
 
@@ -149,7 +149,6 @@ class _Slot:
         self._calls = 0
         self._executor: ProcessPoolExecutor | None = None
         self._spawn = _Spawn()
-        self.leaving: list[Thread] = []  # each waits for the executor of a killed worker
 
     @property
     def process(self) -> SpawnProcess | None:
@@ -189,20 +188,22 @@ class _Slot:
 
     def drop(self) -> str:
         """Kill the worker, if there is one, and forget its executor; returns how it had ended, if it had."""
+        process = self.process
+        ended = ""
+        if process is not None and process.pid is not None and process.exitcode is not None:
+            ended = f" (it ended with {_exit_words(process.exitcode)})"
+        executor = self.kill()
+        if executor is not None:
+            executor.shutdown(wait=False, cancel_futures=True)
+        return ended
+
+    def kill(self) -> ProcessPoolExecutor | None:
+        """Kill the worker, if there is one, and let go of its executor, which is still to be shut down."""
         executor, process, self._executor, self._calls = self._executor, self.process, None, 0
         self._spawn = _Spawn()
-        ended = ""
         if process is not None and process.pid is not None:
-            if process.exitcode is not None:
-                ended = f" (it ended with {_exit_words(process.exitcode)})"
             process.kill()
-        if executor is not None:
-            # Only a call that waits says when the executor has let go, and it waits for as long as the kernel holds
-            # the worker: not in the event loop, and not in a thread that keeps the process from leaving.
-            thread = Thread(target=executor.shutdown, kwargs={"cancel_futures": True}, name="leaving", daemon=True)
-            self.leaving = [*(other for other in self.leaving if other.is_alive()), thread]
-            thread.start()
-        return ended
+        return executor
 
 
 def _name(fn: Callable[..., object]) -> str:

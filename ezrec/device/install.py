@@ -95,6 +95,7 @@ def _refuse_early(places: Places) -> None:
 def _first_settings(places: Places, system: dict[str, str], say: Say) -> None:
     """Settings to begin with, where there are none; the owner's are never touched."""
     if places.settings.exists():
+        accounts.give(places, places.settings, user="root")  # the recorder must be able to read them
         return
     try:
         zone = (places.at("/etc/timezone")).read_text("ascii").strip() or "UTC"

@@ -14,11 +14,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from ezrec.device.constraints import merged
 from tests.fakes.waiting import wait_until
 
 PROJECT = Path(__file__).parents[2]
@@ -81,19 +83,16 @@ def wheels(debian: Path) -> Path:
            f"print(json.dumps({{name: version(name) for name in {SYSTEMS}}}))")
     brought = json.loads(do("chroot", str(debian), "/usr/bin/python3", "-c", ask))
     pins = (PROJECT / "requirements/lock.txt").read_text("utf-8")
-    folder = HOME / f"wheels-{PYTHON}-{hashlib.sha256((pins + str(brought)).encode()).hexdigest()[:12]}"
+    wanted = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
+    stamp = hashlib.sha256(f"{pins}{brought}{wanted}".encode()).hexdigest()[:12]
+    folder = HOME / f"wheels-{PYTHON}-{stamp}"
     if (folder / ".complete").exists():
         return folder
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     print(f"device: fetching {folder}", flush=True)
-    from ezrec.device.constraints import merged  # noqa: PLC0415
-
     limits = folder / "constraints.txt"
     limits.write_text(merged(pins, brought), "utf-8")
-    import tomllib  # noqa: PLC0415
-
-    wanted = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
     do(sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:", "--python-version", PYTHON,
        *(f"--platform=manylinux{kind}_{os.uname().machine}" for kind in ("2014", "_2_17", "_2_28", "_2_34")),
        "--dest", str(folder), "--constraint", str(limits), *wanted)

@@ -243,7 +243,7 @@ def power_cut_in_trial(device: Device) -> None:
 
 
 def uninstalled(device: Device) -> None:
-    """Taken away, with its films left; then everything."""
+    """Taken away, with its films and settings left."""
     guest = device.guest
     films = sorted(path.name for path in (guest.root / "var/lib/ezrec/library").rglob("*.mp4"))
     assert films

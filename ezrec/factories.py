@@ -64,7 +64,7 @@ def make_storage(settings: Settings, folder: DataFolder, recording: Callable[[],
     if settings.storage.kind == "s3":
         from ezrec.adapters.storage.s3 import S3Storage  # noqa: PLC0415
 
-        return S3Storage(settings.s3, recording)
+        return S3Storage(settings.s3, recording, court_keys=settings.storage.court_keys)
     return LocalStorage(settings.paths.library_folder.absolute(), folder.root)
 
 

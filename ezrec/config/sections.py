@@ -39,6 +39,8 @@ from ezrec.config.values import (
 from ezrec.folders import DataFolder
 
 MASK = "********"
+LIBRARY_KEY = "{date}/{booking_id}"
+BUCKET_KEY = "{user_id}/{camera_id}/{date}/{random}/{booking_id}"
 Position = Literal["top_left", "top_right", "bottom_left", "bottom_right"]
 Rotation = Annotated[Literal[0, 90, 180, 270], BeforeValidator(whole)]
 
@@ -215,8 +217,21 @@ class StorageSettings(Section):
     kind: Literal["local", "s3"] = text("local", "storage type; local (the library folder) or s3")
     part_mb: int = number(5, 5, 5120, "MiB", "part size of uploads")
     key: KeyTemplate = text(
-        "{date}/{booking_id}", "object key of a film without its extension; at most 500 characters; may hold {date} "
-        "{year} {month} {day} {time} {booking_id} {camera_id} {recording_id}")
+        LIBRARY_KEY, "object key of a film without its extension; at most 500 characters; may hold {date} {year} "
+        f"{{month}} {{day}} {{time}} {{booking_id}} {{recording_id}} {{user_id}} {{camera_id}} and {{random}}, which "
+        f"nobody can guess; default with kind = \"s3\": {BUCKET_KEY}")
+
+    @property
+    def court_keys(self) -> bool:
+        """Whether no other court's film can lie at a key of this court."""
+        return self.kind == "local" or "{random}" in self.key or all(
+            field in self.key for field in ("{user_id}", "{camera_id}"))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _key_by_kind(cls, given: Any) -> Any:
+        """A library is one court's. A bucket may be many courts', and its films may be there for all the world."""
+        return {"key": BUCKET_KEY} | given if isinstance(given, dict) and given.get("kind") == "s3" else given
 
 
 class PublishingSettings(Section):

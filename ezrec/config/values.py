@@ -20,10 +20,12 @@ from ezrec.domain.stages import STATUS_WORDS
 SLOWEST, FASTEST = 1, 120  # frames per second that a rate may lie between
 NTSC_NEARNESS = Fraction(1, 200)  # 29.97 and 23.98 stand for 30000/1001 and 24000/1001, at most this far off
 LONGEST_CAMERA_ID = 64  # characters
-KEY_FIELDS = frozenset({"date", "year", "month", "day", "time", "booking_id", "camera_id", "recording_id"})
+KEY_FIELDS = frozenset({
+    "date", "year", "month", "day", "time", "booking_id", "user_id", "camera_id", "recording_id", "random"})
 KEY_IDS = frozenset({"booking_id", "recording_id"})
 KEY_LENGTHS = {"date": 10, "year": 4, "month": 2, "day": 2, "time": 4, "booking_id": LONGEST_STORE_ID,
-               "camera_id": LONGEST_CAMERA_ID, "recording_id": 22}  # characters of a field at most
+               "user_id": LONGEST_CAMERA_ID, "camera_id": LONGEST_CAMERA_ID, "recording_id": 22,
+               "random": 32}  # characters of a field at most
 KEY_ENDING = len("@999999.mp4")  # a generation and the kind of file
 LONGEST_NAME, LONGEST_KEY = 255, 1024  # bytes: of a name between slashes on a disk; of a key in S3
 KEY_CHARACTERS = frozenset(string.ascii_letters + string.digits + "/._-=")

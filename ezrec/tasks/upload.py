@@ -9,6 +9,7 @@ No part is stored that is not what was written into the film's file. A film whos
 
 import asyncio
 import hashlib
+import hmac
 import json
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,6 +33,8 @@ from ezrec.tasks.parts import Range, due_parts, is_same, part_of, read_part
 log = logs.get("upload")
 
 MOST_GENERATIONS = 6  # that a film from before the store was lost is looked for under
+
+NO_OWNER = "-"  # in a key, where site.user_id is empty
 
 AWAY_S = 60  # so long a film's file may not be readable, as while its disk is away, before the film is made again
 
@@ -171,7 +174,9 @@ class Upload:
         self._store = store
         self._clock = clock
         self._storage = storage
-        self._key = partial(object_key, settings.storage.key, camera_id=settings.site.camera_id, zone=zone)
+        self._key = partial(object_key, settings.storage.key, camera_id=settings.site.camera_id, zone=zone,
+                            user_id=settings.site.user_id, secret=key_secret(settings))
+        self._court_keys = settings.storage.court_keys
         self._growth = growth
         self._make_again = make_again
         self._again = again
@@ -232,7 +237,7 @@ class Upload:
         whole = sorted(due_parts(growth, recipe.part_size, 0))
         rows = [upload.sure[number] for number, _, _ in whole]
         key, parts = film.object_key or "", _parts(rows)
-        if await self._store.was_found(film.booking_id):
+        if self._court_keys and await self._store.was_found(film.booking_id):
             await _remove_others(self._storage, film, self._key)
         try:
             log.debug("storing film", booking=film.booking_id, key=key)
@@ -240,7 +245,7 @@ class Upload:
         except ParkError as error:
             for part in whole:
                 await self._parts.read(film, growth, part)  # is the film's file to blame?
-            if isinstance(error, OtherObject):
+            if isinstance(error, OtherObject) and self._court_keys:
                 await _remove_lost(self._store, self._storage, film, key, error)
             raise
         except EzrecError:
@@ -383,8 +388,21 @@ def _parts(rows: Sequence[PartRow]) -> list[Part]:
     return [part_of(row) for row in rows]
 
 
-def object_key(template: str, film: Film, camera_id: str, zone: ZoneInfo) -> str:
+def key_secret(settings: Settings) -> bytes:
+    """What the random part of this court's keys is made with: the same after the store was lost, unknown to others.
+
+    It comes from the bucket's secret key by scrypt (RFC 7914), so that from a film's key even a short secret is not
+    found by trying. Keys in a library are no secrets.
+    """
+    secret = settings.s3.secret_access_key.get_secret_value() if settings.storage.kind == "s3" else ""
+    return hashlib.scrypt(secret.encode(), salt=b"EZREC object keys", n=1 << 14, r=8, p=1) if secret else b""
+
+
+def object_key(template: str, film: Film, camera_id: str, zone: ZoneInfo, user_id: str = "",
+               secret: bytes = b"") -> str:
     """The object's key, from validated ids and the booking's own local date; each generation has its own.
+
+    `{random}` is an HMAC of the booking with `secret`: who does not know that cannot guess it, and it is found again.
 
     No two films of a device have one key, as long as its template and its camera's id stay (`test_upload.py` tries).
     All fields but the booking's id have a fixed length there, so where that id begins and ends follows from the key's
@@ -392,9 +410,11 @@ def object_key(template: str, film: Film, camera_id: str, zone: ZoneInfo) -> str
     generation's, and a 'T' among them if it is a store id's (`domain/naming.py`).
     """
     local = local_datetime(film.starts_at, zone)
+    whose = "\n".join((user_id, camera_id, film.booking_id, str(film.starts_at)))
+    random = hmac.new(secret, whose.encode(), "sha256").hexdigest()[:32]
     base = template.format(date=f"{local:%Y-%m-%d}", year=f"{local:%Y}", month=f"{local:%m}", day=f"{local:%d}",
                            time=f"{local:%H%M}", booking_id=film.booking_id, camera_id=camera_id,
-                           recording_id=film.recording_id)
+                           recording_id=film.recording_id, user_id=user_id or NO_OWNER, random=random)
     return f"{base}.mp4" if film.generation == 1 else f"{base}@{film.generation}.mp4"
 
 

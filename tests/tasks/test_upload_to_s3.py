@@ -1,9 +1,11 @@
 """The upload task with a real S3 service behind a network that fails: one object with the film's bytes, no more."""
 
+import asyncio
 import hashlib
 import json
 import random
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,7 +14,7 @@ import pytest
 
 from ezrec.adapters.storage import s3_client
 from ezrec.adapters.storage.s3 import S3Storage
-from ezrec.config import sections
+from ezrec.config import Settings, sections
 from ezrec.domain.errors import CredentialError, ParkError, RetryError
 from ezrec.domain.film import Film
 from ezrec.domain.stages import Stage
@@ -227,3 +229,86 @@ async def test_most_of_a_film_is_there_before_it_is_closed(scene: Scene) -> None
     assert certificate
     assert certificate.to_json()["object"]["live_bytes"] == 2000
     assert json.dumps(certificate.to_json())
+
+
+# ---- courts that share a bucket
+
+class Box(Scene):
+    """A court with settings of its own, and a film of the same booking as every other's."""
+
+    def __init__(self, desk: Desk, server: S3, bucket: str, url: str, content: bytes, **settings: Any) -> None:
+        self.content, self.given = content, settings
+        super().__init__(desk, server, bucket, url)
+        self.file.write_bytes(content)
+
+    def restart(self) -> None:
+        where = {"endpoint": self.url, "bucket": self.bucket, "access_key_id": self.server.key,
+                 "secret_access_key": self.server.secret, "min_rate_kbit": 1_000_000}
+        settings = Settings.model_validate({"s3": where, **self.given})
+        self.storage = S3Storage(settings.s3, lambda: False, court_keys=settings.storage.court_keys)
+        self.opened.append(self.storage)
+        self.upload = Upload(self.desk.store, self.desk.clock, self.storage, settings, ZoneInfo("UTC"),
+                             self._growth, not_damaged)
+
+
+@pytest.fixture
+async def boxes(tmp_path: Path, ministack: S3, bucket: str, s3_net: ChaosProxy) -> AsyncIterator[Callable[..., Any]]:
+    async with AsyncExitStack() as stack:
+        async def box(name: str, content: bytes, folder: str = "", **storage: str) -> Box:
+            desk = await stack.enter_async_context(a_desk(tmp_path / (folder or name)))
+            await desk.film(Stage.RENDERED, recipe=RECIPE.dumps(), bytes=len(content), certificate="{}")
+            made = Box(desk, ministack, bucket, s3_net.url, content, storage={"kind": "s3", **storage},
+                       site={"user_id": "owner", "camera_id": name})
+            stack.push_async_callback(lambda: asyncio.gather(*(one.close() for one in made.opened)))
+            return made
+        yield box
+
+
+OTHERS = CONTENT[::-1]
+
+
+async def test_two_courts_with_one_weekly_booking_have_two_films_in_one_bucket(boxes: Callable[..., Any]) -> None:
+    first, second = await boxes("court-1", CONTENT), await boxes("court-2", OTHERS)
+    first.closed, first.final = False, 3000
+    await first.work()  # under way while the other comes
+    assert await second.work()
+    first.closed, first.final = True, len(CONTENT)
+    assert await first.work()
+    keys = [(await one.desk.now()).object_key for one in (first, second)]
+    assert first.server.objects(first.bucket).keys() == set(keys)
+    assert [key.split("/")[:3] for key in keys] == [["owner", f"court-{n}", "2027-01-15"] for n in (1, 2)]
+    assert [first.server.sha256(first.bucket, key) for key in keys] == [
+        hashlib.sha256(content).hexdigest() for content in (CONTENT, OTHERS)]
+    assert len({key.split("/")[3] for key in keys}) == 2
+    assert all(len(key.split("/")[3]) == 32 for key in keys)
+
+
+async def test_a_plain_key_takes_nothing_of_another_court_over_and_ends_none_of_its_uploads(
+        boxes: Callable[..., Any]) -> None:
+    plain = {"key": "{date}/{booking_id}"}
+    first, second = await boxes("court-1", CONTENT, **plain), await boxes("court-2", OTHERS, **plain)
+    first.closed, first.final = False, 3000
+    await first.work()
+    assert await second.work()
+    await second.storage.abort(KEY, "")  # as after a film that was called off before its upload's id was known
+    assert [key for key, _ in first.server.unfinished(first.bucket)] == [KEY]
+    first.closed, first.final = True, len(CONTENT)
+    await first.desk.store.note_recovery("lost")  # a lost store makes room for its own films, not for these
+    with pytest.raises(ParkError, match="may be another court's film"):
+        await first.work()
+    assert first.server.sha256(first.bucket, KEY) == hashlib.sha256(OTHERS).hexdigest()
+
+
+async def test_a_film_of_a_lost_store_has_the_key_that_it_had(boxes: Callable[..., Any]) -> None:
+    first = await boxes("court-1", CONTENT)
+    assert await first.work()
+    again = await boxes("court-1", CONTENT, folder="again")
+    assert await again.work()
+    assert (await again.desk.now()).object_key == (await first.desk.now()).object_key
+    assert len(first.server.objects(first.bucket)) == 1
+
+
+async def test_a_template_without_a_random_part_gives_the_key_that_it_says(boxes: Callable[..., Any]) -> None:
+    one = await boxes("court-1", CONTENT, key="{user_id}/{camera_id}/{booking_id}")
+    assert await one.work()
+    assert list(one.server.objects(one.bucket)) == ["owner/court-1/match.mp4"]

@@ -186,7 +186,7 @@ def forget(site: CloudSite, booking: str) -> None:
 def test_what_is_refused_for_good_waits_with_its_reason_and_comes_home_when_a_person_has_mended_it(
         new_cloud_site: MakeSite) -> None:
     """Films of one window, each refused in its own way; what one of them meets harms no other."""
-    site = new_cloud_site(device=True, film={"intro": ""})
+    site = new_cloud_site(device=True, film={"intro": ""}, storage={"key": "{date}/{booking_id}"})
     taken, denied, homeless = site.id("taken"), site.id("denied"), site.id("homeless")
     barred, double, untold = site.id("barred"), site.id("double"), site.id("untold")
     site.start()

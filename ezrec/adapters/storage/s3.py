@@ -39,19 +39,24 @@ log = logs.get("upload")
 
 LIMIT_S = 30.0  # for a call that carries no film; also for the start of one that does
 JOIN_S = 0.1  # more for each part of an object that is made of them: some services copy them
+LEFT_ALONE = ("it was left alone, for it may be another court's film (give storage.key its {user_id} and {camera_id}); "
+              "if it is nobody's, move it away and retry")
 _TYPES = {".mp4": "video/mp4", ".jpg": "image/jpeg"}
 
 
 class S3Storage:
     """A `Storage` in the bucket that `settings` name. `recording` tells whether the cameras record just now.
 
-    `limit_s` is how long a call that carries no film may take. Nothing is opened before the first call.
+    `limit_s` is how long a call that carries no film may take. Nothing is opened before the first call. Without
+    `court_keys` another court may use the same keys: an unfinished upload is this court's only if it knows its id.
     """
 
-    def __init__(self, settings: S3Settings, recording: Callable[[], bool], limit_s: float = LIMIT_S) -> None:
+    def __init__(self, settings: S3Settings, recording: Callable[[], bool], limit_s: float = LIMIT_S, *,
+                 court_keys: bool = True) -> None:
         self.in_flight = settings.parts_in_flight
         self._settings = settings
         self._bucket = settings.bucket
+        self._court_keys = court_keys
         self._s3 = S3Client(settings, limit_s)
         self._slowest = _slowest(settings)
         self._cap = RateCap(lambda: min((cap for cap in (
@@ -169,8 +174,7 @@ class S3Storage:
         # A portal answers HEAD as well. A list of keys is not so easily mistaken.
         if await self._s3.listed(key, doing) is None:
             raise RetryError(f"cannot {doing} in {self._s3.place}: it is there, and yet not in the list of objects")
-        raise OtherObject(f"{self._s3.place} holds something else at {key} ({why}): "
-                        "it was left alone; move it away and retry")
+        raise OtherObject(f"{self._s3.place} holds something else at {key} ({why}): {LEFT_ALONE}")
 
     async def abort(self, key: str, upload_id: str) -> None:
         """Forget an unfinished upload and its parts; harmless if there is none. Without an id: all at this key."""
@@ -203,10 +207,10 @@ class S3Storage:
         await self._s3.close()
 
     async def _unfinished(self, key: str) -> list[str]:
-        """The ids of unfinished uploads for exactly `key`, the newest first."""
+        """The ids of this court's unfinished uploads for exactly `key`, the newest first."""
         found: list[dict[str, Any]] = []
         after: dict[str, Any] = {}
-        while True:
+        while self._court_keys:
             try:
                 answer = await self._s3.ask("list_multipart_uploads", f"list the unfinished uploads of {key}", "Bucket",
                                          Prefix=key, **after)
@@ -217,8 +221,7 @@ class S3Storage:
             if not answer.get("IsTruncated") or not all(following.values()) or following == after:
                 break
             after = following
-        found.sort(key=lambda upload: (upload["Initiated"], upload["UploadId"]), reverse=True)
-        return [str(upload["UploadId"]) for upload in found]
+        return _newest_first(found)
 
     async def _abort(self, key: str, upload_id: str) -> None:
         self._forget(upload_id)
@@ -291,6 +294,11 @@ class S3Storage:
         client = await self._s3.client()
         signed: str = await client.generate_presigned_url("get_object", Params={"Bucket": self._bucket, "Key": key})
         return signed.partition("?")[0]
+
+def _newest_first(uploads: list[dict[str, Any]]) -> list[str]:
+    uploads.sort(key=lambda upload: (upload["Initiated"], upload["UploadId"]), reverse=True)
+    return [str(upload["UploadId"]) for upload in uploads]
+
 
 def _slowest(settings: S3Settings) -> float:
     """The bytes/s of one part below which its upload counts as stuck.

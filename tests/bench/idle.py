@@ -73,7 +73,7 @@ def _with_cloud(plan: Plan, say: Say, alone: Idle, how: str) -> list[Row]:
         say(f"idle with a cloud for {SETTLE_S + plan.idle_s:.0f} s")
         took = _watch(site, plan)
         beats, polls = (sum((one.status or 0) < 300 for one in cloud.supabase_net.seen(method, target) if one.ended)
-                        for method, target in (("POST", "/system_status"), ("GET", "/bookings")))
+                        for method, target in (("POST", "/rpc/ezrec_beat"), ("POST", "/rpc/ezrec_bookings")))
         say(f"idle with a cloud and {_AGES} for {OLD_SETTLE_S + plan.idle_s:.0f} s")
         site = clouds.court(cloud, plan.folder / "idle-cloud-old", logs={"level": "info"},
                             bookings={"longest_h": 6, "days_ahead": 365, "poll_s": 5})

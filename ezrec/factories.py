@@ -21,8 +21,10 @@ from ezrec.folders import DataFolder
 
 if TYPE_CHECKING:
     from ezrec.adapters.bookings.court import CourtBookings
+    from ezrec.adapters.mail import Mailer
     from ezrec.adapters.status.court import CourtStatus
     from ezrec.adapters.supabase import Supabase
+    from ezrec.adapters.webhook import Webhook
 
 
 def make_cameras(settings: Settings, clock: Clock) -> list[Camera]:
@@ -131,3 +133,21 @@ def make_sources(settings: Settings, cloud: Cloud) -> list[BookingSource]:
     if settings.bookings.file:
         sources.append(BookingsFile(settings.bookings.file))
     return sources
+
+
+def make_mailer(settings: Settings) -> "Mailer | None":
+    """What sends e-mail; None without a mail server in the settings."""
+    if not settings.email.host:
+        return None
+    from ezrec.adapters.mail import Mailer  # noqa: PLC0415
+
+    return Mailer(settings.email)
+
+
+def make_webhook(settings: Settings, clock: Clock) -> "Webhook | None":
+    """What posts alerts; None without an address in the settings."""
+    if not settings.alerts.webhook:
+        return None
+    from ezrec.adapters.webhook import Webhook  # noqa: PLC0415
+
+    return Webhook(settings.alerts.webhook, settings.alerts.webhook_secret.get_secret_value(), clock)

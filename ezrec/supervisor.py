@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 from ezrec import files, logs
 from ezrec.actions.device import Device
+from ezrec.actions.state import last_words
 from ezrec.adapters import system
 from ezrec.adapters.cameras import Camera
 from ezrec.adapters.metrics import Meter
@@ -30,13 +31,16 @@ from ezrec.config.doubts import doubts, key_risk
 from ezrec.domain.clock import SECOND, Clock, SystemClock
 from ezrec.domain.errors import EzrecError, LeaveError, StoreDamaged
 from ezrec.domain.stages import UPLOADING, Stage
-from ezrec.factories import make_cameras, make_cloud, make_sources, make_storage
+from ezrec.factories import make_cameras, make_cloud, make_mailer, make_sources, make_storage, make_webhook
 from ezrec.folders import DataFolder, DataLock
 from ezrec.pipeline import Pipeline, Step
 from ezrec.store import Store
 from ezrec.store.damage import condemn, damage
 from ezrec.store.watching import StoreFiles
 from ezrec.tasks import capacity, opening, privacy
+from ezrec.tasks.alerts.sending import Sending
+from ezrec.tasks.alerts.telling import Telling
+from ezrec.tasks.alerts.trials import Trials
 from ezrec.tasks.bookings import Bookings
 from ezrec.tasks.cleanup import Cleanup
 from ezrec.tasks.film.making import FilmMaking
@@ -82,6 +86,7 @@ class Supervisor:
         self._leaving = asyncio.Event()
         self._error: BaseException | None = None
         self._ended_us: dict[str, int] = {}  # when a side task last ended, monotonic µs
+        self._alerts: Callable[[], list[str]] = list  # that were told and last, in words
         self._pace = SyncPace()  # of the data folder's disk
 
     async def run(self) -> int:
@@ -152,11 +157,13 @@ class Supervisor:
         def healed() -> None:
             pipeline.retry_now()
             outbox.retry_now()
+            sending.retry_now()
 
         bookings = Bookings(store, clock, make_sources(settings, cloud), settings.bookings, zone, changed, publisher,
                             recovery.spans)
         device = Device(store, clock, folder, recording, preflight, Meter(folder.root, clock), settings.site,
                         lambda: [*self._degraded(), *cloud.troubles()], lambda: bookings.refused)
+        telling, sending, self._alerts = _alerting(settings, store, clock, recording, device, cloud.troubles)
         pipeline.steps = (
             Step("film", frozenset({Stage.RECORDING, Stage.RECORDED}), films.work, films.release),
             Step("upload", UPLOADING, upload.work, upload.forget),
@@ -176,10 +183,12 @@ class Supervisor:
               if cloud.status else []),
             Task("device", device.run),
             Task("preflight", preflight.run),
+            Task("alerts", telling.run),
+            Task("alerts.sending", sending.run),
         )
         in_order = asyncio.Event()
         put_in_order = partial(self._put_in_order, store, cleanup, partial(recovery.begin, before=recording.run_id),
-                               storage, bookings)
+                               storage, bookings, partial(_end_last_run, store, last_words(folder)))
         recorder, *others = self._begin(
             Task("recording", recording.run, vital=True),
             Task("folder", partial(_watch, folder, lock, store, recording)),
@@ -199,6 +208,7 @@ class Supervisor:
         log.info("stopping", waiting_for="cameras and their segments")
         await _cancel([recorder])
         await recording.stop()
+        await _end_this_run(store, recording.run_id, clock.wall_us())
         device.forget()
         log.info("stopped")
 
@@ -247,18 +257,19 @@ class Supervisor:
             delay_s = min(2 * delay_s, LONGEST_RESTART_S)
 
     def _degraded(self) -> list[str]:
-        """The side tasks that ended lately, and what is wrong with the disk."""
+        """The side tasks that ended lately, what is wrong with the disk, and the alerts."""
         now = self._clock.mono_us()
         ended = [name for name, ended in self._ended_us.items() if now - ended < LONGEST_RESTART_S * SECOND]
-        return [*ended, f"disk: {self._pace.trouble}"] if self._pace.trouble else ended
+        return [*ended, *([f"disk: {self._pace.trouble}"] if self._pace.trouble else []), *self._alerts()]
 
     # ---- start
 
     async def _put_in_order(self, store: Store, cleanup: Cleanup, find_footage: Callable[[], Awaitable[None]],
-                            storage: Storage, bookings: Bookings) -> None:
+                            storage: Storage, bookings: Bookings, end_last_run: Callable[[], Awaitable[None]]) -> None:
         """What earlier runs left unfinished; nothing that lies in the folder keeps the recorder from recording."""
         steps: dict[str, Callable[[], Awaitable[None]]] = {
             "deletions": cleanup.run_once,
+            "end of the last run": end_last_run,
             "footage of earlier runs": find_footage,
             "unfinished files": partial(asyncio.to_thread, lambda: files.remove(*self._folder.unfinished_files())),
             "unfinished films": partial(_drop_unfinished, store, self._folder, storage),
@@ -340,6 +351,27 @@ async def _until_known(in_order: asyncio.Event, recovery: Recovery) -> None:
             await in_order.wait()
     if in_order.is_set():
         await recovery.settled(QUICK_S)
+
+
+def _alerting(settings: Settings, store: Store, clock: Clock, recording: Recording,
+              device: Device, two_boxes: Callable[[], list[str]]) -> tuple[Telling, Sending, Callable[[], list[str]]]:
+    """What tells of alerts, what sends them, and those that last, in words."""
+    sending = Sending(store, clock, make_mailer(settings), make_webhook(settings, clock))
+    trials = Trials(clock, lambda: recording.lanes, settings.cameras.lead_s, settings.cameras.preflight_s)
+    telling = Telling(store, clock, settings, recording, trials, device.machine, sending.notify,
+                      two_boxes=two_boxes)
+    return telling, sending, telling.standing
+
+
+async def _end_this_run(store: Store, run: int, now_us: int) -> None:
+    with contextlib.suppress(EzrecError):  # the next start does not know when it was, then
+        await store.run_ended(run, now_us, in_order=True)
+
+
+async def _end_last_run(store: Store, before: tuple[int, int] | None) -> None:
+    """Note when the recorder before this one was last alive, if it did not stop in order."""
+    if before:
+        await store.run_ended(*before, in_order=False)
 
 
 async def _first_answer(bookings: Bookings) -> None:

@@ -409,7 +409,8 @@ def test_every_secret_may_come_from_a_file(name: str, place: str) -> None:
     env = {"SUPABASE_URL": "https://x.example", "AWS_ACCESS_KEY_ID": "i", "EMAIL_HOST_USER": "u",
            f"{name}_FILE": "secret",
            "EZREC_SUPABASE__KEY": "k", "EZREC_SUPABASE__DEVICE_TOKEN": "k", "EZREC_S3__SECRET_ACCESS_KEY": "k",
-           "EZREC_EMAIL__PASSWORD": "k"}
+           "EZREC_EMAIL__PASSWORD": "k", "EZREC_ALERTS__WEBHOOK": "https://y.example",
+           "EZREC_ALERTS__WEBHOOK_SECRET": "k"}
     key = OWN.get(name) or next(iter(LEGACY_NAMES[name](" ")))
     del env["EZREC_" + key.upper().replace(".", "__")]
     if place == "dotenv":

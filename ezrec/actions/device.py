@@ -104,6 +104,16 @@ class Device:
             self._newest = self._clock.mono_us(), state
             return state
 
+    @property
+    def newest(self) -> DeviceState | None:
+        """The state that was collected last."""
+        return self._newest[1] if self._newest else None
+
+    def machine(self) -> tuple[int | None, float | None, str]:
+        """Of what was collected last: MiB free on the disk, degrees Celsius, how the processor is held back."""
+        measured = self.newest.measured if self.newest else Measured()
+        return measured.disk_free_mb, measured.temperature_c, measured.throttled or ""
+
     async def row(self, limit_s: float) -> Row:
         """The state as the heartbeat's row."""
         return (await self.collect(limit_s)).row(self._site)

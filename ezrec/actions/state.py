@@ -4,6 +4,7 @@ Apart from `device`, because a command that reads it should not have to load wha
 """
 
 import json
+from datetime import datetime
 from typing import Any
 
 import psutil
@@ -26,4 +27,16 @@ def read(folder: DataFolder, now_us: int) -> dict[str, Any] | None:
         row = json.loads(folder.state.read_text("utf-8"))
         return dict(row) if psutil.pid_exists(int(row["pid"])) else None
     except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def last_words(folder: DataFolder) -> tuple[int, int] | None:
+    """Which run wrote the state file that lies there, and when (UTC µs); None if there is none, or it tells nothing.
+
+    One that stopped in order has taken it away. Blocks.
+    """
+    try:
+        row = json.loads(folder.state.read_text("utf-8"))
+        return int(row["run"]), round(datetime.fromisoformat(row["updated_at"]).timestamp() * SECOND)
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return None

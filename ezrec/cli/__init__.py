@@ -16,7 +16,21 @@ from typing import Annotated
 import typer
 
 from ezrec import __version__, files, logs
-from ezrec.cli import bookings, check, cloud, demo, device, films, footage, installing, run, setup, tables
+from ezrec.cli import (
+    alerts,
+    bookings,
+    check,
+    cloud,
+    demo,
+    device,
+    films,
+    footage,
+    installing,
+    run,
+    setup,
+    status,
+    tables,
+)
 from ezrec.cli.framework import Command, Program
 from ezrec.cli.settings import CommandContext
 from ezrec.cli.words import say
@@ -65,6 +79,8 @@ app.add_typer(device.app, name="device")
 app.command("setup", cls=Command)(setup.setup)
 for name, work in (("install", installing.install), ("uninstall", installing.uninstall)):
     app.command(name, cls=Command, add_help_option=False, context_settings=installing.PASSED_ON)(work)
+app.command("status", cls=Command)(status.status)
+app.add_typer(alerts.app, name="alerts")
 
 
 SPELT = "ezrec-spelt"  # how what an encoding lacks is spelt

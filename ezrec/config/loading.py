@@ -160,6 +160,7 @@ def _combinations(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     """What is refused although each key alone is right: the keys it hangs on, and the words."""
     yield from _cameras(settings)
     yield from _cloud(settings)
+    yield from _mail(settings)
     yield from _pairs(settings)
     yield from wrong_addresses(settings)
     names = [logo.name for logo in settings.film.logos]
@@ -200,6 +201,15 @@ def _cloud(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
                         for key in needs if not settings.value(key))
 
 
+def _mail(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What alerts by e-mail cannot do without."""
+    if settings.alerts.mail_to and not settings.email.host:
+        yield ("alerts.mail_to", "email.host"), "email.host: is missing; alerts.mail_to needs a mail server"
+    elif settings.alerts.mail_to and not (settings.email.sender or settings.email.user):
+        yield (("alerts.mail_to", "email.sender", "email.user"),
+               "email.sender: is missing; alerts.mail_to needs an address that mail comes from")
+
+
 def _pairs(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     """Keys that are of no use without their partner."""
     halves = {
@@ -207,6 +217,8 @@ def _pairs(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
         ("s3.secret_access_key", "s3.access_key_id"): (
             settings.s3.secret_access_key.get_secret_value(), settings.s3.access_key_id),
         ("email.password", "email.user"): (settings.email.password.get_secret_value(), settings.email.user),
+        ("alerts.webhook_secret", "alerts.webhook"): (
+            settings.alerts.webhook_secret.get_secret_value(), settings.alerts.webhook),
     }
     for (one, other), (first, second) in halves.items():
         if bool(first) != bool(second):

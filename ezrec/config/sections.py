@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ezrec.config.values import (
+    Addresses,
     Folder,
     Id,
     Ids,
@@ -297,14 +298,26 @@ class S3Settings(Section):
 
 
 class EmailSettings(Section):
-    """The mail server for share links. No effect yet."""
+    """The mail server for alerts, and for share links."""
 
-    host: str = text("", "SMTP server; empty: none; no effect yet", max_length=253)
-    port: int = number(587, 1, 65535, "", "SMTP port; no effect yet")
-    user: str = text("", "SMTP user; empty: none; no effect yet", max_length=320)
-    password: Secret = text(Secret(""), "SMTP password; secret; empty: none; no effect yet", max_length=4096)
-    tls: bool = text(True, "require STARTTLS; no effect yet")
-    sender: str = text("", "sender address; empty: none; no effect yet", max_length=320)
+    host: str = text("", "SMTP server; empty: none", max_length=253)
+    port: int = number(587, 1, 65535, "", "SMTP port; 465 is encrypted from the beginning")
+    user: str = text("", "SMTP user; empty: none", max_length=320)
+    password: Secret = text(Secret(""), "SMTP password; secret; empty: none", max_length=4096)
+    tls: bool = text(True, "require STARTTLS; without it a password is sent to this machine only")
+    sender: str = text("", "sender address; empty: the SMTP user", max_length=320)
+
+
+class AlertsSettings(Section):
+    """Who is told of what needs a person."""
+
+    webhook: Url = text("", "address that alerts are posted to, https://...; empty: none")
+    webhook_secret: Secret = text(
+        Secret(""), "key of the signature of what is posted (HMAC-SHA256); secret; empty: none", max_length=4096)
+    mail_to: Addresses = text((), "addresses that alerts are mailed to; a list")
+    after_s: float = number(120, 0, 86400, "s", "trouble is told after it lasted this long, its end likewise")
+    late_h: float = number(6, 0.1, 720, "h", "a film that is not published this long after its end is late")
+    hot_c: float = number(80, 40, 110, "°C", "the processor is too hot from here on; rendering then waits")
 
 
 class ShareSettings(Section):
@@ -335,6 +348,7 @@ class Settings(BaseSettings):
     supabase: SupabaseSettings = SupabaseSettings()
     s3: S3Settings = S3Settings()
     email: EmailSettings = EmailSettings()
+    alerts: AlertsSettings = AlertsSettings()
     share: ShareSettings = ShareSettings()
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)

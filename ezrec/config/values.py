@@ -197,6 +197,10 @@ Folder = Annotated[Path, AfterValidator(_not_empty)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
 KeyTemplate = Annotated[str, AfterValidator(_key_template), Field(max_length=500)]
 Words = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=64)], ...], BeforeValidator(_choice_words)]
+Addresses = Annotated[tuple[Annotated[str, Field(max_length=320, pattern=r"^[^\s@,;<>]+@[^\s@,;<>]+$")], ...],
+                      BeforeValidator(_choice_words)]
+"""E-mail addresses, without names."""
+
 StatusWords = Annotated[Words, AfterValidator(_status_words)]
 Secret = SecretStr
 Id = Annotated[str, Field(max_length=LONGEST_CAMERA_ID, pattern=r"^([A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*)?$")]

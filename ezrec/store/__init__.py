@@ -5,6 +5,7 @@ values of the domain. Commands that run beside the recorder open the same file; 
 tables has a file of its own.
 """
 
+from ezrec.store.alerts import AlertTable
 from ezrec.store.bookings import BookingTable
 from ezrec.store.chunks import ChunkTable
 from ezrec.store.database import VERSION
@@ -19,5 +20,5 @@ __all__ = ["VERSION", "Rules", "Store"]
 
 
 class Store(BookingTable, UploadTable, RunTable, SegmentTable, LookTable, ChunkTable, RecoveredTable,
-            PruneTable):
+            PruneTable, AlertTable):
     """All durable state. Made with `Store.open`."""

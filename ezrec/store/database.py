@@ -21,7 +21,7 @@ from ezrec.store.rows import Row
 
 _T = TypeVar("_T")
 
-VERSION = 5
+VERSION = 6
 MIGRATIONS: dict[int, str] = {
     1: """
 CREATE TABLE outbox (
@@ -53,6 +53,38 @@ CREATE TABLE recovery (
     4: """
 ALTER TABLE film ADD COLUMN also_parked TEXT;
 ALTER TABLE film ADD COLUMN passing TEXT;
+""",
+    5: """
+CREATE TABLE run_end (
+    run      INTEGER PRIMARY KEY,
+    ended_at INTEGER NOT NULL,
+    in_order INTEGER NOT NULL
+) STRICT;
+CREATE TABLE alert (
+    id       INTEGER PRIMARY KEY,
+    kind     TEXT NOT NULL,
+    about    TEXT NOT NULL,
+    text     TEXT NOT NULL,
+    urgency  INTEGER NOT NULL,
+    since_at INTEGER NOT NULL,
+    told_at  INTEGER,
+    over_at  INTEGER
+) STRICT;
+CREATE TABLE notice (
+    number    INTEGER PRIMARY KEY AUTOINCREMENT,
+    id        TEXT NOT NULL UNIQUE,
+    channel   TEXT NOT NULL,
+    recipient TEXT NOT NULL,
+    body      TEXT NOT NULL,
+    attempts  INTEGER NOT NULL DEFAULT 0,
+    retry_at  INTEGER,
+    parked_reason TEXT
+) STRICT;
+CREATE TABLE checkup (
+    at       INTEGER PRIMARY KEY,
+    problems TEXT NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX alert_under_way ON alert (kind, about) WHERE over_at IS NULL;
 """,
 }
 """SQL that takes the store from version N to N + 1, by N. schema.sql holds the newest version.

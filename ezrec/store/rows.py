@@ -25,7 +25,7 @@ UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, Type
 """What a reader raises for a row that cannot be true."""
 
 
-def _reader(read: Callable[[Row], _T]) -> Callable[[Row], _T]:
+def reader(read: Callable[[Row], _T]) -> Callable[[Row], _T]:
     """A reader that says so if it cannot read a row: nothing but mending the store helps then."""
     @wraps(read)
     def reading(row: Row) -> _T:
@@ -123,7 +123,7 @@ class StoryEntry:
         return events.to_json(self.event)
 
 
-@_reader
+@reader
 def booking_of(row: Row) -> Booking:
     """A booking from its row."""
     return Booking(id=row["id"], source=row["source"], starts_at=row["starts_at"], ends_at=row["ends_at"],
@@ -136,7 +136,7 @@ BRIEF = ("booking_id, recording_id, generation, stage, film.starts_at, film.ends
 """A film's columns for `film_of`, without those that take long to read."""
 
 
-@_reader
+@reader
 def film_of(row: Row) -> Film:
     """A film from its row."""
     return Film(
@@ -174,27 +174,27 @@ def progress_of(row: Row) -> Progress:
     return Progress(row["planned"], row["rendered"], row["rendered_ticks"])
 
 
-@_reader
+@reader
 def offset_of(row: Row) -> Offset:
     """A run's offset from its row."""
     return Offset(row["from_us"], row["wall_offset_us"])
 
 
-@_reader
+@reader
 def span_of(row: Row) -> Span:
     """A film's window on a run from its row."""
     return Span(row["run"], row["start_offset_us"], row["start_us"], row["end_us"], row["anchor_us"],
                 row["reach_from_us"], row["reach_to_us"])
 
 
-@_reader
+@reader
 def segment_of(row: Row) -> Segment:
     """A segment from its row."""
     return Segment(row["camera"], row["run"], row["start_us"], row["end_us"], row["frames"], row["dropped"],
                    row["bytes"], row["path"], tuple((start, end) for start, end in json.loads(row["gaps"])))
 
 
-@_reader
+@reader
 def chunk_of(row: Row) -> ChunkRow:
     """A chunk from its row."""
     return ChunkRow(row["generation"], Chunk(row["number"], row["run"], row["first_tick"], row["ticks"]),
@@ -202,19 +202,19 @@ def chunk_of(row: Row) -> ChunkRow:
                     row["report"])
 
 
-@_reader
+@reader
 def part_of(row: Row) -> PartRow:
     """A part from its row."""
     return PartRow(row["number"], row["offset"], row["bytes"], row["md5"], row["sha256"])
 
 
-@_reader
+@reader
 def entry_of(row: Row) -> StoryEntry:
     """An entry of a story from its row."""
     return StoryEntry(row["at"], events.from_json(row["kind"], json.loads(row["detail"])))
 
 
-@_reader
+@reader
 def message_of(row: Row) -> Message:
     """A message from its row."""
     return Message(row["id"], row["booking_id"], messages.from_json(row["kind"], json.loads(row["body"])),

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from ezrec.domain.stages import Stage
 from ezrec.domain.timeline import Offset, Span
@@ -13,8 +14,30 @@ _PUT_OFFSET = "INSERT OR REPLACE INTO offset (run, from_us, wall_offset_us) VALU
 _NEWEST = "SELECT max(seq) FROM sqlite_sequence WHERE name = 'run'"
 
 
+@dataclass(frozen=True)
+class RunLife:
+    """When a run of the recorder lived, UTC µs."""
+
+    run: int
+    started_at: int
+    ended_at: int | None  # None: it lives, or nobody knows
+    in_order: bool
+
+
 class RunTable(Database):
     """The runs of an open store."""
+
+    async def run_ended(self, run: int, at_us: int, *, in_order: bool) -> None:
+        """A run is over, and was last alive at `at_us` (UTC µs); what is known already stays."""
+        await self._do("INSERT INTO run_end (run, ended_at, in_order) VALUES (?,?,?) ON CONFLICT DO NOTHING",
+                       run, at_us, int(in_order))
+
+    async def lives(self, since_us: int) -> list[RunLife]:
+        """The runs that began at `since_us` (UTC µs) or later, and the one before them; oldest first."""
+        return await self._values(
+            lambda row: RunLife(row["id"], row["started_at"], row["ended_at"], bool(row["in_order"])),
+            "SELECT id, started_at, ended_at, in_order FROM run LEFT JOIN run_end ON run_end.run = run.id WHERE id >="
+            " coalesce((SELECT max(id) FROM run WHERE started_at < ?1), 0) ORDER BY id", since_us)
 
     async def begin_run(self, boot_id: str, from_us: int, wall_offset_us: int, above: int = 0) -> int:
         """A new run with its first offset; returns its id, larger than any that was given before, and than `above`."""

@@ -1,6 +1,6 @@
 -- EZREC's memory. Instants in columns that end in _at are UTC µs, in _us run-monotonic µs. Paths are relative to the
 -- data folder. A row that names a file is written after the file is closed and fsynced; see docs/design.md, "Promises".
--- Version 5. Every later version adds its step to MIGRATIONS in store/database.py.
+-- Version 6. Every later version adds its step to MIGRATIONS in store/database.py.
 
 CREATE TABLE booking (                      -- what the sources ask for, validated
     id         TEXT PRIMARY KEY,
@@ -42,6 +42,12 @@ CREATE TABLE run (                          -- one unbroken life of the recorder
     boot_id    TEXT NOT NULL,
     started_at INTEGER NOT NULL,
     recovered_at INTEGER                    -- when it was found again after the store was lost or damaged
+) STRICT;
+
+CREATE TABLE run_end (                      -- of a run that is over, as far as that is known
+    run      INTEGER PRIMARY KEY,
+    ended_at INTEGER NOT NULL,              -- when it was last known to be alive
+    in_order INTEGER NOT NULL               -- 1: it was stopped, 0: it ended in another way
 ) STRICT;
 
 CREATE TABLE recovery (                     -- the store was lost or damaged, and made anew
@@ -134,6 +140,34 @@ CREATE TABLE event (                        -- a film's story for people; no ste
     detail     TEXT NOT NULL DEFAULT '{}'   -- JSON
 ) STRICT;
 
+CREATE TABLE alert (                        -- what needs a person, or did
+    id       INTEGER PRIMARY KEY,
+    kind     TEXT NOT NULL,
+    about    TEXT NOT NULL,                 -- a camera, a booking, a check; '' where there is only one
+    text     TEXT NOT NULL,                 -- what is wrong
+    urgency  INTEGER NOT NULL,              -- as it is now; more than was told: it is told again
+    since_at INTEGER NOT NULL,              -- when it was first seen
+    told_at  INTEGER,                       -- when a person was told; NULL: it has not lasted yet
+    over_at  INTEGER                        -- when it was over; NULL: it lasts
+) STRICT;
+
+CREATE TABLE notice (                       -- what has still to be sent to people
+    number    INTEGER PRIMARY KEY AUTOINCREMENT,  -- their order
+    id        TEXT NOT NULL UNIQUE,         -- goes with it however often it is sent: whoever gets it twice can tell
+    channel   TEXT NOT NULL,                -- webhook or mail
+    recipient TEXT NOT NULL,                -- an address; '' for the webhook of the settings
+    body      TEXT NOT NULL,                -- JSON, fixed when it was written
+    attempts  INTEGER NOT NULL DEFAULT 0,
+    retry_at  INTEGER,
+    parked_reason TEXT                      -- refused for good: it is not sent
+) STRICT;
+
+CREATE TABLE checkup (                      -- what `ezrec check` found when the recorder had it run
+    at       INTEGER PRIMARY KEY,
+    problems TEXT NOT NULL                  -- JSON: each that was not fine, in words
+) STRICT;
+
+CREATE UNIQUE INDEX alert_under_way ON alert (kind, about) WHERE over_at IS NULL;
 CREATE INDEX event_of_booking ON event (booking_id, id);
 CREATE INDEX film_by_stage ON film (stage);  -- the recorder asks for the few that have work left, twice a second
 CREATE INDEX outbox_of_booking ON outbox (booking_id, id);

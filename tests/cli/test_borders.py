@@ -26,6 +26,7 @@ WORDS = {  # of each command; what follows its name
     "run": [], "demo": ["--seconds", "2"], "check": [], "fleet": [], "device list": [],
     "device add": [], "device revoke": ["7f1a2b3c-0000-4000-8000-000000000001"], "footage": [], "tables": [],
     "setup": ["--help"], "install": ["--help"], "uninstall": ["--help"],  # whoever runs the tests may be root
+    "status": [], "alerts list": ["--all"], "alerts test": [],
     "bookings list": ["--all"], "bookings add": ["--in", "1m", "--for", "1m"], "bookings cancel": ["match"],
     "bookings import": ["rows.json"], "films list": [], "films show": ["match"], "films explain": ["match"],
     "films retry": ["match"], "films rescue": ["match", "--start", "2020-01-01 10:00", "--end", "2020-01-01 11:00"],

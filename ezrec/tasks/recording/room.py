@@ -15,6 +15,11 @@ LEAST_BYTES = 2 << 30
 """Free for the shortest film, unless less is wanted for all."""
 
 
+def room_for(length_us: int, wanted_bytes: int) -> int:
+    """How many bytes must be free for a film of so many µs, `wanted_bytes` being for an hour or more."""
+    return min(wanted_bytes, max(LEAST_BYTES, wanted_bytes * length_us // HOUR_US))
+
+
 class Room:
     """The room on a data folder's disk; that there is too little is said once, and when there is enough again.
 
@@ -28,7 +33,7 @@ class Room:
     def is_there_for(self, booking_id: str, length_us: int) -> bool:
         """Whether this booking's film, of so many µs, may begin."""
         free = self._free_bytes(self._data)
-        wanted = min(self._wanted, max(LEAST_BYTES, self._wanted * length_us // HOUR_US))
+        wanted = room_for(length_us, self._wanted)
         if free >= wanted:
             self._logged.over("disk", "disk has room again", free_mb=free >> 20)
         else:

@@ -179,7 +179,8 @@ async def test_a_test_alert_says_which_channel_does_not_take_it(court: Court) ->
 async def test_films_that_are_parked_or_late_and_a_machine_in_trouble_are_found(court: Court) -> None:
     late = await court.desk.film(Stage.RECORDED, "late", start_s=-9 * 3600, end_s=-8 * 3600)
     parked = replace(late, booking_id="parked", parked_step="film", parked_reason="no footage")
-    seen = Situation(court.desk.clock.wall_us(), {"left": "no frames come"}, "match", recording=False, disk_free_mb=5000,
+    seen = Situation(
+                court.desk.clock.wall_us(), {"left": "no frames come"}, "match", recording=False, disk_free_mb=5000,
                 temperature_c=86, throttled="under-voltage now", films=[late, parked], failed_checks=["disk: slow"],
                 two_boxes="box B records this court, too")
     assert {(one.kind, one.about) for one in findings(seen, court.settings)} == {

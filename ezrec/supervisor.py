@@ -207,9 +207,7 @@ class Supervisor:
         await pool.close()
         log.info("stopping", waiting_for="cameras and their segments")
         await _cancel([recorder])
-        await recording.stop()
-        await _end_this_run(store, recording.run_id, clock.wall_us())
-        device.forget()
+        await _end_run(store, clock, recording, device)
         log.info("stopped")
 
     def _begin(self, *tasks: Task) -> list[asyncio.Task[None]]:
@@ -363,9 +361,12 @@ def _alerting(settings: Settings, store: Store, clock: Clock, recording: Recordi
     return telling, sending, telling.standing
 
 
-async def _end_this_run(store: Store, run: int, now_us: int) -> None:
+async def _end_run(store: Store, clock: Clock, recording: Recording, device: Device) -> None:
+    """Stop the cameras, and note that the recorder was stopped."""
+    await recording.stop()
     with contextlib.suppress(EzrecError):  # the next start does not know when it was, then
-        await store.run_ended(run, now_us, in_order=True)
+        await store.run_ended(recording.run_id, clock.wall_us(), in_order=True)
+    device.forget()
 
 
 async def _end_last_run(store: Store, before: tuple[int, int] | None) -> None:

@@ -4,7 +4,7 @@ Trouble that blinks is none: it must last before anybody is told, and stay away 
 here is decided on the times that are handed in, all of them UTC µs.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -103,9 +103,11 @@ class Judge:
         self._seen_us: dict[tuple[str, str], int] = {}  # since when it is there, monotonic µs
         self._away_us: dict[tuple[str, str], int] = {}  # since when it is away
 
-    def judge(self, known: Iterable[Alert], findings: Iterable[Finding], now_at: int, mono_us: int) -> Changes:
+    def judge(self, known: Iterable[Alert], findings: Iterable[Finding], now_at: int, mono_us: int,
+              unknown: Collection[AlertKind] = ()) -> Changes:
         """What is to be told and remembered, the alerts under way being `known` and `findings` what is wrong now.
 
+        Of kinds that are `unknown` now nothing is over because it was not found.
         `mono_us` is the monotonic time: a wall clock that is set does not make trouble older.
         """
         there = {(one.kind, one.about): one for one in findings}
@@ -125,7 +127,7 @@ class Judge:
             elif now != alert or not alert.id:
                 seen.append(now)
         for key, alert in before.items():
-            if key in there:
+            if key in there or alert.kind in unknown:
                 continue
             self._seen_us.pop(key, None)
             if alert.told_at is None:

@@ -59,6 +59,13 @@ def test_what_was_told_is_told_again_only_when_it_is_more_urgent() -> None:
     assert [one.urgency for one in judge.judge(told, [replace(day, urgency=3)], 2, 2).begun] == [3]
 
 
+def test_what_nobody_can_look_at_now_is_not_over() -> None:
+    judge = Judge(0)
+    told = known(judge.judge([], [GONE], 0, 0).begun[0])
+    assert not judge.judge(told, [], LASTS, LASTS, {AlertKind.CAMERA})
+    assert judge.judge(told, [], LASTS, LASTS).over
+
+
 def test_a_booking_grows_urgent_a_day_six_hours_an_hour_and_ten_minutes_before() -> None:
     hour = 3600 * SECOND
     assert [urgency(us) for us in (25 * hour, 24 * hour, 6 * hour, hour, hour // 6)] == [0, 1, 2, 3, 4]

@@ -14,6 +14,9 @@ from ezrec.tasks.recording.room import room_for
 HOT_BITS = ("throttled now", "soft temperature limit now")  # of adapters/metrics.py
 DONE = frozenset({Stage.PUBLISHED, Stage.CLEANED, Stage.CANCELLED, Stage.MISSED})
 
+OF_MACHINE = frozenset({AlertKind.DISK, AlertKind.HEAT, AlertKind.VOLTAGE, AlertKind.BOOKING, AlertKind.RECORDING})
+"""What is found by reading the machine."""
+
 
 @dataclass(frozen=True)
 class Situation:
@@ -30,6 +33,11 @@ class Situation:
     films: Sequence[Film] = ()  # with work left, and those booked for the next day
     failed_checks: Sequence[str] = ()
     two_boxes: str = ""  # what shows that another box records this court
+
+    @property
+    def unknown(self) -> frozenset[AlertKind]:
+        """The kinds of which nobody can say now whether they are over: the machine was not read, or not in time."""
+        return OF_MACHINE if self.disk_free_mb is None else frozenset()
 
 
 def findings(seen: Situation, settings: Settings) -> list[Finding]:

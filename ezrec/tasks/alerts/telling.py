@@ -52,7 +52,7 @@ class Telling:
         seen = await self._look()
         now = self._clock.wall_us()
         known = await self._store.alerts()
-        changes = self._judge.judge(known, findings(seen, self._settings), now, self._clock.mono_us())
+        changes = self._judge.judge(known, findings(seen, self._settings), now, self._clock.mono_us(), seen.unknown)
         if changes:
             waiting = [notice for event, alerts in (("begun", changes.begun), ("over", changes.over))
                        for alert in alerts for notice in notices(self._settings, event, alert, now)]

@@ -134,6 +134,17 @@ async def test_a_full_disk_is_told_once_on_each_channel_and_its_end_once_also_th
     assert {one.recipient for one in await court.desk.store.notices()} == {"nobody@example.org"}  # refused, and kept
 
 
+async def test_a_disk_that_was_not_read_yet_after_a_restart_is_not_told_as_well_again(court: Court) -> None:
+    values: list[int | None] = [10, None, None, 10]
+    for free in values:  # each a new process
+        task = telling(court, machine=lambda: (free, None, ""))  # noqa: B023 - used within the round
+        for _ in range(3):
+            await task.run_once()
+            court.desk.clock.forward(40 * SECOND)
+    await drain(court.sending())
+    assert [body["event"] for _, body in court.receiver.got] == ["begun"]
+
+
 async def test_a_booking_ahead_that_could_not_be_recorded_is_told_at_each_of_its_four_times(court: Court) -> None:
     await court.desk.film(Stage.BOOKED, start_s=30 * 3600, end_s=31 * 3600)
     task = telling(court, clock_set=lambda: False)

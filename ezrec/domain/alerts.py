@@ -39,8 +39,8 @@ REMEDIES: Mapping[AlertKind, str] = {
     AlertKind.LATE: "`ezrec films explain BOOKING` says what it waits for: most often the network",
     AlertKind.DISK: "`ezrec films list` shows what waits for the network; make room, or take a larger disk",
     AlertKind.CLOCK: "see that the box reaches a time server (timedatectl), or give it a battery for its clock",
-    AlertKind.HEAT: "give the box air, or a cooler with a fan: docs/hardware.md",
-    AlertKind.VOLTAGE: "take the supply and cable that docs/hardware.md names",
+    AlertKind.HEAT: "give the box air, or a cooler with a fan",
+    AlertKind.VOLTAGE: "take a supply of 5 V and 5 A for a Pi 5, and a short cable",
     AlertKind.CHECK: "`ezrec check` says what is wrong and what helps",
     AlertKind.TWO_BOXES: "switch one of the two boxes off, or give it a camera_id of its own (site.camera_id)",
 }

@@ -115,7 +115,7 @@ def court_cloud(settings: Settings, clock: Clock, project: "Supabase", beats: "S
 
     site, days, ways, mark = settings.site, settings.bookings.days_ahead, Ways.of(settings.bookings), Mark(
         clock, changed)
-    device = bool(settings.supabase.device_token.get_secret_value())
+    device = settings.supabase.device
     calls, beat_calls = (Functions(one, site, ways, clock, device=device, box=system.box(),
                                    beat_s=settings.supabase.heartbeat_s) for one in (project, beats))
     return Cloud(

@@ -31,7 +31,7 @@ async def problems(settings: Settings) -> list[Problem]:
         RetryError, ParkError: it does not answer, or refuses.
     """
     supabase = _project(settings)
-    device = bool(settings.supabase.device_token.get_secret_value())
+    device = settings.supabase.device
     functions = Functions(supabase, settings.site, Ways.of(settings.bookings), SystemClock(), device=device)
     try:
         rows = await functions.call("check", "ezrec_check", limit_s=CHECK_S)
@@ -52,9 +52,9 @@ async def fleet(settings: Settings, owner: str | None) -> list[Row]:
         SettingsError: the settings name no project, or no secret key.
         RetryError, ParkError: it does not answer, or refuses.
     """
-    if settings.supabase.device_token.get_secret_value():
+    if settings.supabase.device:
         raise SettingsError("a device's token reaches its own court only: give the project's secret key "
-                            "(supabase.key), and no supabase.device_token")
+                            "(supabase.key), and no token")
     supabase = _project(settings)
     offline_s = max(OFFLINE_S, BEATS * settings.supabase.heartbeat_s)
     arguments: dict[str, Any] = {"offline_s": offline_s} | ({"owner": owner} if owner else {})

@@ -145,7 +145,8 @@ async def revoke(settings: Settings, device: str) -> Row:
 
 async def _try(settings: Settings, made: NewDevice) -> None:
     """Call the project once as the new device."""
-    own = settings.supabase.model_copy(update={"device_token": Secret(made.token)})
+    token = {"device_token": Secret(made.token), "token_file": None, "token_command": ""}
+    own = settings.supabase.model_copy(update=token)
     supabase = Supabase(own)
     try:
         await Functions(supabase, settings.site, Ways(), SystemClock(), device=True).call("try the token",
@@ -176,7 +177,7 @@ def with_secret_key(settings: Settings) -> SupabaseSettings:
     project = settings.supabase
     if not project.url:
         raise SettingsError("supabase.url is empty: it should be the address of the venue's project")
-    if project.device_token.get_secret_value():
+    if project.device:
         raise SettingsError("a device's token reaches its own court only: give the project's secret key "
-                            "(supabase.key), and no supabase.device_token")
+                            "(supabase.key), and no token")
     return project

@@ -16,7 +16,7 @@ def wrong_addresses(settings: Settings) -> Iterator[Refused]:
     if project.path.strip("/"):
         yield ("supabase.url",), (f"supabase.url: ends in {project.path}, must be the project's address alone: "
                                   f"{project.scheme}://{project.netloc}")
-    secret = settings.supabase.key.get_secret_value() or settings.supabase.device_token.get_secret_value()
+    secret = settings.supabase.key.get_secret_value() or settings.supabase.device
     if project.scheme == "http" and secret and not _is_loopback(project.hostname or ""):
         yield ("supabase.url", "supabase.key"), (
             "supabase.url: begins with http://, must be https:// with a key: on the way anybody could read it")

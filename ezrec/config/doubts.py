@@ -14,7 +14,7 @@ def doubts(settings: Settings) -> list[str]:
 
 def key_risk(settings: Settings) -> str:
     """That this device has the project's secret key; empty: it has not."""
-    if not settings.supabase.key.get_secret_value() or settings.supabase.device_token.get_secret_value():
+    if not settings.supabase.key.get_secret_value() or settings.supabase.device:
         return ""
     return ("supabase.key is the project's secret key, which is good for everything in it: whoever takes this device "
             "has it; `ezrec device add` makes a token for this court alone (supabase.device_token)")

@@ -22,8 +22,12 @@ def _files(path: Path | None, names: Mapping[str, str]) -> Iterator[Path]:
     """The files that hold a secret."""
     toml = toml_file(path, names)
     dotenv = dotenv_file(toml)
-    if toml and SECRETS & read_toml(toml, []).keys():
+    values = read_toml(toml, []) if toml else {}
+    if toml and SECRETS & values.keys():
         yield toml
+    written = values.get("supabase.token_file")
+    if token := names.get("EZREC_SUPABASE__TOKEN_FILE") or (written and written.value):
+        yield Path(str(token))
     if dotenv and any(value and is_secret_name(name) for name, value in names_in(dotenv, []).items()):
         yield dotenv
     for given in (names, names_in(dotenv, []) if dotenv else {}):

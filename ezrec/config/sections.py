@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from ezrec.config.values import (
     Addresses,
+    Command,
     Folder,
     Id,
     Ids,
@@ -275,8 +276,18 @@ class SupabaseSettings(Section):
     device_token: Secret = text(
         Secret(""), "JWT of this device, limited to its own rows (see `ezrec tables`); secret; empty: none",
         max_length=4096)
+    token_file: MaybePath = text(
+        None, "file with this device's JWT, in the place of device_token: read again when it changes; empty: none")
+    token_command: Command = text(
+        "", "command that prints this device's JWT, in the place of both: run before it runs out and when it is "
+        "refused; empty: none")
     limit_s: float = number(10, 1, 120, "s", "request timeout; the request is made again")
     heartbeat_s: float = number(3, 1, 3600, "s", "heartbeat interval (table system_status)")
+
+    @property
+    def device(self) -> bool:
+        """Whether a device's token is the credential, and not the project's key."""
+        return bool(self.token_command or self.token_file or self.device_token.get_secret_value())
 
 
 class S3Settings(Section):

@@ -5,6 +5,7 @@ wrong place.
 """
 
 import difflib
+import shlex
 import string
 import zoneinfo
 from decimal import Decimal, InvalidOperation
@@ -124,6 +125,17 @@ def _key_template(template: str) -> str:
     return template
 
 
+def _command(words: str) -> str:
+    """What a shell would take for one command with its arguments."""
+    try:
+        split = shlex.split(words)
+    except ValueError:
+        raise ValueError("has a quotation mark without its partner") from None
+    if (words and not (split and split[0])) or "\0" in words:
+        raise ValueError("should be a command with its arguments, as a shell takes them")
+    return words
+
+
 def _longest(part: str) -> int:
     """How many bytes a piece of a key template may become."""
     return sum(len(literal) + KEY_LENGTHS.get(field or "", 0)
@@ -195,6 +207,7 @@ SizeOrNone = Annotated[tuple[int, int] | None, BeforeValidator(_size), BeforeVal
                        PlainSerializer(_size_words)]
 Folder = Annotated[Path, AfterValidator(_not_empty)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
+Command = Annotated[str, AfterValidator(_command), Field(max_length=1000)]
 KeyTemplate = Annotated[str, AfterValidator(_key_template), Field(max_length=500)]
 Words = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=64)], ...], BeforeValidator(_choice_words)]
 Addresses = Annotated[tuple[Annotated[str, Field(max_length=320, pattern=r"^[^\s@,;<>]+@[^\s@,;<>]+$")], ...],

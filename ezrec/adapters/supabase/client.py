@@ -22,6 +22,7 @@ from supabase import AsyncClient, AsyncClientOptions
 
 from ezrec import logs
 from ezrec.adapters.supabase.answers import refusal, rows_of
+from ezrec.adapters.supabase.credentials import TokenTransport, tokens
 from ezrec.adapters.supabase.transport import NoAnswerTaken, transport
 from ezrec.config.sections import SupabaseSettings
 from ezrec.domain.errors import ParkError, Refused, RetryError
@@ -30,6 +31,7 @@ CONNECT_S = 5.0  # what connecting may take of a call's limit
 CONNECTIONS = 4
 KEEP_S = 60.0  # longer than the time between two polls, or each would shake hands anew
 LACKING_S = 600.0  # how long a column that a table lacks is left out before it is tried again
+NO_KEY = "-"  # supabase-py wants one; a project that asks for none reads the token alone
 LOGGED = 20_000  # characters of a failed answer; what is longer is somebody's page
 
 Row = dict[str, Any]
@@ -57,15 +59,16 @@ class Supabase:
         # by table: columns that it turned out not to have, and until when (loop's time) they are left out
         self._lacking: dict[str, dict[str, float]] = defaultdict(dict)
         self._logged: dict[str, str] = {}  # by kind of call: the failure that was logged
+        way: httpx.AsyncBaseTransport = transport(settings.url, _certificates(), httpx.Limits(
+            max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=KEEP_S))
+        device = tokens(settings)
         self._http = httpx.AsyncClient(
             follow_redirects=False, event_hooks={"response": [_keep_answer]},
             timeout=httpx.Timeout(settings.limit_s, connect=min(CONNECT_S, settings.limit_s)),
-            transport=transport(settings.url, _certificates(), httpx.Limits(
-                max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=KEEP_S)))
-        token = settings.device_token.get_secret_value()
-        self._client = AsyncClient(settings.url, settings.key.get_secret_value() or token, AsyncClientOptions(
-            httpx_client=self._http, auto_refresh_token=False, persist_session=False, postgrest_client_retry=False,
-            headers={"Authorization": f"Bearer {token}"} if token else {}))
+            transport=TokenTransport(way, device) if device else way)
+        key = settings.key.get_secret_value() or settings.device_token.get_secret_value()
+        self._client = AsyncClient(settings.url, key or NO_KEY, AsyncClientOptions(
+            httpx_client=self._http, auto_refresh_token=False, persist_session=False, postgrest_client_retry=False))
 
     async def close(self) -> None:
         """Let go of the connections; no call may follow."""

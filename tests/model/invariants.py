@@ -28,6 +28,7 @@ REASONS = (
 CAUSES = (
     "made up", "a bug", "MemoryError", "a worker died", "did not answer for", "database is locked",
     "the film has just been begun again or called off", "being made again", "does not follow chunk",
+    "cannot be read as a film", "No such file or directory",  # a film's file was cut, or is just being made again
 )
 """Why a step may fail and be tried again."""
 CHUNK_US = round(CHUNK_S * SECOND)

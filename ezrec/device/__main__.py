@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
                                                                "away. $DESTDIR: into a folder, and nothing is started.")
     commands = parser.add_subparsers(dest="command", required=True)
     add = commands.add_parser("install", help="install, or upgrade what is installed",
-                              description="Install below /opt/ezrec-backend, or upgrade. What is recorded is waited "
+                              description="Install EZREC on this device, or upgrade it. What is recorded is waited "
                                           "for; a release that does not get healthy is taken back by itself.")
     add.add_argument("--wheel", type=Path, help="the wheel (or checkout) to install, instead of this installer's own")
     add.add_argument("--wheels", type=Path, help="a folder with all wheels that are needed, instead of the network")
@@ -55,7 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--ready", type=float, default=trial.READY_S, metavar="SECONDS",
                      help="how long it may take until it is ready; %(default)g")
     take = commands.add_parser("uninstall", help="remove the program; footage, films and settings stay",
-                               description="Remove the program. Footage, films, settings and secrets stay.")
+                               description="Take EZREC away from this device. Footage, films, settings and secrets "
+                                           "stay, unless --everything is given.")
     take.add_argument("--everything", action="store_true",
                       help="remove footage, films, settings, secrets and the user as well")
     commands.add_parser("watch", help="watch an upgrade that is on trial; what ezrec-trial.service does")

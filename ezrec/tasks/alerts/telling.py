@@ -58,7 +58,7 @@ class Telling:
                        for alert in alerts for notice in notices(self._settings, event, alert, now)]
             await self._store.change_alerts(changes, waiting, now - KEEP_US)
             for alert in changes.begun:
-                log.error("alert", kind=alert.kind, about=alert.about, text=alert.text)
+                log.warning("alert", kind=alert.kind, about=alert.about, text=alert.text)
             for alert in changes.over:
                 log.info("alert over", kind=alert.kind, about=alert.about,
                          after_s=(now - alert.since_at) // SECOND)

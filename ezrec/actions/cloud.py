@@ -52,14 +52,19 @@ async def fleet(settings: Settings, owner: str | None) -> list[Row]:
         SettingsError: the settings name no project, or no secret key.
         RetryError, ParkError: it does not answer, or refuses.
     """
+    offline_s = max(OFFLINE_S, BEATS * settings.supabase.heartbeat_s)
+    return await with_secret_key(settings, "read the fleet", "ezrec_fleet", offline_s=offline_s,
+                                 **({"owner": owner} if owner else {}))
+
+
+async def with_secret_key(settings: Settings, what: str, function: str, **arguments: Any) -> list[Row]:
+    """The rows of a function that is for the secret key alone; `what` names the call. Errors as of `fleet`."""
     if settings.supabase.device:
         raise SettingsError("a device's token reaches its own court only: give the project's secret key "
                             "(supabase.key), and no token")
     supabase = _project(settings)
-    offline_s = max(OFFLINE_S, BEATS * settings.supabase.heartbeat_s)
-    arguments: dict[str, Any] = {"offline_s": offline_s} | ({"owner": owner} if owner else {})
     try:
-        return await supabase.rows("read the fleet", lambda client: client.rpc("ezrec_fleet", arguments))
+        return await supabase.rows(what, lambda client: client.rpc(function, arguments))
     except Refused as error:
         if error.code in MISSING:
             raise Refused(f"the project lacks EZREC's functions: {TABLES}", error.code, None) from error

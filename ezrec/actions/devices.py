@@ -12,20 +12,19 @@ from typing import Any
 
 import jwt
 
+from ezrec.actions.cloud import with_secret_key
 from ezrec.adapters.supabase import Row, Supabase
-from ezrec.adapters.supabase.functions import MISSING, Functions, Ways
+from ezrec.adapters.supabase.functions import Functions, Ways
 from ezrec.config import Settings
-from ezrec.config.sections import SupabaseSettings
 from ezrec.config.values import Secret
 from ezrec.domain.clock import SystemClock
-from ezrec.domain.errors import EzrecError, Refused, SettingsError
+from ezrec.domain.errors import EzrecError, SettingsError
 from ezrec.files import os_errors
 
 ROLE = "ezrec_device"
 DAY_S = 86_400
 SHORTEST_SECRET = 32  # bytes, of HS256: https://www.rfc-editor.org/rfc/rfc7518#section-3.2
 LARGEST = 65_536  # bytes; a longer file is no key
-TABLES = "`ezrec tables` prints the SQL that makes them; run it on the project's database"
 WANTED = ("it should hold the project's old JWT secret, or a private ES256 key that the project was given (a JSON Web "
           "Key, or PEM)")
 
@@ -105,8 +104,8 @@ async def add(settings: Settings, key: SigningKey, name: str, days: float) -> Ne
     if not site.user_id:
         raise SettingsError("site.user_id is empty: it should be the owner of the court that the device is for")
     court = {"user_id": site.user_id, "camera_id": site.camera_id}
-    (row,) = await _call(settings, "ezrec_device_add", court=court, name=name,
-                         options=Ways.of(settings.bookings).options())
+    (row,) = await with_secret_key(settings, "make a device", "ezrec_device_add", court=court, name=name,
+                                   options=Ways.of(settings.bookings).options())
     made = NewDevice(str(row["id"]), site.user_id, site.camera_id, key.token(str(row["id"]), days))
     try:
         await _try(settings, made)
@@ -128,7 +127,7 @@ async def revoke_others(settings: Settings, made: NewDevice) -> list[Row]:
 
 async def listed(settings: Settings, owner: str | None = None) -> list[Row]:
     """The devices of a project, or of one owner. Errors as of `add`."""
-    return await _call(settings, "ezrec_device_list", **({"owner": owner} if owner else {}))
+    return await with_secret_key(settings, "list devices", "ezrec_device_list", **({"owner": owner} if owner else {}))
 
 
 async def revoke(settings: Settings, device: str) -> Row:
@@ -137,7 +136,7 @@ async def revoke(settings: Settings, device: str) -> Row:
     Raises:
         EzrecError: there is no such device; and errors as of `add`.
     """
-    rows = await _call(settings, "ezrec_device_revoke", device=device)
+    rows = await with_secret_key(settings, "withdraw a device", "ezrec_device_revoke", device=device)
     if not rows:
         raise EzrecError(f"the project has no device {device}: `ezrec device list` shows those that it has")
     return rows[0]
@@ -153,31 +152,3 @@ async def _try(settings: Settings, made: NewDevice) -> None:
                                                                                          "ezrec_bookings", days=1)
     finally:
         await supabase.close()
-
-
-async def _call(settings: Settings, function: str, **arguments: Any) -> list[Row]:
-    """The rows that a function for the secret key answers with."""
-    supabase = Supabase(with_secret_key(settings))
-    try:
-        return await supabase.rows(function, lambda client: client.rpc(function, arguments))
-    except Refused as error:
-        if error.code in MISSING:
-            raise Refused(f"the project lacks EZREC's functions: {TABLES}", error.code, None) from error
-        raise
-    finally:
-        await supabase.close()
-
-
-def with_secret_key(settings: Settings) -> SupabaseSettings:
-    """How the project is reached with its secret key.
-
-    Raises:
-        SettingsError: the settings hold none.
-    """
-    project = settings.supabase
-    if not project.url:
-        raise SettingsError("supabase.url is empty: it should be the address of the venue's project")
-    if project.device:
-        raise SettingsError("a device's token reaches its own court only: give the project's secret key "
-                            "(supabase.key), and no token")
-    return project

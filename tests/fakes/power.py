@@ -58,6 +58,12 @@ class PowerSite(Site):
         self._slow = slow_disk.slow_disk(folder, sync_s)
         self._ballast = self.data / "lost+found" / "ballast"
         self._was_full = False
+        self._reading = threading.Lock()  # the store's shared memory is gone with the power: reading it ends a process
+
+    def rows(self, sql: str, *values: object) -> list[dict[str, Any]]:
+        """Rows of the store; never in the moment of a cut."""
+        with self._reading:
+            return super().rows(sql, *values)
 
     def start(self, kill_at: Mapping[str, Any] | None = None, environment: Mapping[str, str] | None = None) -> None:
         """Start the recorder on its slow disk."""
@@ -111,13 +117,14 @@ class PowerSite(Site):
 
     def _cut(self) -> None:
         assert _device_of(self.data).startswith("/dev/loop"), "this is no disk of ours"
-        handle = os.open(self.data, os.O_RDONLY)
-        try:
-            fcntl.ioctl(handle, SHUTDOWN, struct.pack("I", WITHOUT_JOURNAL))
-        finally:
-            os.close(handle)
-        self._unmount()
-        self._mount()
+        with self._reading:
+            handle = os.open(self.data, os.O_RDONLY)
+            try:
+                fcntl.ioctl(handle, SHUTDOWN, struct.pack("I", WITHOUT_JOURNAL))
+            finally:
+                os.close(handle)
+            self._unmount()
+            self._mount()
 
     def _mount(self) -> None:
         _do("mount", "-o", "loop,data=writeback", str(self._image), str(self.data))

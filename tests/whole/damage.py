@@ -269,7 +269,7 @@ class _Trial:
                 assert status > 0, f"it died with {status}\n{self.site.errors[-1000:]}"
                 assert self.outcome.leaves <= MOST_LEAVES, f"it leaves again and again\n{self.site.errors[-600:]}"
                 self._start()
-            assert time.monotonic() < until, f"not settled: due is {self._film('due')}, match {self._film('match')}"
+            assert time.monotonic() < until, f"not settled: match is {self._film('match')}, due {self._film('due')}"
             time.sleep(0.1)
 
     def _settled(self) -> bool:

@@ -27,6 +27,7 @@ from ezrec.tasks.recording.run_record import RunRecord
 
 log = logs.get("recording")
 
+LAID_AHEAD_US = 5 * SECOND  # a window is written so long before its cameras are asked: a slow disk delays none
 CHECK_EVERY_S = 0.5  # how often windows and clocks are looked at, when nothing asks for it sooner
 ROW_RETRY_S = 1.0
 END_WAIT_US = SECOND // 2  # how long a camera may take to deliver the frames of a window's last moment
@@ -225,7 +226,7 @@ class Recording:
         if ours:
             return ours
         span = begin_span(self.run_id, film.starts_at, film.ends_at, self._record.offset.wall_us)
-        if not span.start_us - self._lead_us <= now < span.end_us:
+        if not span.start_us - self._lead_us - LAID_AHEAD_US <= now < span.end_us:
             return None
         if film.stage is Stage.BOOKED and not self._room.is_there_for(film.booking_id, film.ends_at - film.starts_at):
             return None  # one that has begun goes on in any case

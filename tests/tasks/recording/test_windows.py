@@ -570,6 +570,14 @@ async def test_a_window_that_opens_later_is_written_before_the_cameras_are_asked
     assert await studio.look()
 
 
+async def test_a_window_that_is_known_in_time_is_written_seconds_before_the_cameras_are_asked(studio: Studio) -> None:
+    await studio.look()
+    await book(studio, 10, 20)  # the cameras are asked three seconds before it, and a sync may take one
+    assert await studio.look(3) is False
+    assert await studio.span() == (10, 20)
+    assert await studio.look(4) is True
+
+
 async def test_a_disk_that_is_full_at_a_start_keeps_no_camera_waiting_and_the_run_is_written_later(
         desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     await desk.film(Stage.BOOKED, start_s=1, end_s=30)

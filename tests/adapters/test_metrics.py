@@ -15,6 +15,7 @@ from ezrec.adapters.metrics import COMMAND_EVERY_S, MEMORY_EVERY_S, Measured, Me
 from ezrec.domain.clock import SECOND, SystemClock
 from tests.fakes.clocks import MadeUpClock
 from tests.fakes.holding import Holding
+from tests.fakes.sensors import a_firmware, a_sys_folder
 from tests.fakes.waiting import eventually, wait_until
 
 
@@ -32,28 +33,6 @@ class Times(NamedTuple):
 
 class Sensor(NamedTuple):
     current: float | None
-
-
-def a_sys(folder: Path, **contents: str) -> Path:
-    """A made-up /sys; `zone` and `throttled` are what its files say."""
-    if "zone" in contents:
-        for number, kind in enumerate(("gpu-thermal", "cpu-thermal")):
-            zone = folder / f"class/thermal/thermal_zone{number}"
-            zone.mkdir(parents=True)
-            (zone / "type").write_text(f"{kind}\n")
-            (zone / "temp").write_text(contents["zone"] if number else "99000\n")
-    if "throttled" in contents:
-        place = folder / "devices/platform/soc/soc:firmware"
-        place.mkdir(parents=True)
-        (place / "get_throttled").write_text(contents["throttled"])
-    return folder
-
-
-def a_command(folder: Path, script: str) -> str:
-    command = folder / "vcgencmd"
-    command.write_text(f"#!/bin/sh\n{script}\n")
-    command.chmod(0o755)
-    return str(command)
 
 
 # ---- what is read
@@ -100,7 +79,7 @@ def test_memory_is_looked_at_rarely_because_that_costs_more_than_all_the_rest(
 
 
 def test_a_pi_s_temperature_is_its_processor_s(tmp_path: Path) -> None:
-    assert Meter(tmp_path, SystemClock(), a_sys(tmp_path, zone="61234\n")).measure().temperature_c == 61.2
+    assert Meter(tmp_path, SystemClock(), a_sys_folder(tmp_path, zone="61234\n")).measure().temperature_c == 61.2
 
 
 def test_without_a_zone_of_the_processor_the_hottest_sensor_counts(
@@ -124,14 +103,14 @@ def test_the_firmware_s_bits_are_put_into_words(bits: int, words: str | None) ->
 
 
 def test_the_kernel_s_file_says_whether_a_pi_was_slowed_down(tmp_path: Path) -> None:
-    meter = Meter(tmp_path, SystemClock(), a_sys(tmp_path, throttled="50000\n"), a_command(tmp_path, "exit 1"))
+    meter = Meter(tmp_path, SystemClock(), a_sys_folder(tmp_path, throttled="50000\n"), a_firmware(tmp_path, "exit 1"))
     assert meter.measure().throttled == "under-voltage before, throttled before"
 
 
 def test_without_that_file_the_firmware_is_asked_but_rarely(tmp_path: Path) -> None:
     clock = MadeUpClock(1000, 1_800_000_000)
     asked = tmp_path / "asked"
-    command = a_command(tmp_path, f'[ "$1" = get_throttled ] && echo throttled=0x4; echo >> {asked}')
+    command = a_firmware(tmp_path, f'[ "$1" = get_throttled ] && echo throttled=0x4; echo >> {asked}')
     meter = Meter(tmp_path, clock, tmp_path, command)
     for _ in range(3):
         assert meter.measure().throttled == "throttled now"
@@ -146,7 +125,7 @@ def test_without_that_file_the_firmware_is_asked_but_rarely(tmp_path: Path) -> N
 def test_a_firmware_that_does_not_answer_leaves_the_rest_known(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     monkeypatch.setattr(metrics, "COMMAND_LIMIT_S", 0.2)
-    measured = Meter(tmp_path, SystemClock(), tmp_path, a_command(tmp_path, script)).measure()
+    measured = Meter(tmp_path, SystemClock(), tmp_path, a_firmware(tmp_path, script)).measure()
     assert measured.throttled is None
     assert measured.memory_mb
 
@@ -155,7 +134,7 @@ def test_a_firmware_that_does_not_answer_leaves_the_rest_known(
 
 
 def test_what_cannot_be_read_is_unknown_and_the_rest_is_told(tmp_path: Path) -> None:
-    sys_folder = a_sys(tmp_path, zone="nonsense", throttled="nonsense")
+    sys_folder = a_sys_folder(tmp_path, zone="nonsense", throttled="nonsense")
     measured = Meter(tmp_path / "gone", SystemClock(), sys_folder, str(tmp_path / "no command")).measure()
     assert measured.memory_mb
     assert (measured.disk_free_mb, measured.disk_percent, measured.temperature_c, measured.throttled) == (None,) * 4
@@ -200,7 +179,7 @@ async def test_a_reading_that_hangs_is_unknown_and_no_second_one_is_begun_beside
 
 
 async def test_reading_never_holds_the_loop(tmp_path: Path) -> None:
-    meter = Meter(tmp_path, SystemClock(), tmp_path, a_command(tmp_path, "echo throttled=0x0"))
+    meter = Meter(tmp_path, SystemClock(), tmp_path, a_firmware(tmp_path, "echo throttled=0x0"))
     with Holding() as held:
         for _ in range(5):
             await meter.read(20)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ezrec.adapters.power import HELD_BACK_NOW, UNDER_VOLTAGE_NOW
 from ezrec.config import Settings
 from ezrec.domain.alerts import AlertKind, Finding, urgency
 from ezrec.domain.clock import EARLIEST_US, SECOND, utc_text
@@ -11,7 +12,6 @@ from ezrec.domain.naming import shown_id
 from ezrec.domain.stages import Stage
 from ezrec.tasks.recording.room import room_for
 
-HOT_BITS = ("throttled now", "soft temperature limit now")  # of adapters/metrics.py
 DONE = frozenset({Stage.PUBLISHED, Stage.CLEANED, Stage.CANCELLED, Stage.MISSED})
 
 OF_MACHINE = frozenset({AlertKind.DISK, AlertKind.HEAT, AlertKind.VOLTAGE, AlertKind.BOOKING, AlertKind.RECORDING})
@@ -58,11 +58,11 @@ def _machine(seen: Situation, settings: Settings) -> Iterator[Finding]:
     if not seen.clock_set or seen.at < EARLIEST_US:
         yield Finding(AlertKind.CLOCK, "", f"the clock is not synchronised; it says {utc_text(seen.at)}")
     hot = seen.temperature_c is not None and seen.temperature_c >= settings.alerts.hot_c
-    if hot or any(bit in seen.throttled for bit in HOT_BITS):
+    if hot or any(bit in seen.throttled for bit in HELD_BACK_NOW):
         degrees = "" if seen.temperature_c is None else f" at {seen.temperature_c:.0f} °C"
         slowed = f": {seen.throttled}" if seen.throttled else ""
         yield Finding(AlertKind.HEAT, "", f"the processor is too hot{degrees}{slowed}")
-    if "under-voltage now" in seen.throttled:
+    if UNDER_VOLTAGE_NOW in seen.throttled:
         yield Finding(AlertKind.VOLTAGE, "", f"the supply's voltage is too low: {seen.throttled}")
     if seen.failed_checks:
         yield Finding(AlertKind.CHECK, "", "; ".join(seen.failed_checks))

@@ -52,7 +52,9 @@ class PowerSite(Site):
         (folder / "data").mkdir(parents=True)
         with self._image.open("xb") as file:
             file.truncate(IMAGE_MB << 20)
-        _do("mkfs.ext4", "-q", "-F", "-m", "0", str(self._image))
+        # Blocks as large as the pages of memory, as on any disk of a box: on smaller ones SQLite's shared memory has
+        # holes, and a full disk has no room for them (SIGBUS).
+        _do("mkfs.ext4", "-q", "-F", "-m", "0", "-b", "4096", str(self._image))
         super().__init__(folder, **changes)
         self._mount()
         self._slow = slow_disk.slow_disk(folder, sync_s)

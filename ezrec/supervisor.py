@@ -30,7 +30,7 @@ from ezrec.config import Settings
 from ezrec.config.doubts import doubts, key_risk
 from ezrec.domain.clock import SECOND, Clock, SystemClock
 from ezrec.domain.errors import EzrecError, LeaveError, StoreDamaged
-from ezrec.domain.stages import UPLOADING, Stage
+from ezrec.domain.stages import MAKING, UPLOADING, Stage
 from ezrec.factories import make_cameras, make_cloud, make_mailer, make_sources, make_storage, make_webhook
 from ezrec.folders import DataFolder, DataLock
 from ezrec.pipeline import Pipeline, Step
@@ -43,6 +43,7 @@ from ezrec.tasks.alerts.telling import Telling
 from ezrec.tasks.alerts.trials import Trials
 from ezrec.tasks.bookings import Bookings
 from ezrec.tasks.cleanup import Cleanup
+from ezrec.tasks.cooling import Cooling
 from ezrec.tasks.film.making import FilmMaking
 from ezrec.tasks.film.recipe import Recipes
 from ezrec.tasks.heartbeat import Heartbeat
@@ -53,6 +54,7 @@ from ezrec.tasks.recording.preflight import Preflight
 from ezrec.tasks.recording.windows import Recording
 from ezrec.tasks.recovery import Recovery
 from ezrec.tasks.upload import Upload
+from ezrec.tasks.wear import Wear, bytes_written
 
 log = logs.get("supervisor")
 
@@ -131,17 +133,17 @@ class Supervisor:
         recording = Recording(store, clock, folder, settings, [self._lane_of(camera) for camera in cameras],
                               system.boot_id(), files.free_bytes, pipeline.notify, recovery.pending_from_us)
         recipes = Recipes(settings, folder, pool, cameras[0].rate, {camera.name: camera.turned for camera in cameras})
+        wear = Wear(clock, lambda: recording.active, partial(bytes_written, folder.root))
+        cooling = Cooling(store, clock, settings.alerts.hot_c, lambda: recording.active, lambda: device.machine(),  # noqa: PLW0108
+                          pipeline.notify)
         films = FilmMaking(store, clock, folder, pool, recipes, recording, settings.film.chunk_s,
                            {camera.name: camera.rate for camera in cameras}, settings.film.workers,
-                           pipeline.notify, pipeline.gives_way)
+                           pipeline.notify, lambda film: cooling.waits or pipeline.gives_way(film))
         storage = make_storage(settings, folder, lambda: recording.active)
         upload = Upload(store, clock, storage, settings, zone, films.growth, films.make_again,
                         pipeline.gives_way, pipeline.notify)
 
-        def heard_of_news() -> None:
-            bookings.wake()
-
-        cloud = make_cloud(settings, clock, heard_of_news)
+        cloud = make_cloud(settings, clock, lambda: bookings.wake())  # noqa: PLW0108 - they are made later
         publisher = cloud.publisher or LocalPublisher(store)
         outbox = Outbox(store, clock, storage, publisher, cloud.bookings,
                         pipeline.notify, frozenset({"abort"} if cloud.publisher else {"abort", "video"}))
@@ -162,10 +164,11 @@ class Supervisor:
         bookings = Bookings(store, clock, make_sources(settings, cloud), settings.bookings, zone, changed, publisher,
                             recovery.spans)
         device = Device(store, clock, folder, recording, preflight, Meter(folder.root, clock), settings.site,
-                        lambda: [*self._degraded(), *cloud.troubles()], lambda: bookings.refused)
+                        lambda: [*self._degraded(), *cloud.troubles()], lambda: bookings.refused,
+                        lambda: wear.mb_per_hour)
         telling, sending, self._alerts = _alerting(settings, store, clock, recording, device, cloud.troubles)
         pipeline.steps = (
-            Step("film", frozenset({Stage.RECORDING, Stage.RECORDED}), films.work, films.release),
+            Step("film", MAKING, partial(cooling.work, films.work), films.release),
             Step("upload", UPLOADING, upload.work, upload.forget),
             Step("publish", frozenset({Stage.UPLOADED}), publish.work),
             Step("cleanup", frozenset({Stage.PUBLISHED}), cleanup.work),
@@ -183,6 +186,8 @@ class Supervisor:
               if cloud.status else []),
             Task("device", device.run),
             Task("preflight", preflight.run),
+            Task("cooling", cooling.run),
+            Task("wear", wear.run),
             Task("alerts", telling.run),
             Task("alerts.sending", sending.run),
         )

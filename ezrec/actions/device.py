@@ -79,7 +79,9 @@ class Device:
 
     def __init__(self, store: Store, clock: Clock, folder: DataFolder, recording: Recording, preflight: Preflight,
                  meter: Meter, site: SiteSettings, degraded: Callable[[], Collection[str]],
-                 refused: Callable[[], Sequence[RefusedRow]] = tuple) -> None:
+                 refused: Callable[[], Sequence[RefusedRow]] = tuple,
+                 written: Callable[[], int | None] = lambda: None) -> None:
+        """`written` gives the MiB that an hour of recording writes to the disk, once that is known."""
         self._store = store
         self._clock = clock
         self._folder = folder
@@ -89,6 +91,7 @@ class Device:
         self._site = site
         self._degraded = degraded
         self._refused = refused
+        self._written = written
         self._begun_us = clock.mono_us()
         self._turn = asyncio.Lock()  # the meter has one caller at a time
         self._newest: tuple[int, DeviceState] | None = None  # and when it was collected, monotonic µs
@@ -140,7 +143,8 @@ class Device:
         collected_us, state = self._newest or (0, None)
         if state is None or self._clock.mono_us() - collected_us > WRITE_EVERY_S * SECOND:
             state = await self.collect(COLLECT_S)
-        row = dict(state.row(self._site)) | {"pid": os.getpid(), "run": self._recording.run_id}
+        row = dict(state.row(self._site)) | {
+            "pid": os.getpid(), "run": self._recording.run_id, "written_mb_per_hour": self._written()}
         try:
             await asyncio.to_thread(_write, self._folder, row)
         except OSError as error:

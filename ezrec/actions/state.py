@@ -17,7 +17,8 @@ STALE_S = 4 * WRITE_EVERY_S  # a file that is older tells nothing of now
 
 
 def read(folder: DataFolder, now_us: int) -> dict[str, Any] | None:
-    """What the recorder on a data folder said of itself last: a row of `system_status` with `pid` and `run`.
+    """What the recorder on a data folder said of itself last: a row of `system_status` with `pid`, `run` and
+    `written_mb_per_hour` (what an hour of recording writes to the disk).
 
     None if none runs there, if it has not said anything for `STALE_S`, or if this user may not read it.
     """

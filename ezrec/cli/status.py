@@ -95,7 +95,9 @@ def _recorder(row: dict[str, Any] | None, settings: Settings) -> list[tuple[str,
     rows += [(f"{name:8}", f"{one['state']}; {one['dropped']} frames missing{_note(one)}")
              for name, one in row["cameras"].items()]
     if (free := row.get("disk_free_mb")) is not None:
-        rows.append(("disk    ", f"{free} MiB free, {hours_left(settings, free):g} h of recording"))
+        wear = row.get("written_mb_per_hour")
+        writes = f"; an hour of recording writes {wear} MiB to it" if wear is not None else ""
+        rows.append(("disk    ", f"{free} MiB free, {hours_left(settings, free):g} h of recording{writes}"))
     if row.get("temperature_c") is not None or row.get("throttled"):
         degrees = "" if row.get("temperature_c") is None else f"{row['temperature_c']:.0f} °C"
         rows.append(("machine ", "; ".join(filter(None, (degrees, row.get("throttled"))))))

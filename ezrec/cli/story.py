@@ -134,6 +134,9 @@ def sentence(event: FilmEvent, zone: ZoneInfo) -> str:  # noqa: C901, PLR0911, P
             return f"The film was begun again (generation {generation}): {reason}."
         case events.FallbackTaken(chunk=chunk, rung=rung, error=error):
             return f"Piece {chunk} could not be made as asked ({error}); it was tried {RUNGS.get(rung, rung)}."
+        case events.RenderingWaits():
+            return ("The processor was too hot while a match was recorded: making the film waited until it was cooler, "
+                    "or the match over.")
         case events.FootageLost():
             return _lost(event, zone)
         case events.Parked(parked_step=step, parked_reason=reason):

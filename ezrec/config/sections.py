@@ -328,7 +328,8 @@ class AlertsSettings(Section):
     mail_to: Addresses = text((), "addresses that alerts are mailed to; a list")
     after_s: float = number(120, 0, 86400, "s", "trouble is told after it lasted this long, its end likewise")
     late_h: float = number(6, 0.1, 720, "h", "a film that is not published this long after its end is late")
-    hot_c: float = number(80, 40, 110, "°C", "the processor is too hot from here on")
+    hot_c: float = number(
+        80, 40, 110, "°C", "the processor is too hot from here on: an alert; while recording, rendering waits")
 
 
 class ShareSettings(Section):

@@ -27,6 +27,7 @@ class EventKind(StrEnum):
     RECIPE = "recipe"
     GENERATION = "generation"
     FALLBACK = "fallback"
+    RENDERING_WAITS = "rendering waits"
     FOOTAGE_LOST = "footage lost"
     PARKED = "parked"
     RETRIED = "retried"
@@ -128,6 +129,13 @@ class FallbackTaken:
 
 
 @dataclass(frozen=True)
+class RenderingWaits:
+    """The machine was too hot to render while a match was recorded."""
+
+    kind: ClassVar = EventKind.RENDERING_WAITS
+
+
+@dataclass(frozen=True)
 class FootageLost:
     """Footage of a camera cannot be read: the film goes on as if it had not seen that time. Instants are UTC µs."""
 
@@ -198,8 +206,8 @@ class Unknown:
 
 
 Known = (Booked | Moved | Withdrawn | AnnouncedLate | ChangeRefused | FootageFound | Rescued | StageChanged
-         | RecipeFrozen | GenerationBegun | FallbackTaken | FootageLost | Parked | Retried | PreflightBegun
-         | PreflightDone | StatusDelivered | MessageRefused)
+         | RecipeFrozen | GenerationBegun | FallbackTaken | RenderingWaits | FootageLost | Parked | Retried
+         | PreflightBegun | PreflightDone | StatusDelivered | MessageRefused)
 FilmEvent = Known | Unknown
 
 _CLASSES: dict[str, type[Known]] = {known.kind: known for known in Known.__args__}

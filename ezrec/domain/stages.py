@@ -40,6 +40,9 @@ CHANGEABLE = frozenset({Stage.BOOKED, Stage.RECORDING})
 OPEN = CHANGEABLE | {Stage.CANCELLED, Stage.MISSED}
 """While its film is here, a booking may be changed: it may also stand again."""
 
+MAKING = frozenset({Stage.RECORDING, Stage.RECORDED})
+"""While its film is made."""
+
 UPLOADING = frozenset({Stage.RECORDING, Stage.RECORDED, Stage.RENDERED})
 """While a film is here its parts go up."""
 

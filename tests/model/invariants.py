@@ -1,5 +1,6 @@
 """What holds after every act of a model, looked at from outside: store, library, folders, and what memory keeps."""
 
+import hashlib
 import json
 import sqlite3
 from collections import Counter, deque
@@ -11,10 +12,9 @@ from ezrec.domain.clock import SECOND
 from ezrec.domain.film import ChunkJob
 from ezrec.domain.stages import STEPS, Stage
 from ezrec.domain.timeline import HOLD_US
-from ezrec.media.hashing import sha256_of
 from ezrec.pipeline import LIVE_US
 from ezrec.store import Store
-from tests.fakes.model.recorder import CHUNK_S, Recorder, open_files
+from tests.fakes.model.recorder import CHUNK_S, PART_BYTES, Recorder, open_files
 
 MOST_GENERATIONS = 12
 MOST_BEHIND = 6  # chunks of films that are over, in a row, while a live one could be gone on with
@@ -134,7 +134,7 @@ class Watch:
                 assert path.exists(), f"{film['booking_id']} is published without an object"
                 if path not in self._objects_seen:
                     self._objects_seen.add(path)
-                    assert sha256_of(path) in self._recorder.closed[film["recording_id"]], \
+                    assert _sums_of(path) in self._recorder.closed[film["recording_id"]], \
                         f"the object of {film['booking_id']} is not what was joined"
 
     def _chunk_began(self, job: ChunkJob) -> None:
@@ -214,6 +214,12 @@ class Watch:
                 byte = file.read(1)
                 file.seek(size // 2)
                 file.write(bytes([byte[0] ^ 0xFF]))
+
+
+def _sums_of(path: Path) -> list[str]:
+    """The SHA-256 of each part of an object."""
+    with path.open("rb") as file:
+        return [hashlib.sha256(part).hexdigest() for part in iter(lambda: file.read(PART_BYTES), b"")]
 
 
 def _is_parked(film: sqlite3.Row, step: str) -> bool:

@@ -23,7 +23,6 @@ from ezrec.config import Settings
 from ezrec.domain.clock import SECOND
 from ezrec.domain.film import ChunkJob
 from ezrec.folders import DataFolder
-from ezrec.media.hashing import sha256_of
 from ezrec.media.join import Joiner
 from ezrec.supervisor import Supervisor
 from ezrec.tasks import opening, recovery
@@ -86,7 +85,7 @@ class Recorder:
         self._chance = random.Random(0)
         self._lanes: list[MadeUpLane] = []
         self.connections = Connections(self.faults, lambda *step: self.steps.append(step))
-        self.closed: dict[str, list[str]] = {}  # film's folder → SHA-256 of its file, each time that it was closed
+        self.closed: dict[str, list[list[str]]] = {}  # film's folder → its parts' SHA-256, each time that it was closed
         self.workers = Workers(self.faults, self._began)
         self._settings = settings_for(data)
         self._patch(patches)
@@ -180,8 +179,8 @@ class Recorder:
 
             def close(self) -> Any:
                 facts = super().close()
-                path = Path(self._path)
-                everything.closed.setdefault(path.parent.name, []).append(sha256_of(path))
+                sums = [self.sums[number] for number in sorted(self.sums)]
+                everything.closed.setdefault(self._path.parent.name, []).append(sums)
                 everything._forget(self)
                 return facts
 

@@ -11,6 +11,7 @@ from ezrec.domain.errors import Refused, SettingsError
 
 OFFLINE_S, BEATS = 15.0, 3  # without a heartbeat for so long, and for so many, a court is offline
 CHECK_S = 60.0  # the project tries rows of every kind
+UNTIDY = " rows"  # how `about` ends of what is only untidy: every film comes out right all the same
 TABLES = "`ezrec tables` prints the SQL that makes them; run it on the project's database"
 
 
@@ -22,9 +23,15 @@ class Problem:
     problem: str
     remedy: str  # SQL, or words
 
+    @property
+    def untidy(self) -> bool:
+        """Whether it is only untidy."""
+        return self.about.endswith(UNTIDY)
+
 
 async def problems(settings: Settings) -> list[Problem]:
-    """What of this court's rows the project would not take, and what of it is open to strangers. Nothing is changed.
+    """What of this court's rows the project would not take, what of it is open to strangers, and which rows are there
+    twice or point nowhere. Nothing is changed.
 
     Raises:
         SettingsError: the settings name no project.

@@ -4,8 +4,9 @@ import logging
 import os
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -23,6 +24,7 @@ from ezrec.folders import DataFolder, DataLock
 
 TRY_S = 4.0  # for two key frames; a camera starts within one second
 LIMIT_S = 30.0  # for both cameras together, whatever they do
+VERDICTS = {"ok": "ok      ", "warning": "warning ", "bad": "NOT OK  "}
 UNKNOWN: dict[str, Any] = {  # of a camera that gave nothing
     "ok": False, "problems": [], "model": None, "note": "", "frames": 0, "missing": 0, "rate": None, "brightness": None,
     "sharpness": None, "likeness": None, "temperature_c": None, "picture": None}
@@ -38,14 +40,16 @@ def check(
     reference: Annotated[bool, typer.Option(
         "--reference", help="Keep the pictures as what the cameras should see; later pictures are compared.")] = False,
 ) -> None:
-    """Check settings, data folder, disk and machine; with `--cameras` also whether frames flow and what they show.
+    """Look at everything that a court's recordings depend on; of each thing a verdict, and what helps.
 
-    With `--cloud` the Supabase project instead: each column that cannot hold what will come, and each table that is
-    open, with the statement that puts it right. Nothing of it is changed.
+    Settings, versions, folders, the disk's room and speed, cameras and who holds them, heat, supply, clock, systemd's
+    unit, the Supabase project (with SQL that puts it right) and the storage (a probe, of which nothing stays). It works
+    beside the recorder, whose cameras are judged by their frames. Each look has a limit in time.
 
-    Exit status 0 only if all is fine. Stop the recorder before you check the cameras: one process has them.
+    With `--cameras` the cameras instead: whether frames flow and what they show. With `--cloud` the project alone.
+    Exit status 0 only if nothing is NOT OK. Stop the recorder before `--cameras`: one process has them.
 
-    Example: `ezrec check --cameras --reference` after the cameras were mounted and focused.
+    Examples: `ezrec check`, and `ezrec check --cameras --reference` after the cameras were mounted and focused.
     """
     from ezrec import files  # noqa: PLC0415 - what commands without cameras do not need
 
@@ -60,14 +64,12 @@ def check(
         if reference:
             raise typer.BadParameter("--reference keeps what --cameras sees: give both")
         surroundings = look_around(settings, folder)
-        surroundings["doubts"] += exposed(command.config)
+        _add_exposed(surroundings, exposed(command.config))
         if as_json:
             show_json(surroundings)
         else:
             tell_surroundings(surroundings)
-        if surroundings["problems"] or not (surroundings["disk"] or {"ok": True})["ok"]:
-            raise typer.Exit(1)
-        return
+        _leave(1 if surroundings["problems"] else 0, hangs=surroundings["hangs"])
     logs.register_secrets(settings)
     logs.set_up("error", folder.logs, stream=sys.stderr)
     logging.getLogger("picamera2").setLevel(logging.CRITICAL)  # its errors stand in what is found
@@ -90,30 +92,41 @@ def check(
 
 
 def look_around(settings: Settings, folder: DataFolder) -> dict[str, Any]:
-    """Everything but the cameras, as JSON-able values; `problems` keep the recorder from its work.
+    """Everything but starting the cameras, as JSON-able values; `problems` keep the recorder from its work.
 
     Nothing is made that stays.
-
-    Raises:
-        SettingsError: cameras of this kind cannot be made here.
     """
-    there = next(path for path in (folder.root, *folder.root.parents) if os.path.exists(path))  # noqa: PTH110 - no error
-    problems = _folder_problems(folder, there)
-    machine = _machine(there)
-    free, least = machine["disk_free_mb"], settings.disk.min_free_mb
-    if free is not None and free < least:
-        problems.append(f"the disk has {free} MiB free, {least} are wanted (disk.min_free_mb)")
-    disk = _disk(folder.root) if there == folder.root and not problems else None
-    problems += [] if problems else _too_small(settings)
-    described: dict[str, Any] = {}
-    try:
-        described = _described(settings)
-    except CameraLost as error:
-        problems.append(str(error))
-    return {"source": settings.cameras.source, "data": str(folder.root), "timezone": settings.site.timezone,
-            "machine": machine, "disk": disk,
-            "recorder": state_file.read(folder, SystemClock().wall_us()), "problems": problems,
-            "doubts": [*doubts(settings), *filter(None, [key_risk(settings)])], **described}
+    from ezrec.actions import checks  # noqa: PLC0415 - what other commands do not need
+    from ezrec.actions.checks.every import EVERY  # noqa: PLC0415
+
+    seen, hangs = checks.see_all(EVERY, checks.Surroundings(
+        settings, folder, state_file.read(folder, SystemClock().wall_us()),
+        unusable=lambda: _folder_problems(folder, checks.there(folder.root)), describe=lambda: _described(settings)))
+    found: dict[str, Any] = {
+        "source": settings.cameras.source, "data": str(folder.root), "timezone": settings.site.timezone, "disk": None,
+        "checks": [{"about": one.about, "verdict": str(one.grade), "seen": one.words, "remedy": one.remedy}
+                   for one in seen],
+        "problems": [one.problem for one in seen if one.grade is checks.Grade.BAD],
+        "doubts": [*doubts(settings), *filter(None, [key_risk(settings)])], "hangs": hangs}
+    for one in seen:
+        found |= one.facts
+    return found
+
+
+def _add_exposed(found: dict[str, Any], secrets: list[str]) -> None:
+    """Say which files with secrets are open to others."""
+    found["doubts"] += secrets
+    found["checks"] += [{"about": "secrets", "verdict": "warning", "seen": seen, "remedy": remedy}
+                        for seen, _, remedy in (one.rpartition(": ") for one in secrets)]
+
+
+def _leave(status: int, *, hangs: bool) -> NoReturn:
+    """End the command; a look that hangs does not keep it from ending."""
+    if hangs:
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+        os._exit(status)
+    raise typer.Exit(status)
 
 
 def _folder_problems(folder: DataFolder, there: Path) -> list[str]:
@@ -145,16 +158,13 @@ def _described(settings: Settings) -> dict[str, Any]:
 
 
 def tell_surroundings(found: dict[str, Any]) -> None:
-    """Say it to people."""
-    recorder = found["recorder"]
-    running = f"runs (process {recorder['pid']})" if recorder else "does not run on this data folder"
-    rows = [("settings", f"usable; local times are in {found['timezone']}"), ("data    ", found["data"]),
-            ("machine ", _machine_words(found["machine"]))]
-    rows += [("disk    ", _disk_words(found["disk"]))] if found["disk"] else []
-    rows += [("recorder", running), ("cameras ", found["source"])]
-    rows += [("found   ", f"{at}: {one}") for at, one in enumerate(found.get("found", ()))]
-    rows += [("it says ", one) for one in (recorder or {}).get("degraded") or ()]
-    rows += [("note    ", doubt) for doubt in found["doubts"]] + [("NOT OK  ", one) for one in found["problems"]]
+    """Say it to people: what is fine first, what needs somebody last, where it is read."""
+    rows: list[tuple[str, str] | str] = []
+    for grade, label in VERDICTS.items():
+        for one in found["checks"]:
+            if one["verdict"] == grade:
+                rows.append((label, f"{one['about']}: {one['seen']}"))
+                rows += [("  remedy", one["remedy"])] if one["remedy"] else []
     words.sentences(words.console(), [*rows, "`ezrec check --cameras` tries the cameras as well."])
 
 

@@ -49,7 +49,7 @@ def fleet(
 
 
 def check_cloud(settings: Settings, *, as_json: bool) -> bool:
-    """Say what the project would not take and what of it is open; whether there is nothing of either."""
+    """Say what the project would not take, what is open, which rows are amiss; whether there is but the last."""
     from ezrec.actions import cloud  # noqa: PLC0415 - loads supabase-py
 
     quiet(settings)
@@ -59,9 +59,10 @@ def check_cloud(settings: Settings, *, as_json: bool) -> bool:
     else:
         rows: list[tuple[str, str] | str] = []
         for one in found:
-            rows += [("NOT OK  ", f"{one.about}: {one.problem}"), ("remedy  ", one.remedy)]
+            label = "warning " if one.untidy else "NOT OK  "
+            rows += [(label, f"{one.about}: {one.problem}"), ("remedy  ", one.remedy)]
         words.sentences(words.console(), rows or [FINE])
-    return not found
+    return all(one.untidy for one in found)
 
 
 def quiet(settings: Settings) -> None:

@@ -140,6 +140,11 @@ def faults(now: NDArray[np.uint8], earlier: NDArray[np.uint8] | None, wanted: ND
     return found
 
 
+def libav_versions() -> dict[str, str]:
+    """The versions of the FFmpeg libraries that PyAV uses, by name."""
+    return {name: ".".join(map(str, version)) for name, version in sorted(av.library_versions.items())}
+
+
 def decoded(data: bytes) -> av.VideoFrame:
     """The picture of one key frame.
 

@@ -44,7 +44,7 @@ class S3Client:
 
     def __init__(self, settings: S3Settings, limit_s: float) -> None:
         self._settings = settings
-        self._bucket = settings.bucket
+        self.bucket = settings.bucket
         self.limit_s = limit_s
         host = urlsplit(settings.endpoint).netloc or f"s3.{settings.region}.amazonaws.com"
         self.place = f"the bucket {settings.bucket} at {host}"
@@ -69,7 +69,7 @@ class S3Client:
         """
         client = await self.client()
         async with self.call(call, doing), asyncio.timeout(self.limit_s + more_s):
-            answer: dict[str, Any] = await getattr(client, call)(Bucket=self._bucket, **what)
+            answer: dict[str, Any] = await getattr(client, call)(Bucket=self.bucket, **what)
             if wanted:
                 need(answer, wanted)
         return answer

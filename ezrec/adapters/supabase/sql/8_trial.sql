@@ -159,6 +159,96 @@ begin
 end $$;
 comment on function ezrec.problems is 'What of a court''s rows this project would not take. Nothing is changed.';
 
+create or replace function ezrec.rows_of_nothing(owner text, camera text) returns table (about text, problem text, remedy text)
+language plpgsql stable set search_path = '' as $$
+declare
+  film constant jsonb := ezrec.columns('videos');
+  link constant jsonb := ezrec.columns('shared_links');
+  found_it record;
+begin
+  if not film ?& array['user_id', 'camera_id', 'recording_id', 'booking_id', 'storage_path'] then
+    return;
+  end if;
+  execute format($f$ select count(*) - count(distinct one.storage_path) as many from public.videos as one
+    where one.user_id = $1::%s and one.camera_id = $2::%s and one.storage_path is not null $f$,
+    film ->> 'user_id', film ->> 'camera_id') into found_it using owner, camera;
+  if found_it.many > 0 then
+    about := 'videos rows';
+    problem := format('%s of this court''s films stand there twice: another row names the same object', found_it.many);
+    remedy := format('delete from public.videos as old using public.videos as new where old.storage_path = new.storage_path '
+      'and old.user_id = new.user_id and old.camera_id = new.camera_id and old.user_id = %L and old.camera_id = %L '
+      'and (old.uploaded_at, old.recording_id) < (new.uploaded_at, new.recording_id);', owner, camera);
+    return next;
+  end if;
+  execute format($f$ select count(*) as many from public.videos as one
+    where one.user_id = $1::%s and one.camera_id = $2::%s and one.booking_id is not null
+      and not exists (select from public.bookings as mine
+                       where mine.id::text = split_part(one.booking_id::text, '@', 1)) $f$,
+    film ->> 'user_id', film ->> 'camera_id') into found_it using owner, camera;
+  if found_it.many > 0 then
+    about := 'videos rows';
+    problem := format('%s of this court''s films name a booking that is not there: it was deleted, or made at the court',
+                      found_it.many);
+    remedy := format('let them be, or look at them: select recording_id, booking_id from public.videos as one '
+      'where user_id = %L and camera_id = %L and not exists (select from public.bookings '
+      'where id::text = split_part(one.booking_id::text, ''@'', 1));', owner, camera);
+    return next;
+  end if;
+  if not link ?& array['user_id', 'camera_id', 'recording_id'] then
+    return;
+  end if;
+  execute format($f$ select count(*) as many from public.shared_links as one
+    where one.user_id = $1::%1$s and one.camera_id = $2::%2$s and one.recording_id is not null
+      and not exists (select from public.videos as film where film.recording_id = one.recording_id
+                         and film.user_id = $1::%3$s and film.camera_id = $2::%4$s) $f$,
+    link ->> 'user_id', link ->> 'camera_id', film ->> 'user_id', film ->> 'camera_id') into found_it using owner, camera;
+  if found_it.many > 0 then
+    about := 'shared_links rows';
+    problem := format('%s of this court''s links lead to films that are not there', found_it.many);
+    remedy := format('delete from public.shared_links as one where user_id = %L and camera_id = %L and recording_id is not '
+      'null and not exists (select from public.videos as film where film.recording_id = one.recording_id '
+      'and film.user_id::text = one.user_id::text and film.camera_id::text = one.camera_id::text);', owner, camera);
+    return next;
+  end if;
+end $$;
+comment on function ezrec.rows_of_nothing is
+  'Which films and links of a court stand there twice or point nowhere. Nothing is changed.';
+
+create or replace function ezrec.bookings_of_nobody(owner text, camera text, also text[], options jsonb)
+returns table (about text, problem text, remedy text) language plpgsql stable set search_path = '' as $$
+declare
+  called_off constant text[] := case when options ? 'cancelled_words' then ezrec.words_of(options -> 'cancelled_words')
+    else array['cancelled', 'canceled', 'rejected', 'no_show'] end;
+  has constant jsonb := ezrec.columns('bookings');
+  starts constant text := case when has ? 'start_time' then 'start_time' else 'starts_at' end;
+  ahead constant text := case when has ->> starts like 'timestamp%' then format('one.%I > now()', starts)
+    when has ->> 'date' in ('date', 'timestamp without time zone', 'timestamp with time zone')
+    then 'one.date >= current_date' else 'true' end;
+  one record;
+begin
+  about := 'bookings rows';
+  for one in select array_agg(said ->> 'id' order by said ->> 'id') as ids from ezrec.bookings_of(owner, camera, also, 400)
+              where lower(coalesce(said ->> 'status', '')) <> all (called_off)
+              group by said - 'id' - 'status' having count(*) > 1 loop
+    problem := format('the bookings %s are for the same time: each gets a film', array_to_string(one.ids, ', '));
+    remedy := format('delete from public.bookings where id::text in (%s);',
+                     (select string_agg(quote_literal(id), ', ') from unnest(one.ids[2:]) as id));
+    return next;
+  end loop;
+  for one in execute format($f$ select one.camera_id::text as court, count(*) as many from public.bookings as one
+      where one.user_id = $1::%s and one.camera_id is not null and one.camera_id::text <> all ($3 || $2) and (%s)
+        and not exists (select from public.system_status as box
+                         where box.user_id::text = $1 and box.camera_id::text = one.camera_id::text)
+      group by 1 $f$, has ->> 'user_id', ahead) using owner, camera, also loop
+    problem := format('no box reports for the court %s, so nobody records its bookings ahead: %s', one.court, one.many);
+    remedy := format('let that court''s box have site.camera_id = %1$L, or, if this court is meant: update public.bookings '
+      'set camera_id = %2$L where user_id = %3$L and camera_id = %1$L;', one.court, camera, owner);
+    return next;
+  end loop;
+end $$;
+comment on function ezrec.bookings_of_nobody is
+  'Which bookings ahead are there twice, and which of an owner''s no box records. Nothing is changed.';
+
 create or replace function public.ezrec_check(court jsonb) returns table (about text, problem text, remedy text)
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -166,4 +256,6 @@ declare
 begin
   return query select * from ezrec.problems(who.user_id, who.camera_id, who.options);
   return query select * from ezrec.open_doors();
+  return query select * from ezrec.rows_of_nothing(who.user_id, who.camera_id);
+  return query select * from ezrec.bookings_of_nobody(who.user_id, who.camera_id, who.also, who.options);
 end $$;

@@ -58,8 +58,8 @@ begin
 end $$;
 comment on function ezrec.open_doors is 'Which tables of the project are open to strangers, and what would close them. Nothing is changed.';
 comment on function public.ezrec_check is
-  'What of this court''s rows the project would not take, and what is open to strangers, each with what would put it '
-  'right. Nothing is changed.';
+  'What of this court''s rows the project would not take, what is open to strangers, and which rows are there twice or '
+  'point nowhere (about ends with " rows"), each with what would put it right. Nothing is changed.';
 
 do $$
 declare

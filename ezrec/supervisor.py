@@ -16,6 +16,8 @@ from functools import partial
 from zoneinfo import ZoneInfo
 
 from ezrec import files, logs
+from ezrec.actions.checks import Surroundings
+from ezrec.actions.checks.by_itself import own_looks
 from ezrec.actions.device import Device
 from ezrec.actions.state import last_words
 from ezrec.adapters import system
@@ -42,6 +44,7 @@ from ezrec.tasks.alerts.sending import Sending
 from ezrec.tasks.alerts.telling import Telling
 from ezrec.tasks.alerts.trials import Trials
 from ezrec.tasks.bookings import Bookings
+from ezrec.tasks.checkup import Checkups
 from ezrec.tasks.cleanup import Cleanup
 from ezrec.tasks.cooling import Cooling
 from ezrec.tasks.film.making import FilmMaking
@@ -188,6 +191,7 @@ class Supervisor:
             Task("preflight", preflight.run),
             Task("cooling", cooling.run),
             Task("wear", wear.run),
+            Task("checkup", _checkups(settings, store, clock, zone, recording).run),
             Task("alerts", telling.run),
             Task("alerts.sending", sending.run),
         )
@@ -364,6 +368,13 @@ def _alerting(settings: Settings, store: Store, clock: Clock, recording: Recordi
     telling = Telling(store, clock, settings, recording, trials, device.machine, sending.notify,
                       two_boxes=two_boxes)
     return telling, sending, telling.standing
+
+
+def _checkups(settings: Settings, store: Store, clock: Clock, zone: ZoneInfo, recording: Recording) -> Checkups:
+    """What looks at everything now and then."""
+    around = Surroundings(settings, DataFolder(settings.paths.data), clock=clock)
+    return Checkups(store, clock, zone, settings.cameras.lead_s, lambda: recording.current_booking() is not None,
+                    own_looks(around))
 
 
 async def _end_run(store: Store, clock: Clock, recording: Recording, device: Device) -> None:

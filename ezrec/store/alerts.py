@@ -96,8 +96,11 @@ class AlertTable(Database):
                        attempts, retry_at, parked, notice_id)
 
     async def put_checkup(self, checkup: Checkup, keep: int = 60) -> None:
-        """What a check of the recorder's own found; the newest `keep` are kept."""
+        """What a check of the recorder's own found; the newest `keep` are kept, and none that a wrong clock has put
+        behind it.
+        """
         async with self._transaction() as db:
+            await db.execute("DELETE FROM checkup WHERE at > ?", (checkup.at,))
             await db.execute("INSERT OR REPLACE INTO checkup (at, problems) VALUES (?, ?)",
                              (checkup.at, json.dumps(checkup.problems)))
             await db.execute("DELETE FROM checkup WHERE at NOT IN (SELECT at FROM checkup ORDER BY at DESC LIMIT ?)",

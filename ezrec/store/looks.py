@@ -46,6 +46,11 @@ class LookTable(FilmTable):
             film_of, f"{_FILMS} WHERE stage = ? AND starts_at >= ? AND starts_at < ? ORDER BY starts_at, booking_id",
             Stage.BOOKED, from_us, to_us)
 
+    async def any_film_between(self, from_us: int, to_us: int) -> bool:
+        """Whether a film that was or will be recorded starts in [from_us, to_us), UTC µs. Looks through all films."""
+        return bool(await self._read("SELECT 1 FROM film WHERE starts_at >= ? AND starts_at < ? AND stage NOT IN (?, ?)"
+                                     " LIMIT 1", from_us, to_us, Stage.CANCELLED, Stage.MISSED))
+
     async def films_unchanged_since(self, stage: Stage, at_us: int) -> list[Film]:
         """The films that took their step to `stage` at `at_us` (UTC µs) or earlier, oldest window first."""
         return await self._values(

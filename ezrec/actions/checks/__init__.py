@@ -96,25 +96,31 @@ class Looking:
         self.look = look
         self._around = around
         self._seen: list[Found] = []
-        self._done = threading.Event()
+        self._over, self._done = threading.Event(), threading.Event()  # it is; nobody need wait for it
         self._began = time.monotonic()
         threading.Thread(target=self._run, name=f"check {look.about}", daemon=True).start()
 
     def _run(self) -> None:
         self._seen = _careful(self.look, self._around)
+        self._over.set()
         self._done.set()
 
     @property
     def hangs(self) -> bool:
         """Whether it is still under way though its time is over."""
-        return not self._done.is_set() and time.monotonic() - self._began >= self.look.limit_s
+        return not self._over.is_set() and time.monotonic() - self._began >= self.look.limit_s
+
+    def give_up(self) -> None:
+        """Nobody waits for it any more."""
+        self._done.set()
 
     def result(self) -> list[Found]:
         """What it saw; that it took too long if its time is over first."""
-        if self._done.wait(max(0.0, self._began + self.look.limit_s - time.monotonic())):
+        self._done.wait(max(0.0, self._began + self.look.limit_s - time.monotonic()))
+        if self._over.is_set():
             return self._seen
         return [Found(self.look.about, Grade.BAD, f"no answer within {self.look.limit_s:g} s",
-                     "look again; if it stays so, what is looked at hangs")]
+                      "look again; if it stays so, what is looked at hangs")]
 
 
 def see_all(looks: Iterable[Look], around: Surroundings) -> tuple[list[Found], bool]:

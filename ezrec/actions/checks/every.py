@@ -7,6 +7,3 @@ from ezrec.actions.checks import Look, cameras, clock, disk, machine, own, proje
 EVERY: Sequence[Look] = (
     *disk.LOOKS, *own.LOOKS, *cameras.LOOKS, *machine.LOOKS, *clock.LOOKS, *project.LOOKS, *storage.LOOKS)
 """In the order in which they are shown."""
-
-BY_ITSELF: Sequence[Look] = tuple(look for look in EVERY if look.by_itself)
-"""What the recorder looks at by itself: nothing that other alerts tell of, and no camera is opened."""

@@ -1,5 +1,6 @@
 """What looks see on made-up machines: hot, badly fed, full, wrongly owned, with cameras that somebody holds."""
 
+import asyncio
 import os
 import threading
 import time
@@ -13,7 +14,8 @@ import pytest
 from ezrec.actions import checks
 from ezrec.actions.checks import Found, Grade, Look, cameras, clock, disk, own, storage
 from ezrec.actions.checks import machine as of_machine
-from ezrec.actions.checks.every import BY_ITSELF, EVERY
+from ezrec.actions.checks.by_itself import own_looks
+from ezrec.actions.checks.every import EVERY
 from ezrec.adapters import syncing
 from ezrec.domain.errors import CameraLost, RetryError
 from tests.fakes.clocks import MadeUpClock
@@ -39,7 +41,7 @@ def test_a_look_that_hangs_or_fails_costs_nothing_but_its_own_answer(machine: Ma
         return []
 
     async def wait(_: object) -> list[Found]:
-        await checks.asyncio.sleep(60)
+        await asyncio.sleep(60)
         return []
 
     def fail(_: object) -> list[Found]:
@@ -67,7 +69,7 @@ def test_a_look_that_hangs_or_fails_costs_nothing_but_its_own_answer(machine: Ma
 def test_every_look_has_a_name_of_its_own_and_a_limit_and_the_recorder_opens_no_camera_by_itself() -> None:
     assert len({look.about for look in EVERY}) == len(EVERY)
     assert all(0 < look.limit_s <= 75 for look in EVERY)
-    assert {look.about for look in BY_ITSELF} == {
+    assert {look.about for look in EVERY if look.by_itself} == {
         "data folder", "disk", "largest file", "cameras held", "dma_heap", "clock's skew", "supabase", "storage"}
 
 
@@ -80,6 +82,51 @@ def test_everything_is_looked_at_and_nothing_stays(machine: Machine) -> None:
         "camera left", "camera right", "heat", "supply", "unit", "clock", "storage"}
     assert all(one.remedy for one in seen if one.grade is not Grade.OK and one.about not in ("settings", "time zone"))
     assert sorted(machine.root.rglob("*")) == before
+
+
+async def test_the_recorder_s_own_looks_give_what_is_bad_and_one_that_hangs_is_not_begun_twice(
+        machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+    let_go = threading.Event()
+
+    def hang(_: object) -> list[Found]:
+        begun.append("hang")
+        let_go.wait(60)
+        return []
+
+    def three(_: object) -> list[Found]:
+        return [Found("a", Grade.BAD, "broken", "mend it"), Found("b", Grade.WARNING, "odd"),
+                Found("c", Grade.OK, "fine")]
+
+    monkeypatch.setattr("ezrec.actions.checks.by_itself.EVERY", [
+        Look("hangs", hang, 0.2, by_itself=True), Look("three", three, by_itself=True), Look("not by itself", three)])
+    looks = own_looks(machine.around())
+    for _ in range(2):
+        assert [await look() for look in looks] == [
+            ["hangs: no answer within 0.2 s; look again; if it stays so, what is looked at hangs"],
+            ["a: broken; mend it"]]
+    assert begun == ["hang"]
+    let_go.set()
+
+
+async def test_a_stop_does_not_wait_for_a_look_that_hangs(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    let_go, begun = threading.Event(), threading.Event()
+
+    def hang(_: object) -> list[Found]:
+        begun.set()
+        let_go.wait(60)
+        return []
+
+    monkeypatch.setattr("ezrec.actions.checks.by_itself.EVERY", [Look("hangs", hang, 60, by_itself=True)])
+    (look,) = own_looks(machine.around())
+    task = asyncio.ensure_future(look())
+    await asyncio.to_thread(begun.wait, 30)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with asyncio.timeout(20):
+        await asyncio.get_running_loop().shutdown_default_executor()
+    let_go.set()
 
 
 # ---- the machine

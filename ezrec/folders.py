@@ -37,6 +37,7 @@ class DataFolder:
         self.lock = self.root / "ezrec.lock"
         self.state = self.root / "state.json"  # what the running recorder says of itself, for commands beside it
         self.cameras = self.root / "cameras.json"  # which camera was left and which right
+        self.trial = self.root / "check" / "film"  # a data folder of its own: what `ezrec check --record` made last
         self.reserve = self.root / "ezrec.db-reserve"  # room for the store that is given up when the disk is full
         self.segments = self.root / "segments"  # <run>/<camera>/<start_us>.ts
         self.aside = self.root / "aside"  # what was found and could not be used

@@ -84,8 +84,8 @@ def add(
     zone, now = zone_of(settings), _now_us()
     if (start is None) == (starts_in is None) or (end is None) == (lasts is None):
         raise typer.BadParameter("say when it starts (--start or --in) and when it ends (--end or --for)")
-    begins = now + _span(starts_in) if starts_in is not None else instant(str(start), zone, now)
-    ends = begins + _span(lasts) if lasts is not None else instant(str(end), zone, begins, end=True)
+    begins = now + span(starts_in) if starts_in is not None else instant(str(start), zone, now)
+    ends = begins + span(lasts) if lasts is not None else instant(str(end), zone, begins, end=True)
     row = {"id": booking_id or f"cli-{local_datetime(begins, zone):%Y%m%d-%H%M%S}",
            "start_time": utc_datetime(begins).isoformat(), "end_time": utc_datetime(ends).isoformat(),
            "status": "scheduled"}
@@ -185,8 +185,8 @@ def _now_us() -> int:
     return time.time_ns() // 1000
 
 
-def _span(text: str) -> int:
-    """"90s", "5m", "1h", "1h30m" in µs."""
+def span(text: str) -> int:
+    """"90s", "5m", "1h", "1h30m" in µs. Raises BadParameter."""
     found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?|(\d+)", text.strip(), re.ASCII)
     if not found or not any(found.groups()):
         raise typer.BadParameter(f"{text[:40]!r} is no duration; write 90s, 5m, 1h or 1h30m")

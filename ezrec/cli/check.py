@@ -23,6 +23,7 @@ from ezrec.files import verdict
 from ezrec.folders import DataFolder, DataLock
 
 TRY_S = 4.0  # for two key frames; a camera starts within one second
+SHORTEST_S, LONGEST_S = 2.0, 600.0  # of a film that is made to see whether it can be
 LIMIT_S = 30.0  # for both cameras together, whatever they do
 VERDICTS = {"ok": "ok      ", "warning": "warning ", "bad": "NOT OK  "}
 UNKNOWN: dict[str, Any] = {  # of a camera that gave nothing
@@ -36,6 +37,8 @@ def check(
         "--cameras", help="Start both cameras, judge and save a picture of each.")] = False,
     cloud: Annotated[bool, typer.Option(
         "--cloud", help="Ask the Supabase project what it would not take, and what is open to strangers.")] = False,
+    record: Annotated[str | None, typer.Option(
+        "--record", metavar="LENGTH", help="Make a film of both cameras, e.g. 10s, and say what it holds.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
     reference: Annotated[bool, typer.Option(
         "--reference", help="Keep the pictures as what the cameras should see; later pictures are compared.")] = False,
@@ -46,8 +49,9 @@ def check(
     unit, the Supabase project (with SQL that puts it right) and the storage (a probe, of which nothing stays). It works
     beside the recorder, whose cameras are judged by their frames. Each look has a limit in time.
 
-    With `--cameras` the cameras instead: whether frames flow and what they show. With `--cloud` the project alone.
-    Exit status 0 only if nothing is NOT OK. Stop the recorder before `--cameras`: one process has them.
+    With `--cameras` the cameras instead: whether frames flow and what they show. With `--record 10s` a real film of
+    them, into a folder of its own. With `--cloud` the project alone. Exit status 0 only if nothing is NOT OK. Stop the
+    recorder before `--cameras` and `--record`: one process has the cameras.
 
     Examples: `ezrec check`, and `ezrec check --cameras --reference` after the cameras were mounted and focused.
     """
@@ -55,9 +59,11 @@ def check(
 
     command: CommandContext = context.obj
     settings = command.load()
+    if sum(map(bool, (cloud, cameras or reference, record is not None))) > 1:
+        raise typer.BadParameter("--cloud, --cameras and --record are checks of their own: give one of them")
+    if record is not None:
+        raise typer.Exit(0 if _film(command, settings, record, as_json=as_json) else 1)
     if cloud:
-        if cameras or reference:
-            raise typer.BadParameter("--cloud and --cameras are two checks: give one of them")
         raise typer.Exit(0 if check_cloud(settings, as_json=as_json) else 1)
     folder = data_folder(settings, written=cameras)
     if not cameras:
@@ -89,6 +95,16 @@ def check(
         tell(found)
     if found["problems"] or not all(one["ok"] for one in (found["disk"], *found["cameras"].values())):
         raise typer.Exit(1)
+
+
+def _film(command: CommandContext, settings: Settings, length: str, *, as_json: bool) -> bool:
+    from ezrec.cli.bookings import span  # noqa: PLC0415
+    from ezrec.cli.record import record  # noqa: PLC0415 - loads the recorder
+
+    seconds = span(length) / SECOND
+    if not SHORTEST_S <= seconds <= LONGEST_S:
+        raise typer.BadParameter(f"--record takes {SHORTEST_S:g}s to {LONGEST_S / 60:g}m")
+    return record(command, data_folder(settings, written=True), seconds, as_json=as_json)
 
 
 def look_around(settings: Settings, folder: DataFolder) -> dict[str, Any]:
@@ -165,7 +181,8 @@ def tell_surroundings(found: dict[str, Any]) -> None:
             if one["verdict"] == grade:
                 rows.append((label, f"{one['about']}: {one['seen']}"))
                 rows += [("  remedy", one["remedy"])] if one["remedy"] else []
-    words.sentences(words.console(), [*rows, "`ezrec check --cameras` tries the cameras as well."])
+    words.sentences(words.console(), [*rows, "`ezrec check --cameras` tries the cameras as well.",
+                                      "`ezrec check --record 10s` makes a film with them."])
 
 
 def _as_the_recorder_says(folder: DataFolder) -> str:

@@ -55,34 +55,39 @@ def check(
 
     Examples: `ezrec check`, and `ezrec check --cameras --reference` after the cameras were mounted and focused.
     """
-    from ezrec import files  # noqa: PLC0415 - what commands without cameras do not need
-
     command: CommandContext = context.obj
     settings = command.load()
     if sum(map(bool, (cloud, cameras or reference, record is not None))) > 1:
         raise typer.BadParameter("--cloud, --cameras and --record are checks of their own: give one of them")
+    if reference and not cameras:
+        raise typer.BadParameter("--reference keeps what --cameras sees: give both")
     if record is not None:
         raise typer.Exit(0 if _film(command, settings, record, as_json=as_json) else 1)
     if cloud:
         raise typer.Exit(0 if check_cloud(settings, as_json=as_json) else 1)
-    folder = data_folder(settings, written=cameras)
-    if not cameras:
-        if reference:
-            raise typer.BadParameter("--reference keeps what --cameras sees: give both")
-        surroundings = look_around(settings, folder)
-        _add_exposed(surroundings, exposed(command.config))
-        if as_json:
-            show_json(surroundings)
-        else:
-            tell_surroundings(surroundings)
-        _leave(1 if surroundings["problems"] else 0, hangs=surroundings["hangs"])
+    if cameras:
+        raise typer.Exit(0 if _cameras(command, settings, keep=reference, as_json=as_json) else 1)
+    surroundings = look_around(settings, data_folder(settings))
+    _add_exposed(surroundings, exposed(command.config))
+    if as_json:
+        show_json(surroundings)
+    else:
+        tell_surroundings(surroundings)
+    _leave(1 if surroundings["problems"] else 0, hangs=surroundings["hangs"])
+
+
+def _cameras(command: CommandContext, settings: Settings, *, keep: bool, as_json: bool) -> bool:
+    """Start the cameras, and say how they are; whether they are fine."""
+    from ezrec import files  # noqa: PLC0415 - what commands without cameras do not need
+
+    folder = data_folder(settings, written=True)
     logs.register_secrets(settings)
     logs.set_up("error", folder.logs, stream=sys.stderr)
     logging.getLogger("picamera2").setLevel(logging.CRITICAL)  # its errors stand in what is found
     files.make_folders(folder.root)
     try:
         with DataLock(folder):
-            found = look(settings, folder, keep=reference)
+            found = look(settings, folder, keep=keep)
             found["doubts"] = exposed(command.config)
     except AlreadyRunning as error:
         raise EzrecError(f"the cameras cannot be tried while they are used: {error}{_as_the_recorder_says(folder)}") \
@@ -93,8 +98,7 @@ def check(
         show_json(found)
     else:
         tell(found)
-    if found["problems"] or not all(one["ok"] for one in (found["disk"], *found["cameras"].values())):
-        raise typer.Exit(1)
+    return not found["problems"] and all(one["ok"] for one in (found["disk"], *found["cameras"].values()))
 
 
 def _film(command: CommandContext, settings: Settings, length: str, *, as_json: bool) -> bool:

@@ -258,7 +258,8 @@ class Supervisor:
                 return
             if self._clock.mono_us() - started_us > LONGEST_RESTART_S * SECOND:
                 delay_s = RESTART_S
-            log.error("task ended, starting it again", ended=task.name, in_s=delay_s, exc_info=error)
+            why = {"error": str(error)} if isinstance(error, EzrecError) else {"exc_info": error}  # foreseen, or a bug
+            log.error("task ended, starting it again", ended=task.name, in_s=delay_s, **why)
             self._ended_us[task.name] = self._clock.mono_us()
             await asyncio.sleep(delay_s)
             delay_s = min(2 * delay_s, LONGEST_RESTART_S)

@@ -29,7 +29,7 @@ def fleet(
 
     Example: `ezrec fleet --owner u-1`
     """
-    from ezrec.actions import cloud  # noqa: PLC0415 - loads supabase-py
+    from ezrec.actions import cloud  # noqa: PLC0415 - loads postgrest-py
 
     command: CommandContext = context.obj
     settings = command.load()
@@ -50,7 +50,7 @@ def fleet(
 
 def check_cloud(settings: Settings, *, as_json: bool) -> bool:
     """Say what the project would not take, what is open, which rows are amiss; whether there is but the last."""
-    from ezrec.actions import cloud  # noqa: PLC0415 - loads supabase-py
+    from ezrec.actions import cloud  # noqa: PLC0415 - loads postgrest-py
 
     quiet(settings)
     found = asyncio.run(cloud.problems(settings))

@@ -51,7 +51,7 @@ def add(
 
     Example: `ezrec device add --key jwt-secret.txt --name "the box in the shed" --to device_token`
     """
-    from ezrec.actions import devices  # noqa: PLC0415 - loads supabase-py
+    from ezrec.actions import devices  # noqa: PLC0415 - loads postgrest-py
 
     command: CommandContext = context.obj
     site = {name: value for name, value in (("user_id", owner), ("camera_id", court)) if value}
@@ -90,7 +90,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show the devices of the project: court, name, when each was heard of, and whether it was withdrawn."""
-    from ezrec.actions import devices  # noqa: PLC0415 - loads supabase-py
+    from ezrec.actions import devices  # noqa: PLC0415 - loads postgrest-py
 
     command: CommandContext = context.obj
     settings = command.load()
@@ -119,7 +119,7 @@ def revoke(
 
     Example: `ezrec device revoke 7f1a2b3c-0000-4000-8000-000000000001`
     """
-    from ezrec.actions import devices  # noqa: PLC0415 - loads supabase-py
+    from ezrec.actions import devices  # noqa: PLC0415 - loads postgrest-py
 
     command: CommandContext = context.obj
     settings = command.load()
@@ -132,7 +132,7 @@ def revoke(
 
 
 def _signing_key(file: Path | None, key_id: str | None) -> "SigningKey":
-    from ezrec.actions import devices  # noqa: PLC0415 - loads supabase-py
+    from ezrec.actions import devices  # noqa: PLC0415 - loads postgrest-py
 
     if file:
         return devices.read_key(file, key_id)

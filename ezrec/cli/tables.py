@@ -21,7 +21,7 @@ def tables() -> None:
 
 def sql() -> str:
     """The whole script: its files one behind the other."""
-    # by the path of another package: importing this one costs supabase-py
+    # by the path of another package: importing this one costs postgrest-py
     folder = resources.files("ezrec.adapters").joinpath("supabase/sql")
     files = sorted(folder.iterdir(), key=lambda file: file.name)
     return "".join(file.read_text("utf-8") for file in files if file.name.endswith(".sql"))

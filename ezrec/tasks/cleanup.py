@@ -1,23 +1,26 @@
 """Clean-up: what a film no longer needs goes, and what nobody needs; never a file that a film still needs.
 
 A segment's deletion has three durable steps: row marked, file unlinked, row dropped; so that after a crash no deleted
-time is taken for an orphan. When the disk is short what was set aside goes first, then the footage of cancelled
-bookings, then what is kept of published films, then footage that nobody knows a booking for, the oldest first; what is
-still to be published is never touched.
+time is taken for an orphan. On a disk without room for the mark the file goes first.
+
+When the disk is short what was set aside goes first, then the footage of cancelled bookings, then what is kept of
+published films, then footage that nobody knows a booking for, the oldest first; what is still to be published is never
+touched.
 """
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from ezrec import files, logs
 from ezrec.config import Settings
 from ezrec.domain.clock import SECOND, Clock
-from ezrec.domain.errors import EzrecError
+from ezrec.domain.errors import EzrecError, RetryError
 from ezrec.domain.film import Film
 from ezrec.domain.stages import Stage
+from ezrec.domain.timeline import Segment
 from ezrec.folders import DataFolder
 from ezrec.store import Store
 from ezrec.tasks.opening import give_up_reserve, keep_reserve, put_aside
@@ -128,7 +131,7 @@ class Cleanup:
         """When the disk is still short: footage that nobody knows a booking for, the oldest first."""
         while await asyncio.to_thread(self._is_short) and (found := await self._store.found_footage(SOME)):
             log.warning("disk short: footage without a booking goes", segments=len(found), run=found[0].run)
-            await self._store.doom(found)
+            await self._doom(found)
             await self.finish_deletions()
 
     def _drop_empty_runs(self) -> None:
@@ -184,9 +187,19 @@ class Cleanup:
             [] if run is None else [(run, self._clock.mono_us() - SPARE_US)],
             self._clock.wall_us() - self._keep_found_us)
         if unneeded:
-            await self._store.doom(unneeded)
+            await self._doom(unneeded)
             log.debug("segments marked", count=len(unneeded))
         await self.finish_deletions()
+
+    async def _doom(self, segments: Sequence[Segment]) -> None:
+        """Mark segments. Without room for that on the disk their files go first: nobody else would make any."""
+        try:
+            await self._store.doom(segments)
+        except RetryError:
+            if not await asyncio.to_thread(self._is_short):
+                raise
+            await asyncio.to_thread(self._unlink, [self._folder.path(one.path) for one in segments])
+            await self._store.doom(segments)
 
     async def finish_deletions(self) -> None:
         """Unlink the files of marked segments, then drop their rows; also done at start, after a crash."""

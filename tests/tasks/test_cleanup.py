@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ from ezrec import files
 from ezrec.adapters.publishing.local import LocalPublisher
 from ezrec.adapters.storage.local import LocalStorage
 from ezrec.domain.clock import SECOND
+from ezrec.domain.errors import RetryError
 from ezrec.domain.film import Film
 from ezrec.domain.stages import Stage
+from ezrec.domain.timeline import Segment
 from ezrec.store import Store
 from ezrec.tasks.cleanup import Cleanup
 from ezrec.tasks.film.growing import Growth
@@ -261,6 +263,28 @@ async def test_room_is_short_below_what_the_settings_keep_free(
     free(lambda: least - missing)
     await cleanup(desk, keep_cancelled_h=999).run_once()
     assert (await desk.now()).stage is stage
+
+
+@pytest.mark.parametrize("short", [True, False])
+async def test_on_a_disk_without_room_to_write_that_a_segment_goes_its_file_goes_first(
+        desk: Desk, free: Any, monkeypatch: pytest.MonkeyPatch, *, short: bool) -> None:
+    await desk.segment(await desk.run(), -60)
+    free(lambda: 0 if short else ROOM)
+    doom = Store.doom
+
+    async def full(store: Store, segments: Sequence[Segment]) -> None:
+        if desk.files():
+            raise RetryError("the store: database or disk is full")
+        await doom(store, segments)
+
+    monkeypatch.setattr(Store, "doom", full)
+    if short:
+        await cleanup(desk).run_once()
+        assert await desk.store.segment_paths() == desk.files() == set()
+    else:  # a store that is busy, say
+        with pytest.raises(RetryError):
+            await cleanup(desk).run_once()
+        assert len(desk.files()) == 1
 
 
 async def test_a_cancelled_film_without_footage_is_not_given_up_for_room(desk: Desk, free: Any) -> None:

@@ -8,6 +8,7 @@ identity) is refused rather than put in the first one's place, which players may
 
 from collections.abc import Collection
 from dataclasses import asdict
+from typing import Any
 
 from ezrec import logs
 from ezrec.adapters.supabase import Supabase
@@ -51,12 +52,10 @@ class SupabasePublisher:
             RetryError: no confirmation; it may be there or not.
             ParkError: the row is refused, as that of another recording of the same booking.
         """
-        row = asdict(video)
+        asked: dict[str, Any] = {"video": asdict(video), "keep_statuses": self._called_off}
         try:
             confirmed = await self._supabase.rows(
-                "publish a video", lambda client: client.rpc(
-                    "publish_video", {"video": row, "keep_statuses": self._called_off}),
-                expected=NO_FUNCTION)
+                "publish a video", lambda client: client.rpc("publish_video", asked), expected=NO_FUNCTION)
         except Refused as error:
             if error.code == DOUBLE:
                 return await self._confirm(video, error)

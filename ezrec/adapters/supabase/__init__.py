@@ -1,6 +1,6 @@
 """The venue's Supabase project: its credential, its connections, what its answers mean, and the SQL of its tables.
 
-Importing this costs a part of a second and tens of MB (supabase-py): only where the settings ask for it, and before
+Importing this costs a part of a second and some MB (postgrest-py): only where the settings ask for it, and before
 anything is recorded.
 """
 

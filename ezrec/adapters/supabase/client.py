@@ -16,9 +16,8 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import httpx
-from postgrest import APIError
+from postgrest import APIError, AsyncPostgrestClient
 from structlog.stdlib import BoundLogger
-from supabase import AsyncClient, AsyncClientOptions
 
 from ezrec import logs
 from ezrec.adapters.supabase.answers import refusal, rows_of
@@ -31,20 +30,20 @@ CONNECT_S = 5.0  # what connecting may take of a call's limit
 CONNECTIONS = 4
 KEEP_S = 60.0  # longer than the time between two polls, or each would shake hands anew
 LACKING_S = 600.0  # how long a column that a table lacks is left out before it is tried again
-NO_KEY = "-"  # supabase-py wants one; a project that asks for none reads the token alone
+NO_KEY = "-"  # a project that asks for none reads the token alone
 LOGGED = 20_000  # characters of a failed answer; what is longer is somebody's page
 
 Row = dict[str, Any]
 
 
 class Query(Protocol):
-    """A request as supabase-py builds it."""
+    """A request as postgrest-py builds it."""
 
     async def execute(self) -> Any:
         """Send it; returns an `APIResponse`."""
 
 
-Build = Callable[[AsyncClient], Query]
+Build = Callable[[AsyncPostgrestClient], Query]
 
 
 class Supabase:
@@ -66,9 +65,10 @@ class Supabase:
             follow_redirects=False, event_hooks={"response": [_keep_answer]},
             timeout=httpx.Timeout(settings.limit_s, connect=min(CONNECT_S, settings.limit_s)),
             transport=TokenTransport(way, device) if device else way)
-        key = settings.key.get_secret_value() or settings.device_token.get_secret_value()
-        self._client = AsyncClient(settings.url, key or NO_KEY, AsyncClientOptions(
-            httpx_client=self._http, auto_refresh_token=False, persist_session=False, postgrest_client_retry=False))
+        key = settings.key.get_secret_value() or settings.device_token.get_secret_value() or NO_KEY
+        self._client = AsyncPostgrestClient(
+            f"{settings.url.rstrip('/')}/rest/v1", headers={"apikey": key, "Authorization": f"Bearer {key}"},
+            http_client=self._http, retry_enabled=False)
 
     async def close(self) -> None:
         """Let go of the connections; no call may follow."""
@@ -115,7 +115,7 @@ class Supabase:
 
         Columns that the table lacks are left out, and said once. Confirmed when this returns; errors as of `rows`.
         """
-        def build(body: Row, client: AsyncClient) -> Query:
+        def build(body: Row, client: AsyncPostgrestClient) -> Query:
             return client.table(table).upsert(body, on_conflict=on_conflict).select(on_conflict)
 
         if not await self._write(f"write {table}", table, row, build, limit_s):
@@ -128,7 +128,7 @@ class Supabase:
         Returns the ids of the rows that were changed. Columns that the table lacks are left out, and said once; errors
         as of `rows`.
         """
-        def build(body: Row, client: AsyncClient) -> Query:
+        def build(body: Row, client: AsyncPostgrestClient) -> Query:
             query = client.table(table).update(body)
             for column, value in where.items():
                 query = query.is_(column, None) if value is None else query.eq(column, value)
@@ -137,7 +137,7 @@ class Supabase:
         return await self._write(f"change {table}", table, row, build, limit_s)
 
     async def _write(self, what: str, table: str, row: Mapping[str, object],
-                     build: Callable[[Row, AsyncClient], Query], limit_s: float | None) -> list[Row]:
+                     build: Callable[[Row, AsyncPostgrestClient], Query], limit_s: float | None) -> list[Row]:
         """Send a row without the columns that the table lacks, which are found out one by one."""
         lacking, now = self._lacking[table], asyncio.get_running_loop().time()
         while True:

@@ -46,7 +46,7 @@ MOST_LEAVES = 2  # how often it may leave by itself, for damage that shows while
 GAP_US = 500_000  # of the booking that is due
 PARDON_US = 2_000_000  # around a time at which it did not run
 ENOUGH_US = 1_000_000  # of a camera's unharmed footage: a film must come of that
-LIMIT_S = 140.0  # footage that is missing is waited for a minute
+LIMIT_S = 240.0  # footage that is missing is waited for a minute by the recipe, and another by its chunk
 MOMENT_S = 6.0  # how long after the match a kill's moment is waited for
 
 

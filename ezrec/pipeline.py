@@ -23,6 +23,7 @@ from ezrec.store import Store
 log = logs.get("pipeline")
 
 ATTEMPTS = 3  # of a step that fails in an unforeseen way, before the film is parked
+SAID = frozenset({1, 2, 3, 10, 100, 1000, 10_000})  # failures in a row that are said; those between at level debug
 LIVE_US = 15 * 60 * SECOND  # so long after its window a film still goes before older ones
 
 
@@ -94,7 +95,8 @@ class Pipeline:
         """Queue the films that may advance whenever something changed; at start every film goes on where it was."""
         while True:
             self._due.clear()
-            films = await self._store.films(*{stage for step in self.steps for stage in step.stages})
+            # without their recipes: in an outage this is asked whenever one of many films has rested
+            films = await self._store.films_brief(*{stage for step in self.steps for stage in step.stages})
             self._live = frozenset(film.booking_id for film in films if not film.parked and self._is_live(film))
             for step in self.steps:
                 for gone in step.known - {film.booking_id for film in films if step.takes(film)} - step.waiting:
@@ -159,8 +161,10 @@ class Pipeline:
         with suppress(RetryError):  # on a full disk nobody is told, but it goes on all the same
             await self._store.update_film(film.booking_id, attempts=failures,
                                           retry_at=self._clock.wall_us() + round(rest_s * SECOND))
-        log.warning("step failed, trying again", booking=film.booking_id, step=step.name, attempt=failures,
-                    retry_s=round(rest_s, 1), error=reason, exc_info=None if foreseen else error)
+        # a week without network must not fill the log; what nobody foresaw is always said
+        say = log.warning if failures in SAID or not foreseen else log.debug
+        say("step failed, trying again", booking=film.booking_id, step=step.name, attempt=failures,
+            retry_s=round(rest_s, 1), error=reason, exc_info=None if foreseen else error)
         self._rest(step, film.booking_id, rest_s)
 
     async def _park(self, step: Step, film: Film, reason: str, trace: Exception | None, *, passing: bool) -> None:

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from ezrec.domain import backoff
 from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import BadMedia, IllegalStep, LeaveError, ParkError, PoolClosed, RetryError
-from ezrec.domain.film import Film
+from ezrec.domain.film import Film, Recipe
 from ezrec.domain.stages import Stage
 from ezrec.pipeline import Pipeline, Step
 from ezrec.store import Store
-from tests.fakes.desk import Desk, a_desk
+from tests.fakes.desk import RECIPE, Desk, a_desk
 from tests.fakes.waiting import eventually
 
 Work = Callable[[Film], Awaitable[bool]]
@@ -103,6 +104,33 @@ async def test_what_may_work_later_is_tried_again_with_full_jitter_up_to_a_cap(d
         assert film.parked_step is None  # however often
         timers.fire()
     assert longest_s == backoff.LONGEST_S
+
+
+async def test_what_fails_for_a_week_is_said_a_few_times(desk: Desk, timers: Timers) -> None:
+    made, (step,) = line(desk, Fails(*(RetryError("no network") for _ in range(150))))
+    await desk.film(Stage.RECORDING)
+    with capture_logs() as lines:
+        for _ in range(150):
+            await made.work_once(step, "match")
+            timers.fire()
+    said = [one for one in lines if one["event"] == "step failed, trying again"]
+    assert len(said) == 150
+    assert [one["attempt"] for one in said if one["log_level"] == "warning"] == [1, 2, 3, 10, 100]
+
+
+async def test_queueing_films_does_not_read_what_takes_long(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, (step,) = line(desk, Fails())
+    await desk.film(Stage.RECORDING, recipe=RECIPE.dumps())
+    read: list[str] = []
+    monkeypatch.setattr(Recipe, "loads", read.append)
+    task = asyncio.create_task(made.run())
+
+    async def queued() -> bool:
+        return "match" in step.waiting or bool(read)
+
+    await eventually(queued, what="the film to be queued")
+    task.cancel()
+    assert read == []
 
 
 async def test_a_film_that_works_again_is_troubled_no_more(desk: Desk, timers: Timers) -> None:

@@ -11,7 +11,7 @@ ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check cloud bench torture damage powercut models mutants run test-lab test-versions faults install uninstall test-device
+.PHONY: help demo test check cloud bench torture damage powercut models year mutants run test-lab test-versions faults install uninstall test-device
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ powercut: $(READY)  ## as root: cut the power of the real program on a slow disk
 models: N = 10000
 models: $(READY)  ## N sequences (N=10000) of bookings, failures and restarts, on made-up time: every film comes to its end
 	$(PY) tests/model/models.py --runs $(N) $(ARGS)
+
+year: $(READY)  ## a year at a court on made-up time (SEED=1 for the same one again): each film once, nothing grows; draws year.svg
+	$(PY) tests/year/year.py $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 mutants: N = 200
 mutants: SEED = 1

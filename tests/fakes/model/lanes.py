@@ -19,9 +19,6 @@ from tests.fakes.model.faults import Faults
 from tests.fakes.model.workers import SIZE
 
 RATE = Fraction(2)
-FRAME_US = int(SECOND / RATE)
-SEGMENT_US = 4 * SECOND
-MOST_US = 16 * SECOND  # of footage from one look to the next
 
 
 @dataclass(frozen=True)
@@ -39,6 +36,8 @@ class MadeUpLane:
 
     failures = 0
     restarts = 0
+    segment_us = 4 * SECOND
+    most_us = 16 * SECOND  # of footage from one look to the next
 
     def __init__(self, camera: MadeUpCamera, folder: DataFolder, run: int, clock: MadeUpClock,
                  sealed: Callable[[Sealed], None], dark: set[str]) -> None:
@@ -48,6 +47,7 @@ class MadeUpLane:
         self._clock = clock
         self._sealed = sealed
         self._dark = dark
+        self._frame_us = int(SECOND / camera.rate)
         self._watermark = Watermark()
         self._wanted = False
         self._begun_us: int | None = None  # of the segment that is being written
@@ -112,14 +112,14 @@ class MadeUpLane:
             self._seal()
             self._at_us = now
             return
-        if now - self._at_us > MOST_US:  # the machine stood still, and the camera with it
+        if now - self._at_us > self.most_us:  # the machine stood still, and the camera with it
             self._seal()
-            self._at_us += (now - self._at_us - MOST_US) // FRAME_US * FRAME_US
-        while self._at_us + FRAME_US <= now:
+            self._at_us += (now - self._at_us - self.most_us) // self._frame_us * self._frame_us
+        while self._at_us + self._frame_us <= now:
             if self._begun_us is None:
                 self._begun_us = self._at_us
-            self._at_us += FRAME_US
-            if self._at_us - self._begun_us >= SEGMENT_US or self._begun_us < self._cut_us <= self._at_us:
+            self._at_us += self._frame_us
+            if self._at_us - self._begun_us >= self.segment_us or self._begun_us < self._cut_us <= self._at_us:
                 self._seal()
 
     def _seal(self) -> None:
@@ -128,7 +128,7 @@ class MadeUpLane:
         start, self._begun_us = self._begun_us, None
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"{start}.ts"
-        frames = (self._at_us - start) // FRAME_US
+        frames = (self._at_us - start) // self._frame_us
         path.write_text(json.dumps([start, self._at_us, frames]))
         sealed = Sealed(self.name, self._run, start, self._at_us, frames, 0, 20, path)
         self._watermark.sealed(start)

@@ -50,13 +50,14 @@ BUILT = ("Pipeline", "FilmMaking", "Upload", "Outbox", "Publish", "Cleanup", "Bo
 class _Recorder(Supervisor):
     """The supervisor with made-up lanes."""
 
-    def __init__(self, settings: Settings, clock: MadeUpClock, dark: set[str], lanes: list[MadeUpLane]) -> None:
+    def __init__(self, settings: Settings, clock: MadeUpClock, dark: set[str], lanes: list[MadeUpLane],
+                 kind: type[MadeUpLane]) -> None:
         super().__init__(settings, clock)
-        self._dark, self._lanes = dark, lanes
+        self._dark, self._lanes, self._kind = dark, lanes, kind
 
     def _lane_of(self, camera: Camera) -> Any:
         def make(run: int, sealed: Callable[..., None]) -> MadeUpLane:
-            lane = MadeUpLane(camera, self._folder, run, self._clock, sealed, self._dark)  # type: ignore[arg-type]
+            lane = self._kind(camera, self._folder, run, self._clock, sealed, self._dark)  # type: ignore[arg-type]
             self._lanes.append(lane)
             return lane
 
@@ -66,7 +67,9 @@ class _Recorder(Supervisor):
 class Recorder:
     """A recorder that is killed and started again. `steps` holds every step that a film took."""
 
-    def __init__(self, data: Path, patches: pytest.MonkeyPatch) -> None:
+    lane = MadeUpLane
+
+    def __init__(self, data: Path, patches: pytest.MonkeyPatch, settings: Settings | None = None) -> None:
         self.linked = True  # the library lies on the data folder's file system
         self.data = data
         self.folder = DataFolder(data)
@@ -87,7 +90,7 @@ class Recorder:
         self.connections = Connections(self.faults, lambda *step: self.steps.append(step))
         self.closed: dict[str, list[list[str]]] = {}  # film's folder → its parts' SHA-256, each time that it was closed
         self.workers = Workers(self.faults, self._began)
-        self._settings = settings_for(data)
+        self._settings = settings or settings_for(data)
         self._patch(patches)
         self.loop: SteppedLoop | None = None
 
@@ -99,7 +102,7 @@ class Recorder:
         self.built.clear()
         self._lanes.clear()
         self.loop = SteppedLoop(self.clock, order=self._whose_turn, watch=self.faults.watch)
-        self._program = _Recorder(self._settings, self.clock, self.dark, self._lanes)
+        self._program = _Recorder(self._settings, self.clock, self.dark, self._lanes, self.lane)
         self._main = self.loop.create_task(self._program.run())
 
     def kill(self) -> None:

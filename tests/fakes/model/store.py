@@ -45,6 +45,10 @@ class Connections:
         patches.setattr(aiosqlite.core, "Thread", NoThread)
         patches.setattr(aiosqlite.core.Connection, "__del__", lambda _: None)  # killed processes close nothing
 
+    def count(self) -> int:
+        """How many are open."""
+        return sum(map(_is_open, self._open))
+
     def drop(self) -> None:
         """Their process was killed: what was not committed is undone."""
         for one in self._open:
@@ -99,3 +103,9 @@ class Connections:
                     "CREATE TEMP TRIGGER told AFTER UPDATE OF stage ON film WHEN old.stage != new.stage"
                     " BEGIN SELECT stepped(new.booking_id, old.stage, new.stage); END")
                 self._watched.add(connection)
+
+
+def _is_open(connection: sqlite3.Connection) -> bool:
+    with suppress(sqlite3.ProgrammingError):
+        return connection.total_changes >= 0
+    return False

@@ -28,8 +28,8 @@ LOOKS = 2  # that a chunk may come out with: rendered again it may have other by
 
 
 @cache
-def _chunk(recipe: str, ticks: int, look: int) -> bytes:
-    """An encoded chunk of so many ticks."""
+def _chunk(recipe: str, ticks: int, look: int, calm: bool) -> bytes:
+    """An encoded chunk of so many ticks; a `calm` one is of one grey, and small."""
     made = Recipe.loads(recipe)
     chance = np.random.default_rng([ticks, look])
     with tempfile.TemporaryDirectory() as folder:
@@ -39,7 +39,7 @@ def _chunk(recipe: str, ticks: int, look: int) -> bytes:
             for tick in range(ticks):
                 frame = coded_frame(made.canvas)
                 luma = planes_of(frame)[0]
-                luma[:] = chance.integers(16, 235, luma.shape, dtype=np.uint8)
+                luma[:] = 60 + 60 * look if calm else chance.integers(16, 235, luma.shape, dtype=np.uint8)
                 out.mux(stream.encode(finish(frame, made.canvas, tick, Fraction(made.rate))))
             out.mux(stream.encode(None))
         return path.read_bytes()
@@ -52,6 +52,7 @@ class Workers:
         self._faults = faults
         self._began = began
         self.takes_s = 0.0  # a chunk, on the made-up clock
+        self.calm = False  # nothing moves in the chunks: they are small, however long
         self.looks: dict[str, int] = {}  # chunk's file → how often it was rendered
 
     def executor(self) -> type[Any]:
@@ -112,7 +113,7 @@ class Workers:
             shown = min(job.ticks, round(seen * job.ticks / (end - begin)))
             shares[view.camera] = CameraShare(shown=shown, filled=job.ticks - shown)
         look = self.looks[job.out] = self.looks.get(job.out, -1) + 1
-        data = _chunk(job.recipe.dumps(), job.ticks, look % LOOKS)
+        data = _chunk(job.recipe.dumps(), job.ticks, look % LOOKS, self.calm)
         staged = Path(f"{job.out}.new")
         staged.write_bytes(data)
         staged.replace(job.out)

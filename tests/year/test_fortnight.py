@@ -1,0 +1,32 @@
+"""A fortnight at a court in fast time; `make year` plays a whole year."""
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from tests.year.almanac import FORTNIGHT
+from tests.year.flat import grown
+from tests.year.play import Year
+
+
+@pytest.fixture
+def fortnight() -> Iterator[Year]:
+    random.seed(1)
+    year = Year(FORTNIGHT, seed=1)
+    try:
+        yield year
+    finally:
+        year.close()
+
+
+def test_each_booking_of_a_fortnight_is_published_once_and_nothing_grows(fortnight: Year) -> None:
+    fortnight.run()
+    assert fortnight.wrong == []
+    assert grown(fortnight.samples) == []
+    happened = {what: fortnight.tally[what] for what in (
+        "network comes", "disk free", "upgrade", "power cut", "clock set")}
+    assert happened == {"network comes": FORTNIGHT.outages, "disk free": FORTNIGHT.full_disks,
+                        "upgrade": FORTNIGHT.upgrades, "power cut": FORTNIGHT.starts_in_1970,
+                        "clock set": FORTNIGHT.starts_in_1970}
+    assert fortnight.tally["films published"] > FORTNIGHT.bookings * 0.9

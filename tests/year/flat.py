@@ -9,13 +9,13 @@ ROOM = {"rss_kb": (0.08, 8 << 10), "descriptors": (0, 2), "threads": (0, 1), "ta
         "disk_kb": (0.10, 1024), "waiting": (0, 0)}
 """Field → by how much the end may be above the middle: a share of it and an amount, whichever is more."""
 
-SETTLED = 0.3  # of the days: caches are warm, and the oldest stories are shortened
+SETTLED, MIDDLE = 0.3, 0.65  # of the days: caches are warm, and the oldest stories are shortened
 
 
 def growth(samples: Sequence[Sample]) -> dict[str, tuple[float, float, float]]:
     """Field → the median when it had settled, in the end, and what the end may be; quiet nights only."""
     last = samples[-1].day
-    settled = [one for one in samples if one.quiet and SETTLED * last <= one.day < (SETTLED + 0.2) * last]
+    settled = [one for one in samples if one.quiet and SETTLED * last <= one.day < MIDDLE * last]
     end = [one for one in samples if one.quiet and one.day >= 0.85 * last]
     assert settled, "no quiet night in the beginning"
     assert end, "no quiet night in the end"

@@ -23,9 +23,9 @@ from tests.fakes.model.project import Project
 from tests.year.almanac import DAY_US, MINUTE_US, Almanac, Measure, Time, row_of
 from tests.year.recorder import CHUNK_S, YearRecorder
 
-STEP_US = 15 * MINUTE_US  # the longest that goes by in one go
-AROUND_START_S = (-90.0, -7.5, -2.9, 0.5)  # pre-flight; a window is laid, its cameras are asked, it begins
-AROUND_END_S = (0.6, 2.6, 10.0, 60.0)
+STEP_US = 30 * MINUTE_US  # the longest that goes by in one go
+AROUND_START_S = (-90.0, -3.0)  # pre-flight; a window is laid and its cameras are asked
+AROUND_END_S = (0.6, 2.6, 60.0)  # the cameras stop, all is known, files go
 AT_CHUNK_S = 2.6  # behind a chunk's end its segments are closed
 LATE_DAYS = 1  # behind a booking's end, without an outage, its film must be done with
 
@@ -129,7 +129,7 @@ class Year:
     def _settle(self) -> None:
         """Nothing is in the way any more: in the end every film has come to its end."""
         self.recorder.network(there=True)
-        for _ in range(24 * 4):
+        for _ in range(24 * 2):
             self.recorder.let_pass(STEP_US / SECOND)
             self.recorder.run()
         self._look(self.almanac.measure.days)

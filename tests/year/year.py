@@ -48,6 +48,8 @@ def main() -> int:
     year = Year(measure_of(wanted.days), seed, lambda text: console.print(text, markup=False))
     try:
         year.run()
+    except KeyboardInterrupt:
+        year.wrong.append(f"stopped on day {year.samples[-1].day:.0f}")
     finally:
         year.close()
     _print(console, year, f"{wanted.days} days, seed {seed}, {time.monotonic() - began:.0f} s")

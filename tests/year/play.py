@@ -24,7 +24,7 @@ from tests.year.almanac import DAY_US, MINUTE_US, Almanac, Measure, Time, row_of
 from tests.year.recorder import CHUNK_S, YearRecorder
 
 STEP_US = 30 * MINUTE_US  # the longest that goes by in one go
-AROUND_START_S = (-90.0, -3.0)  # pre-flight; a window is laid and its cameras are asked
+AROUND_START_S = (-400.0, -3.0)  # check-up and pre-flight; a window is laid and its cameras are asked
 AROUND_END_S = (0.6, 2.6, 60.0)  # the cameras stop, all is known, files go
 AT_CHUNK_S = 2.6  # behind a chunk's end its segments are closed
 LATE_DAYS = 1  # behind a booking's end, without an outage, its film must be done with

@@ -75,6 +75,7 @@ class YearRecorder(Recorder):
         self.full = False
         self.boots = 1
         self.clock_set = True
+        self.checkups = 0
         self.warnings: Counter[str] = Counter()  # lines of the log that a person should see
         self.project: Project | None = None
         super().__init__(data, patches, _settings(data))
@@ -157,6 +158,12 @@ class YearRecorder(Recorder):
                 return Measured(disk_free_mb=(FULL_BYTES if year.full else FREE_BYTES) >> 20)
 
         patches.setattr(supervisor, "Meter", Meter)
+        patches.setattr(supervisor, "own_looks", lambda _: [self._look])
+
+    async def _look(self) -> list[str]:
+        """A check-up."""
+        self.checkups += 1
+        return ["nobody reaches the project"] if self.project and self.project.away else []
 
     def _note(self, logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
         if method not in ("debug", "info"):

@@ -29,4 +29,5 @@ def test_each_booking_of_a_fortnight_is_published_once_and_nothing_grows(fortnig
     assert happened == {"network comes": FORTNIGHT.outages, "disk free": FORTNIGHT.full_disks,
                         "upgrade": FORTNIGHT.upgrades, "power cut": FORTNIGHT.starts_in_1970,
                         "clock set": FORTNIGHT.starts_in_1970}
+    assert fortnight.recorder.checkups >= FORTNIGHT.days - 2
     assert fortnight.tally["films published"] > FORTNIGHT.bookings * 0.9

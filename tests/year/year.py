@@ -10,6 +10,7 @@ import argparse
 import random
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # as a command it is started with this folder on the path only
@@ -65,7 +66,8 @@ def main() -> int:
 
 def _print(console: Console, year: Year, title: str) -> None:
     table = Table("what", "how often", title=title)
-    for what, count in sorted((year.tally + year.recorder.warnings).items()):
+    counts = year.tally + year.recorder.warnings + Counter({"check-ups": year.recorder.checkups})
+    for what, count in sorted(counts.items()):
         table.add_row(what, str(count))
     console.print(table)
     table = Table("of its machine", "settled", "in the end", "most", "flat up to")

@@ -24,7 +24,7 @@ from tests.year.almanac import DAY_US, MINUTE_US, Almanac, Measure, Time, row_of
 from tests.year.recorder import CHUNK_S, YearRecorder
 
 STEP_US = 30 * MINUTE_US  # the longest that goes by in one go
-AROUND_START_S = (-400.0, -3.0)  # check-up and pre-flight; a window is laid and its cameras are asked
+AROUND_START_S = (-400.0, -2.9)  # check-up and pre-flight; a window is laid and its cameras are asked
 AROUND_END_S = (0.6, 2.6, 60.0)  # the cameras stop, all is known, files go
 AT_CHUNK_S = 2.6  # behind a chunk's end its segments are closed
 LATE_DAYS = 1  # behind a booking's end, without an outage, its film must be done with
@@ -43,6 +43,7 @@ class Sample:
     store_file_kb: int
     disk_kb: int  # the data folder without the library, which stands for the bucket
     waiting: int  # films that are not done with
+    films: int  # that were published until then
     quiet: bool  # nothing is in the way, and nothing is behind
 
 
@@ -229,7 +230,7 @@ class Year:
             day, process.memory_info().rss >> 10, process.num_fds(),
             threading.active_count() + self.recorder.connections.count(),
             sum(not task.done() for task in loop._tasks), page * (pages - unused) >> 10, page * pages >> 10,
-            sum(one.st_size for one in files) >> 10, waiting, quiet)
+            sum(one.st_size for one in files) >> 10, waiting, self.tally["films published"], quiet)
 
 
 def _edges(times: Any) -> Any:

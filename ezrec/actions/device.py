@@ -33,6 +33,7 @@ log = logs.get("device")
 __all__ = ["STALE_S", "Device", "DeviceState", "read"]
 
 MOST_REFUSED = 20  # refused rows that are told of
+AHEAD_US = 2 * 3600 * SECOND  # of the next booking: whoever wants to stop the recorder looks at it (device/bookings.py)
 COLLECT_S = 2.0  # how long the machine and the store may take to answer for the file
 
 
@@ -144,11 +145,22 @@ class Device:
         if state is None or self._clock.mono_us() - collected_us > WRITE_EVERY_S * SECOND:
             state = await self.collect(COLLECT_S)
         row = dict(state.row(self._site)) | {
-            "pid": os.getpid(), "run": self._recording.run_id, "written_mb_per_hour": self._written()}
+            "pid": os.getpid(), "run": self._recording.run_id, "written_mb_per_hour": self._written(),
+            "next_booking_at": await self._next_booking()}
         try:
             await asyncio.to_thread(_write, self._folder, row)
         except OSError as error:
             log.debug("state not written", error=str(error))
+
+    async def _next_booking(self) -> str | None:
+        """When the next booking of these hours begins; None if there is none, or the store does not answer."""
+        now = self._clock.wall_us()
+        try:
+            async with asyncio.timeout(COLLECT_S):
+                films = await self._store.booked_films(now, now + AHEAD_US)
+        except (TimeoutError, RetryError):
+            return None
+        return utc_text(films[0].starts_at) if films else None
 
     def forget(self) -> None:
         """The recorder leaves in order: there is no state any more."""

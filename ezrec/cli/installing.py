@@ -10,7 +10,8 @@ PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}  # its ow
 def install(context: typer.Context) -> None:
     """Install EZREC on this device, or upgrade it: user, folders, unit, a release of its own below /opt/ezrec-backend.
 
-    As root. An upgrade waits for a recording to end, and goes back by itself if it does not get healthy.
+    As root. An upgrade waits for a recording to end, also for one that begins within minutes, and goes back by itself
+    if it does not get healthy.
     `ezrec install --help` lists the options.
     """
     raise typer.Exit(main(["install", *context.args]))

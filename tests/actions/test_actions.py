@@ -1,9 +1,11 @@
 """What a person may do and ask, on a real store: what is refused changes nothing."""
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from zoneinfo import ZoneInfo
@@ -326,6 +328,17 @@ async def test_the_recorders_state_is_there_while_it_lives_and_fresh(desk: Desk)
     assert read(desk.folder, written_us + round((STALE_S + 1) * SECOND)) is None
     one.forget()
     assert read(desk.folder, written_us) is None
+
+
+async def test_the_recorders_state_says_when_the_next_booking_begins(desk: Desk) -> None:
+    one = device(desk)
+    await one.run_once()
+    assert json.loads(desk.folder.state.read_text())["next_booking_at"] is None
+    await desk.film(Stage.BOOKED, "later", 3000, 4000)
+    await desk.film(Stage.BOOKED, "sooner", 600, 1200)
+    await one.run_once()
+    said = datetime.fromisoformat(json.loads(desk.folder.state.read_text())["next_booking_at"])
+    assert round(said.timestamp()) == desk.clock.wall_us() // SECOND + 600
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"pid": 4194305}', '{"pid": "x"}', '{"pid": 0}'])

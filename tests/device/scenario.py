@@ -86,12 +86,16 @@ class Device:
         """Wait for a match to be published, and see that its film has its length."""
         wait_until(lambda: bool(self.films().get(name, {}).get("url")), seconds + FILM_S, f"the film of {name}")
 
-    def recording(self) -> str | None:
-        """The booking that is being recorded."""
+    def said(self, key: str) -> object:
+        """What the recorder says of itself."""
         try:
-            return str(json.loads((self.guest.root / "var/lib/ezrec/state.json").read_text())["current_booking_id"])
-        except (OSError, ValueError):
+            return json.loads((self.guest.root / "var/lib/ezrec/state.json").read_text())[key]
+        except (OSError, ValueError, KeyError):
             return None
+
+    def recording(self) -> str:
+        """The booking that is being recorded."""
+        return str(self.said("current_booking_id"))
 
 
 def installation(device: Device) -> None:
@@ -214,19 +218,48 @@ def _going_back(bad: str, version: str) -> Callable[[Device], None]:
 
 
 def full_disk(device: Device) -> None:
-    """A disk that is full while installing changes nothing."""
+    """A disk without room for a release, or one that is full while it is installed, changes nothing."""
     guest, before, pid = device.guest, device.version(), device.guest.show("MainPID")
+    release = guest.root / "opt/ezrec-backend/releases/3.0.0"
     ballast = guest.root / "ballast"
-    free = shutil.disk_usage(guest.root).free
-    with ballast.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, free - (300 << 20))
+    _fill(ballast, leaving_mb=300)
     status, said = device.install("3.0.0")
     assert status == 1, said
     assert "nothing was changed" in said, said
+    ballast.unlink()
+
+    process = guest.start(*device.installer("3.1.0"))
+    release = release.with_name("3.1.0")
+    wait_until((release / "constraints.txt").exists, 60, "the new release to be filled")
+    _fill(ballast, leaving_mb=8)
+    status, said = process.wait(300), process.stdout.read() if process.stdout else ""
+    assert status == 1, said
+    assert "nothing was changed" in said, said
+    ballast.unlink()
     assert device.version() == before
     assert guest.show("MainPID") == pid
-    assert not (guest.root / "opt/ezrec-backend/releases/3.0.0").exists()
-    ballast.unlink()
+    assert not [path.name for path in release.parent.iterdir() if path.name.startswith("3.")]
+    device.wait_film(device.book(4), 6)
+
+
+def _fill(ballast: Path, leaving_mb: int) -> None:
+    """Take all of the disk's room but so much."""
+    with ballast.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(ballast.parent).free - (leaving_mb << 20))
+
+
+def upgrade_looks_ahead(device: Device) -> None:
+    """An upgrade just before a booking waits for that booking's end."""
+    name = device.book(10, 30)
+    pid = device.guest.show("MainPID")
+    wait_until(lambda: device.said("next_booking_at") is not None, 20, "the recorder to know of it")
+    process = device.guest.start(*device.installer("1.4.0"), "--watch", "10")
+    wait_until(lambda: device.recording() == name, 90, "the match to be recorded")
+    assert device.guest.show("MainPID") == pid
+    status, said = process.wait(200), process.stdout.read() if process.stdout else ""
+    assert status == 0, said
+    assert device.version() == "1.4.0"
+    device.wait_film(name, 5)
 
 
 def power_cut_in_trial(device: Device) -> None:
@@ -293,7 +326,7 @@ def written(device: Device) -> None:
 
 
 SHORT = (installation, written, booking, upgrade, _going_back("no start", "2.0.0"))
-ALL = (installation, written, booking, secrets, frozen, crash_loop, upgrade, upgrade_waits,
+ALL = (installation, written, booking, secrets, frozen, crash_loop, upgrade, upgrade_waits, upgrade_looks_ahead,
        _going_back("no start", "2.0.0"), _going_back("crash after a while", "2.1.0"),
        _going_back("failed migration", "2.2.0"),
        _going_back("migration that SQLite does not understand", "2.4.0"),

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -130,11 +131,35 @@ def test_an_upgrade_waits_until_no_booking_is_recorded_and_says_so_once(tmp_path
     assert "--now" in said[0]
 
 
+def test_an_upgrade_waits_for_a_booking_that_begins_within_minutes_and_not_for_one_of_the_evening(
+        tmp_path: Path) -> None:
+    said: list[str] = []
+    now_s = 1_800_000_000.0
+    starts_s, ends_s = now_s + 240, now_s + 300
+
+    def sleep(seconds: float) -> None:
+        nonlocal now_s
+        now_s += seconds
+        look()
+
+    def look() -> None:
+        start_s = starts_s if now_s < starts_s else ends_s + 3600
+        state(tmp_path, current_booking_id="match" if starts_s + 4 <= now_s < ends_s else None,
+              next_booking_at=datetime.fromtimestamp(start_s, UTC).isoformat())
+        os.utime(tmp_path / "state.json", (now_s, now_s))
+
+    look()
+    bookings.wait_for_end(tmp_path, said.append, now=lambda: now_s, sleep=sleep)
+    assert ends_s <= now_s < ends_s + 60
+    assert "a booking begins in 240 s" in said[0]
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": "x", "current_booking_id": "a"}',
                                   '{"pid": 4194305, "current_booking_id": "a"}'])
 def test_a_recorder_that_is_not_there_is_not_waited_for(tmp_path: Path, text: str) -> None:
     (tmp_path / "state.json").write_text(text)
     assert bookings.recorded(tmp_path, (tmp_path / "state.json").stat().st_mtime) is None
+    assert bookings.begins_in_s(tmp_path, (tmp_path / "state.json").stat().st_mtime) is None
     state(tmp_path, current_booking_id="a")
     written_s = (tmp_path / "state.json").stat().st_mtime
     assert bookings.recorded(tmp_path, written_s) == "a"

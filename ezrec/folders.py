@@ -42,6 +42,7 @@ class DataFolder:
         self.segments = self.root / "segments"  # <run>/<camera>/<start_us>.ts
         self.aside = self.root / "aside"  # what was found and could not be used
         self.segments_aside = self.segments / "aside"  # the same of segments, which may be on another disk
+        self.migrating = self.segments / "migrating"  # a predecessor's footage until it is a run's
         self.films = self.root / "films"  # a folder for each film while it is made
         self.media = self.root / "media"  # logos and intros, under the names of their contents
         self.logs = self.root / "logs"

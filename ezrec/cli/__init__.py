@@ -26,6 +26,7 @@ from ezrec.cli import (
     films,
     footage,
     installing,
+    migrate,
     run,
     setup,
     status,
@@ -77,6 +78,7 @@ app.command("tables", cls=Command)(tables.tables)
 app.command("fleet", cls=Command)(cloud.fleet)
 app.add_typer(device.app, name="device")
 app.command("setup", cls=Command)(setup.setup)
+app.command("migrate", cls=Command)(migrate.migrate)
 for name, work in (("install", installing.install), ("uninstall", installing.uninstall)):
     app.command(name, cls=Command, add_help_option=False, context_settings=installing.PASSED_ON)(work)
 app.command("status", cls=Command)(status.status)

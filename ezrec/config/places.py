@@ -9,7 +9,7 @@ import io
 import json
 import os
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,15 @@ from dotenv.parser import parse_stream
 from pydantic.fields import FieldInfo
 from pydantic_settings import PydanticBaseSettingsSource
 
+from ezrec.config import legacy
+from ezrec.config.legacy import (
+    LEGACY_NAMES,
+    LEGACY_SECRETS,
+    NO_KEYS,
+    OLDER_NAMES,
+    OLDER_SECRETS,
+    QUALITIES,  # noqa: F401 - for whoever looks for the names' meanings here
+)
 from ezrec.config.sections import KEYS, SECRETS, Settings
 from ezrec.config.values import nearest
 from ezrec.domain.encodings import decode
@@ -27,8 +36,6 @@ CREDENTIALS_NAME = "CREDENTIALS_DIRECTORY"  # set by systemd: systemd.exec(5), L
 SYSTEM_FILE = Path("/etc/ezrec/config.toml")
 LONGEST_SECRET = 65536  # bytes; a longer file is not a secret but a mistake
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-
-Meaning = Callable[[str], dict[str, Any]]
 
 
 class Given(NamedTuple):
@@ -67,62 +74,6 @@ class SettingsSource(PydanticBaseSettingsSource):
             inner[name] = given.value
         return tree
 
-
-def _key(key: str) -> Meaning:
-    return lambda value: {key: value}
-
-
-QUALITIES: dict[str, dict[str, int]] = {
-    "low": {"cameras.bitrate": 3_000_000, "film.crf": 28},
-    "medium": {"cameras.bitrate": 6_000_000, "film.crf": 23},
-    "high": {"cameras.bitrate": 10_000_000, "film.crf": 20},
-}
-
-LAYOUTS = {"side_by_side": "side_by_side", "feather": "feather", "feathered": "feather"}
-
-
-def _quality(word: str) -> dict[str, Any]:
-    if word.strip().lower() not in QUALITIES:
-        raise ValueError("should be low, medium or high")
-    return dict(QUALITIES[word.strip().lower()])
-
-
-def _merge_method(word: str) -> dict[str, Any]:
-    plain = word.strip().lower().replace("-", "_")
-    if plain not in LAYOUTS:
-        raise ValueError("should be side_by_side or feather")
-    return {"film.layout": LAYOUTS[plain]}
-
-
-LEGACY_NAMES: dict[str, Meaning] = {
-    "SUPABASE_URL": _key("supabase.url"),
-    "SUPABASE_SERVICE_ROLE_KEY": _key("supabase.key"),
-    "USER_ID": _key("site.user_id"),
-    "CAMERA_ID": _key("site.camera_id"),
-    "TIMEZONE_NAME": _key("site.timezone"),
-    "BOOKING_CHECK_INTERVAL": _key("bookings.poll_s"),
-    "CAMERA_0_SERIAL": _key("cameras.left.id"),
-    "CAMERA_1_SERIAL": _key("cameras.right.id"),
-    "DUAL_CAMERA_MODE": _key("cameras.dual"),
-    "RECORDING_FPS": _key("cameras.fps"),
-    "RECORDING_QUALITY": _quality,
-    "MERGE_METHOD": _merge_method,
-    "AWS_ACCESS_KEY_ID": _key("s3.access_key_id"),
-    "AWS_SECRET_ACCESS_KEY": _key("s3.secret_access_key"),
-    "AWS_REGION": _key("s3.region"),
-    "AWS_S3_BUCKET": _key("s3.bucket"),
-    "AWS_USER_MEDIA_BUCKET": _key("s3.media_bucket"),
-    "EMAIL_HOST": _key("email.host"),
-    "EMAIL_PORT": _key("email.port"),
-    "EMAIL_HOST_USER": _key("email.user"),
-    "EMAIL_HOST_PASSWORD": _key("email.password"),
-    "EMAIL_USE_TLS": _key("email.tls"),
-    "EMAIL_FROM": _key("email.sender"),
-    "SHARE_BASE_URL": _key("share.base_url"),
-}
-"""The names that the documents of EZREC's predecessor tell owners to set; an empty one counts as not set."""
-
-LEGACY_SECRETS = frozenset({"SUPABASE_SERVICE_ROLE_KEY", "AWS_SECRET_ACCESS_KEY", "EMAIL_HOST_PASSWORD"})
 
 OWN = {PREFIX + key.upper().replace(".", "__"): key for key in KEYS}
 """EZREC_SECTION__KEY → section.key"""
@@ -199,34 +150,45 @@ def names_in(path: Path, problems: list[str]) -> dict[str, str]:
 
 def is_secret_name(name: str) -> bool:
     """Whether an environment name is a secret's."""
-    return name in LEGACY_SECRETS or OWN.get(name) in SECRETS
+    return name in LEGACY_SECRETS or name in OLDER_SECRETS or OWN.get(name) in SECRETS
 
 
 def read_names(names: Mapping[str, str], place: str, problems: list[str]) -> Values:
-    """Values of environment names: the legacy ones, over them EZREC_SECTION__KEY. `place` is put into the origin.
+    """Values of environment names: the predecessor's, over them EZREC_SECTION__KEY. `place` is put into the origin.
 
     A secret's name with `_FILE` at its end gives the path of a file that holds it. Names that are neither
-    legacy nor begin with EZREC_ are nobody's business here.
+    the predecessor's nor begin with EZREC_ are nobody's business here.
     """
     documents: Values = {}
     own: Values = {}
-    for name, value in _with_secret_files(names, place, problems).items():
-        origin = f"{name} in {place}"
-        if name in LEGACY_NAMES:
+    known = OLDER_NAMES | LEGACY_NAMES  # in this order: one that comes later goes over another word for the same
+    names = _with_secret_files(names, place, problems)
+    for name, meaning in known.items():
+        if value := names.get(name):
             try:
-                found = LEGACY_NAMES[name](value) if value else {}
+                documents |= {key: Given(meant, f"{name} in {place}") for key, meant in meaning(value).items()}
             except ValueError as error:
                 problems.append(f"{name} ({place}): {error}")
-            else:
-                documents |= {key: Given(meant, origin) for key, meant in found.items()}
-        elif name in OWN:
+    documents |= _logos(names, place, problems)
+    for name, value in names.items():
+        origin = f"{name} in {place}"
+        if name in OWN:
             try:
                 own[OWN[name]] = Given(_plain(OWN[name], value), origin)
             except ValueError:
                 problems.append(f"{OWN[name]} ({origin}): is not valid JSON; write a JSON list")
-        elif name.upper().startswith(PREFIX) and name != CONFIG_NAME:
+        elif name.upper().startswith(PREFIX) and name != CONFIG_NAME and name not in NO_KEYS:
             problems.append(f"{name} ({place}): unknown name{nearest(name.upper(), list(OWN))}")
     return documents | own
+
+
+def _logos(names: Mapping[str, str], place: str, problems: list[str]) -> Values:
+    try:
+        found = legacy.logos(names)
+    except ValueError as error:
+        problems.append(f"film.logos ({place}): {error}")
+        found = []
+    return {"film.logos": Given(found, f"MAIN_LOGO_PATH and the like in {place}")} if found else {}
 
 
 def _plain(key: str, value: str) -> Any:
@@ -249,11 +211,15 @@ def _with_secret_files(names: Mapping[str, str], place: str, problems: list[str]
     return plain
 
 
-def read_credentials(folder: Path, problems: list[str]) -> Values:
-    """Secrets that systemd was told to load: files named `section.key` in $CREDENTIALS_DIRECTORY."""
+def read_credentials(folder: Path, problems: list[str], prefix: str = "") -> Values:
+    """Secrets that systemd was told to load: files named `section.key` in $CREDENTIALS_DIRECTORY.
+
+    With a `prefix` before the names it is the folder that systemd takes them from.
+    """
     values: Values = {}
     for key in sorted(SECRETS):
-        if os.path.lexists(folder / key) and (secret := _secret(folder / key, f"{key} (credential)", problems)):
+        file = folder / f"{prefix}{key}"
+        if os.path.lexists(file) and (secret := _secret(file, f"{key} (credential)", problems)):
             values[key] = Given(secret, f"credential {key}")
     return values
 

@@ -5,7 +5,7 @@ set -u
 program=/opt/ezrec-backend/current/venv/bin/python
 export EZREC_CONFIG="${EZREC_CONFIG:-/etc/ezrec/config.toml}" PYTHONDONTWRITEBYTECODE=1
 case "${1-}" in
-install|uninstall|setup) exec "$program" -m ezrec "$@" ;;
+install|uninstall|setup|migrate) exec "$program" -m ezrec "$@" ;;
 esac
 [ "$(id -u)" = 0 ] || exec "$program" -m ezrec "$@"
 secrets=$(mktemp -d /run/ezrec-command.XXXXXX) || exit 1

@@ -26,7 +26,7 @@ WORDS = {  # of each command; what follows its name
     "run": [], "demo": ["--seconds", "2"], "check": [], "fleet": [], "device list": [],
     "device add": [], "device revoke": ["7f1a2b3c-0000-4000-8000-000000000001"], "footage": [], "tables": [],
     "setup": ["--help"], "install": ["--help"], "uninstall": ["--help"],  # whoever runs the tests may be root
-    "status": [], "alerts list": ["--all"], "alerts test": [],
+    "migrate": ["old", "--dry-run"], "status": [], "alerts list": ["--all"], "alerts test": [],
     "bookings list": ["--all"], "bookings add": ["--in", "1m", "--for", "1m"], "bookings cancel": ["match"],
     "bookings import": ["rows.json"], "films list": [], "films show": ["match"], "films explain": ["match"],
     "films retry": ["match"], "films rescue": ["match", "--start", "2020-01-01 10:00", "--end", "2020-01-01 11:00"],
@@ -174,6 +174,7 @@ def walk(place: Path, wrong: str = "") -> list[tuple[list[str], int, str, str]]:
 def place(tmp_path: Path) -> Iterator[Path]:
     place = tmp_path / "court"
     (place / "data").mkdir(parents=True)
+    (place / "old" / "recordings").mkdir(parents=True)
     asyncio.run(furnish(place / "data"))
     row = {"id": "1", "start_time": "2020-01-01T10:00Z", "end_time": "2020-01-01T11:00Z"}
     (place / "rows.json").write_text(json.dumps([row]))

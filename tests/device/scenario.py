@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # as a command it is started
 
 from tests.device.guest import PROJECT, Guest, missing
 from tests.device.versions import wheel_of
+from tests.fakes.predecessor import SECRETS, Predecessor
 from tests.fakes.waiting import wait_until
 
 SETTINGS = """\
@@ -275,6 +276,67 @@ def power_cut_in_trial(device: Device) -> None:
     wait_until(device.active, 30, "the release before")
 
 
+OLD_UNITS = ("dual_recorder.service", "video_worker.service", "ezrec-api.service", "system_status.timer")
+
+
+def migrated(device: Device) -> None:
+    """What the predecessor left in the same folder is taken over: services, settings, secrets, and each film once."""
+    guest = device.guest
+    base = guest.root / "opt/ezrec-backend"
+    before = set(base.iterdir())
+    old = Predecessor(base)
+    old.session("old-match", 10)
+    old.pending("old-film")
+    old.media()
+    old.bookings(old.ahead("next"))
+    old.aged()
+    for unit in (*OLD_UNITS[:3], "cloudflared.service", "system_status.service"):
+        guest.put(f"/etc/systemd/system/{unit}", "[Service]\nExecStart=/usr/bin/sleep infinity\n"
+                                                 "[Install]\nWantedBy=multi-user.target\n")
+    guest.put("/etc/systemd/system/system_status.timer", "[Timer]\nOnUnitActiveSec=5m\n"
+                                                         "[Install]\nWantedBy=timers.target\n")
+    guest.run("systemctl", "daemon-reload")
+    guest.run("systemctl", "enable", "--now", "cloudflared")
+    for command in (name for name, step in RUN_FOR_DOCS.items() if step == "back again"):
+        guest.run(*command.split())
+    for unit in OLD_UNITS:
+        assert guest.show("ActiveState", unit) == "active", unit
+    plan = guest.run("ezrec", "migrate", "/opt/ezrec-backend", "--dry-run")
+    assert "old-match" in plan, plan
+    said = guest.run("ezrec", "migrate", "/opt/ezrec-backend", "--yes")
+    print(said)
+    assert not [secret for secret in SECRETS if secret in plan + said], said
+    for unit in OLD_UNITS:
+        assert (guest.show("ActiveState", unit), guest.show("UnitFileState", unit)) == ("inactive", "disabled"), unit
+    assert guest.show("ActiveState", "cloudflared") == "active"
+    secret = guest.run("stat", "-c", "%U %a", "/etc/credstore/ezrec.email.password").strip()
+    assert secret == "root 600", secret
+    owners = set(guest.run("find", "/var/lib/ezrec", "-printf", "%u\n").split())
+    assert owners == {"ezrec"}, owners
+    for command in ("systemctl daemon-reload", "systemctl enable ezrec", "systemctl restart ezrec"):
+        guest.run(*command.split())
+    for name in ("old-match", "old-film"):
+        device.wait_film(name, 10)
+    again = json.loads(guest.run("ezrec", "migrate", "/opt/ezrec-backend", "--yes", "--json"))
+    assert not [one for one in again["recordings"] if one["taken"]], again
+    for path in set(base.iterdir()) - before:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def replaced(device: Device) -> None:
+    """The data folder of a dead box goes on in a new one."""
+    guest, films = device.guest, device.films()
+    guest.run("mkdir", "-p", "/mnt/old/var/lib")
+    for command in (name for name, step in RUN_FOR_DOCS.items() if step == "replaced"):
+        if command.startswith("cp"):
+            guest.run("mv", "/var/lib/ezrec", "/mnt/old/var/lib/ezrec")
+            guest.run("mkdir", "-m", "750", "/var/lib/ezrec")
+        guest.run(*command.split())
+    wait_until(device.active, 30, "the recorder on the old folder")
+    assert device.films().keys() == films.keys()
+    device.wait_film(device.book(4), 6)
+
+
 def uninstalled(device: Device) -> None:
     """Taken away, with its films and settings left."""
     guest = device.guest
@@ -289,13 +351,18 @@ def uninstalled(device: Device) -> None:
     assert (guest.root / "etc/ezrec/config.toml").exists()
 
 
-RUN_FOR_DOCS = {  # the commands of docs/install.md and docs/upgrading.md, and the step that runs each
+RUN_FOR_DOCS = {  # the commands of docs/, and the step that runs each
     "make install": "written",  # the Makefile's line is the wheel's, from the checkout
     "env PYTHONPATH=ezrec-…-py3-none-any.whl python3 -m ezrec.device install": "installation, upgrade",
     "ezrec setup": "written", "ezrec setup --swap": "written", "systemctl daemon-reload": "written",
     "systemctl restart ezrec": "written", "ezrec check": "written", "systemctl status ezrec": "written",
     "journalctl -u ezrec -n 50": "written", "ezrec films list": "written", "systemd-analyze security ezrec": "written",
     "journalctl -u ezrec-trial -n 50": "written", "ezrec uninstall": "uninstalled",
+    "ezrec migrate /opt/ezrec-backend --dry-run": "migrated", "ezrec migrate /opt/ezrec-backend": "migrated",
+    "systemctl disable --now ezrec": "back again",
+    "systemctl enable --now dual_recorder video_worker ezrec-api system_status.timer": "back again",
+    "systemctl stop ezrec": "replaced", "cp -a /mnt/old/var/lib/ezrec/. /var/lib/ezrec/": "replaced",
+    "chown -R ezrec:ezrec /var/lib/ezrec": "replaced", "systemctl start ezrec": "replaced",
 }
 
 
@@ -330,7 +397,8 @@ ALL = (installation, written, booking, secrets, frozen, crash_loop, upgrade, upg
        _going_back("no start", "2.0.0"), _going_back("crash after a while", "2.1.0"),
        _going_back("failed migration", "2.2.0"),
        _going_back("migration that SQLite does not understand", "2.4.0"),
-       _going_back("never ready", "2.3.0"), full_disk, power_cut_in_trial, uninstalled)
+       _going_back("never ready", "2.3.0"), full_disk, power_cut_in_trial, replaced, migrated,
+       uninstalled)
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""The commands in the pages on installing and upgrading: each is run in the device (`make test-device`)."""
+"""The commands in the pages on installing, upgrading, taking over: each is run in the device (`make test-device`)."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.device.scenario import RUN_FOR_DOCS
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-@pytest.mark.parametrize("page", ["install.md", "upgrading.md"])
+@pytest.mark.parametrize("page", ["install.md", "upgrading.md", "migrating.md"])
 def test_each_command_of_the_page_is_run_in_the_device(page: str) -> None:
     blocks = re.findall(r"^ *```\n(.*?)^ *```", (DOCS / page).read_text("utf-8"), re.DOTALL | re.MULTILINE)
     commands = [line.strip().removeprefix("sudo ") for block in blocks for line in block.splitlines() if line.strip()]

@@ -13,6 +13,7 @@ import pytest
 
 from ezrec.config import LogoSettings, Settings, exposed, load, loading
 from ezrec.config.doubts import doubts
+from ezrec.config.legacy import LOGO_NAMES, OLDER_NAMES
 from ezrec.config.places import LEGACY_NAMES, LEGACY_SECRETS, OWN, QUALITIES
 from ezrec.config.sections import KEYS, SECRETS
 from ezrec.domain.errors import SettingsError
@@ -557,3 +558,68 @@ def test_a_file_without_secrets_may_be_read_by_all(here: Path) -> None:
     (here / ".env").write_text("SUPABASE_URL=https://x.example\nAWS_SECRET_ACCESS_KEY=\n")
     assert exposed(None, {}) == []
     assert exposed(None, {"EZREC_SUPABASE__KEY_FILE": str(here / "nowhere")}) == []
+
+
+# ---- the predecessor's other names
+
+
+@pytest.mark.parametrize(("name", "value", "key", "meant"), [
+    ("AWS_DEFAULT_REGION", "eu-central-1", "s3.region", "eu-central-1"), ("S3_BUCKET", "films", "s3.bucket", "films"),
+    ("LOCAL_TIMEZONE", "Europe/Berlin", "site.timezone", "Europe/Berlin"),
+    ("TIMEZONE", "Europe/Rome", "site.timezone", "Europe/Rome"), ("CAMERA_NAME", "Shed", "site.name", "Shed"),
+    ("RESOLUTION", "1280x720", "cameras.width", 1280), ("RESOLUTION", "1280X720", "cameras.height", 720),
+    ("RECORD_WIDTH", "640", "cameras.width", 640), ("RECORD_HEIGHT", "360", "cameras.height", 360),
+    ("RECORD_FPS", "25", "cameras.fps", 25), ("RECORDING_BITRATE", "4000000", "cameras.bitrate", 4_000_000),
+    ("CAMERA_ROTATION", "180", "cameras.left.rotation", 180), ("CAMERA_ROTATION", "90", "cameras.right.rotation", 90),
+    ("STATUS_UPDATE_INTERVAL", "5", "supabase.heartbeat_s", 5), ("LOG_LEVEL", "WARNING", "logs.level", "warning"),
+    ("LOG_LEVEL", "CRITICAL", "logs.level", "error"),
+    ("INTRO_VIDEO_PATH", "/venue/intro.mp4", "film.intro", Path("/venue/intro.mp4")),
+])
+def test_what_the_predecessors_programs_read_reaches_its_key(name: str, value: str, key: str, meant: object) -> None:
+    assert load(env={name: value}).value(key) == meant
+
+
+def test_every_older_name_is_tried_here_and_counts_as_not_set_when_empty() -> None:
+    tried = {"SUPABASE_KEY", "SUPABASE_ANON_KEY"} | {
+        mark.args[1][number][0] for mark in
+        test_what_the_predecessors_programs_read_reaches_its_key.pytestmark for number in range(len(mark.args[1]))}  # type: ignore[attr-defined]
+    assert tried == OLDER_NAMES.keys()
+    assert load(env=dict.fromkeys((*OLDER_NAMES, *LOGO_NAMES), "")) == Settings()
+
+
+@pytest.mark.parametrize(("less", "more", "key"), [
+    ("SUPABASE_ANON_KEY", "SUPABASE_KEY", "supabase.key"),
+    ("SUPABASE_KEY", "SUPABASE_SERVICE_ROLE_KEY", "supabase.key"),
+    ("TIMEZONE", "LOCAL_TIMEZONE", "site.timezone"), ("LOCAL_TIMEZONE", "TIMEZONE_NAME", "site.timezone"),
+    ("AWS_DEFAULT_REGION", "AWS_REGION", "s3.region"), ("S3_BUCKET", "AWS_S3_BUCKET", "s3.bucket"),
+    ("RECORD_FPS", "RECORDING_FPS", "cameras.fps"), ("RECORDING_BITRATE", "RECORDING_QUALITY", "cameras.bitrate"),
+])
+def test_of_two_words_for_one_thing_the_documents_one_counts(less: str, more: str, key: str) -> None:
+    values = {"site.timezone": ("Europe/Rome", "Europe/Berlin"), "cameras.fps": ("20", "25"),
+              "cameras.bitrate": ("4000000", "low")}.get(key, ("one", "two"))
+    url = {"SUPABASE_URL": "https://x.example"} if key == "supabase.key" else {}
+    both, one, other = (load(env=url | env).value(key) for env in (
+        {less: values[0], more: values[1]}, {more: values[1]}, {less: values[0]}))
+    assert both == one != other
+
+
+@pytest.mark.parametrize(("name", "value", "words"), [
+    ("RESOLUTION", "large", "RESOLUTION (the environment): should be a size such as 1920x1080"),
+    ("LOG_LEVEL", "loud", "LOG_LEVEL (the environment): should be debug, info, warning or error"),
+    ("LOGO_WIDTH", "wide", "film.logos (the environment): the width of the logo main should be a number of pixels"),
+])
+def test_an_older_name_that_means_nothing_is_refused_by_its_name(name: str, value: str, words: str) -> None:
+    assert problem(env={name: value, "MAIN_LOGO_PATH": "/venue/main.png"}) == words
+
+
+def test_the_predecessors_logos_stand_in_their_corners() -> None:
+    settings = load(env={"MAIN_LOGO_PATH": "/a.png", "USER_LOGO_PATH": "/b.png", "USER_LOGO_WIDTH": "192",
+                         "SPONSOR_LOGO_2_PATH": "/c.png", "SPONSOR_2_POSITION": "bottom_center",
+                         "RESOLUTION": "1920x1080"})
+    assert [(one.name, str(one.file), one.position, one.width) for one in settings.film.logos] == [
+        ("main", "/a.png", "bottom_right", 0.2083), ("user", "/b.png", "top_right", 0.1),
+        ("sponsor2", "/c.png", "bottom_left", 0.0625)]
+
+
+def test_the_predecessors_folder_is_no_unknown_name_of_ours() -> None:
+    assert load(env={"EZREC_BASE_DIR": "/opt/ezrec-backend"}) == Settings()

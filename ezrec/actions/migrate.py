@@ -27,7 +27,6 @@ from ezrec.domain import booking as bookings
 from ezrec.domain.booking import Booking
 from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import EzrecError
-from ezrec.domain.events import Migrated
 from ezrec.domain.stages import Stage
 from ezrec.folders import DataFolder
 from ezrec.store import Store
@@ -129,11 +128,9 @@ def _published(recording: Recording, past: Past, booking_id: str) -> str:
 async def _made(taken: Taken, store: Store | None) -> str:
     """That there is a film of ours of it already, in words; empty: there is none."""
     film = await store.film(taken.booking_id) if store else None
-    if store is None or film is None or film.stage in (Stage.BOOKED, Stage.MISSED):
+    if film is None or film.stage in (Stage.BOOKED, Stage.MISSED):
         return ""
-    ours = any(isinstance(entry.event, Migrated) for entry in await store.events(taken.booking_id))
-    return f"taken over already, as booking {taken.booking_id}" if ours else (
-        f"there is a film of booking {taken.booking_id} already")
+    return f"there is a film of booking {taken.booking_id} already: it was taken over before, or is EZREC's own"
 
 
 def recording_now(plan: Plan, now_us: int) -> str:

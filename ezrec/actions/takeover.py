@@ -36,7 +36,7 @@ from ezrec.domain.booking import Booking
 from ezrec.domain.certificate import Certificate
 from ezrec.domain.clock import SECOND, local_datetime, utc_text
 from ezrec.domain.errors import BadBooking, BadMedia, EzrecError, RetryError
-from ezrec.domain.events import Migrated
+from ezrec.domain.events import Rescued
 from ezrec.domain.film import Canvas, EncoderOptions, Film, Recipe
 from ezrec.domain.stages import Stage
 from ezrec.domain.timeline import Offset, Segment, begin_span
@@ -190,7 +190,8 @@ async def _begun(tx: Store, settings: Settings, taken: Taken, window: tuple[int,
         await tx.step(booking.id, Stage.BOOKED)
     if film and (film.starts_at, film.ends_at) != (starts_at, ends_at):
         await tx.move_film(booking.id, starts_at, ends_at)
-    await tx.record(booking.id, Migrated(taken.recording.name, taken.way))
+    if not taken.film:
+        await tx.record(booking.id, Rescued())
     made = await tx.film(booking.id)
     if made is None:
         raise RetryError(f"the film of booking {booking.id} went away meanwhile")

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from ezrec.actions import takeover
 from ezrec.cli import app
 from ezrec.config import load
-from ezrec.domain.events import Migrated
+from ezrec.domain.events import Rescued
 from ezrec.domain.film import Film
 from ezrec.domain.stages import Stage
 from ezrec.store import Store
@@ -151,8 +151,7 @@ def test_what_it_recorded_becomes_films_of_ours_and_its_folder_stays_as_it_was(
     assert {camera: sum(one.frames for one in segments if one.camera == camera) for camera in ("left", "right")} == {
         "left": 30, "right": 30}
     assert found["b-1"].starts_at == round(old.day.replace(hour=10).timestamp() * 1e6)
-    assert Migrated(f"recordings/{old.day:%Y-%m-%d}/session_b-1", "its cameras' files") in [
-        entry.event for entry in rows(here, "events", "b-1")]
+    assert Rescued() in [entry.event for entry in rows(here, "events", "b-1")]
     assert all((here / "data" / one.path).is_file() for one in segments)
 
 

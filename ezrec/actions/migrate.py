@@ -19,10 +19,10 @@ from ezrec.adapters import predecessor
 from ezrec.adapters.predecessor import Recording
 from ezrec.adapters.publishing.past import Past
 from ezrec.config import Settings
-from ezrec.config.takeover import Wanted, settled, wanted
+from ezrec.config.takeover import Inherited, settled, wanted
 from ezrec.config.writing import write, write_secrets
 from ezrec.device import predecessor as services
-from ezrec.device.predecessor import Crontab, Unit
+from ezrec.device.predecessor import Crontab, OldUnit
 from ezrec.domain import booking as bookings
 from ezrec.domain.booking import Booking
 from ezrec.domain.clock import SECOND
@@ -52,9 +52,9 @@ class Plan:
     old: Path
     path: Path  # the settings file
     settings: Settings  # as they will be
-    wanted: Wanted
+    wanted: Inherited
     media: Mapping[str, tuple[Path, Path]]  # name → where it lies, where it will lie
-    units: Sequence[Unit] = ()
+    units: Sequence[OldUnit] = ()
     tunnel: bool = False
     crontabs: Sequence[Crontab] = ()
     bookings: Sequence[Booking] = ()  # that are not over and not known yet
@@ -219,8 +219,9 @@ async def take_recordings(plan: Plan, store: Store, tell: Callable[[Fate, str, b
             continue
         try:
             booking = await takeover.take(store, plan.settings, verdict.taken, owner)
-        except (EzrecError, OSError) as error:
-            tell(verdict, str(error), False)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one, the others come next
+            foreseen = isinstance(error, EzrecError | OSError)
+            tell(verdict, str(error) if foreseen else f"{type(error).__name__}: {error}", False)
         else:
             left = f"; left out: {'; '.join(verdict.taken.bad)}" if verdict.taken.bad else ""
             tell(verdict, f"taken over as booking {booking.id} ({verdict.taken.way}){left}", True)

@@ -26,7 +26,7 @@ from ezrec import files
 from ezrec.actions.bookings import SOURCE
 from ezrec.adapters import run_facts
 from ezrec.adapters.adoption import adopt
-from ezrec.adapters.predecessor import Part, Recording
+from ezrec.adapters.predecessor import CameraFile, Recording
 from ezrec.adapters.resegment import RATE, segments_of
 from ezrec.adapters.run_facts import RunFacts
 from ezrec.config import Settings
@@ -61,7 +61,7 @@ class Taken:
     booking_id: str
     booking: Booking | None  # as it is known from elsewhere
     way: str
-    parts: tuple[Part, ...]  # files of cameras, or the merged one as one camera's
+    parts: tuple[CameraFile, ...]  # files of cameras, or the merged one as one camera's
     film: Path | None
     facts: VideoFacts
     bad: tuple[str, ...] = ()  # what of its files cannot be used, in words
@@ -95,7 +95,7 @@ def choose(recording: Recording, known: Sequence[Booking], zone: ZoneInfo) -> Ta
     whole = read and len(read) == len(recording.parts)
     merged = None if whole else _facts(recording.merged, bad)
     if merged and recording.merged:
-        part = Part("left", recording.merged, recording.starts_at)
+        part = CameraFile("left", recording.merged, recording.starts_at)
         return Taken(recording, booking_id, booking, MERGED, (part,), None, merged, tuple(bad))
     if read:
         return Taken(recording, booking_id, booking, CAMERAS, tuple(part for part, _ in read), None, read[0][1],
@@ -217,8 +217,9 @@ def _facts(path: Path | None, bad: list[str]) -> VideoFacts | None:
         return None
     try:
         return probe(path)
-    except (EzrecError, OSError) as error:
-        bad.append(str(error))
+    except Exception as error:  # noqa: BLE001 - whatever a file holds, the others come next
+        foreseen = isinstance(error, EzrecError | OSError)
+        bad.append(str(error) if foreseen else f"{path}: {type(error).__name__}: {error}")
         return None
 
 

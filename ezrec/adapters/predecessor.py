@@ -35,7 +35,7 @@ _SIDES = ("left", "right")
 
 
 @dataclass(frozen=True)
-class Part:
+class CameraFile:
     """A file of one camera."""
 
     camera: str
@@ -49,7 +49,7 @@ class Recording:
 
     name: str  # below the folder; it is what the recording is known by
     starts_at: int  # UTC µs
-    parts: tuple[Part, ...] = ()
+    parts: tuple[CameraFile, ...] = ()
     merged: Path | None = None  # both cameras in one picture, without logos
     film: Path | None = None  # as it was to be uploaded
     booking_id: str = ""  # as the predecessor has it; empty: not known
@@ -79,7 +79,7 @@ def recordings(old: Path, zone: ZoneInfo, names: Mapping[str, str]) -> list[Reco
 
 def _session(old: Path, folder: Path, zone: ZoneInfo) -> Iterator[Recording]:
     """The recording of a session's folder."""
-    parts = [Part(_SIDES[int(match[1])], path, at) for path in sorted(_files(folder))
+    parts = [CameraFile(_SIDES[int(match[1])], path, at) for path in sorted(_files(folder))
              if (match := _SESSION.fullmatch(path.name))
              and (at := _moment(match[2], match[3], zone)) is not None]
     if parts:
@@ -117,9 +117,10 @@ def _group(day: Path, times: str, files: Sequence[Path], at: int, names: Mapping
         if path not in sides.values() and free:
             sides[free[0]] = path
     start = at if begun is None else begun
+    parts = tuple(CameraFile(side, path, start) for side, path in sorted(sides.items()))
     return Recording(
-        f"recordings/{day.name}/{times}", start, tuple(Part(side, path, start) for side, path in sorted(sides.items())),
-        merged, booking_id=_word(facts.get("booking_id")), booked_at=_instant(facts.get("start_time")) or at,
+        f"recordings/{day.name}/{times}", start, parts, merged, booking_id=_word(facts.get("booking_id")),
+        booked_at=_instant(facts.get("start_time")) or at,
         called=frozenset(name for path in files for name in (path.stem, path.name)),
         uploaded=any(path.with_suffix(".completed").exists() for path in files))
 
@@ -206,7 +207,7 @@ def media(old: Path, names: Mapping[str, str]) -> dict[str, Path]:
     return found
 
 
-def _together(parts: Sequence[Part]) -> tuple[int, tuple[Part, ...]]:
+def _together(parts: Sequence[CameraFile]) -> tuple[int, tuple[CameraFile, ...]]:
     """When a session began, and its files; those that were started together have one start."""
     start = min(part.starts_at for part in parts)
     return start, tuple(replace(part, starts_at=start) if part.starts_at - start <= TOGETHER_US else part

@@ -23,6 +23,7 @@ from ezrec.pyav import LibavError, opened
 
 _Picture = tuple[bytes, int, bool]  # as H.264 with its headers; µs from the clip's own zero; whether it is a key frame
 
+US = Fraction(1, SECOND)
 RATE = Fraction(30)  # of a clip that tells none
 ENCODER = {"preset": "ultrafast", "tune": "zerolatency", "crf": "18"}
 
@@ -91,7 +92,7 @@ def _copied(clip: Path) -> Iterator[_Picture]:
             for packet in container.demux(stream):
                 if packet.size and packet.pts is not None:
                     for one in headers.filter(packet):
-                        yield bytes(one), _us(one), bool(one.is_keyframe)
+                        yield bytes(one), _us(one.pts, stream.time_base), bool(one.is_keyframe)
 
 
 def _encoded(clip: Path) -> Iterator[_Picture]:
@@ -102,22 +103,22 @@ def _encoded(clip: Path) -> Iterator[_Picture]:
         last = -1
         with suppress(LibavError):
             for frame in container.decode(stream):
-                if frame.pts is None or (us := _us(frame)) <= last:
+                if frame.pts is None or (us := _us(frame.pts, stream.time_base)) <= last:
                     continue
                 last = us
                 if not encoder.is_open:
                     encoder.width, encoder.height = frame.width // 2 * 2, frame.height // 2 * 2
                     encoder.pix_fmt, encoder.options, encoder.framerate = "yuv420p", ENCODER, rate
-                    encoder.time_base, encoder.gop_size = Fraction(1, SECOND), max(1, round(rate))
+                    encoder.time_base, encoder.gop_size = US, max(1, round(rate))
                 even = frame.reformat(encoder.width, encoder.height, "yuv420p")
-                even.pts, even.time_base = us, Fraction(1, SECOND)
+                even.pts, even.time_base = us, US
                 for packet in encoder.encode(even):
-                    yield bytes(packet), _us(packet), bool(packet.is_keyframe)
+                    yield bytes(packet), _us(packet.pts, US), bool(packet.is_keyframe)
         if encoder.is_open:
             for packet in encoder.encode(None):
-                yield bytes(packet), _us(packet), bool(packet.is_keyframe)
+                yield bytes(packet), _us(packet.pts, US), bool(packet.is_keyframe)
 
 
-def _us(timed: Any) -> int:
-    us: int = round(timed.pts * timed.time_base * SECOND)
-    return us
+def _us(pts: int | None, base: Fraction | None) -> int:
+    """A time stamp in µs. Packets of older PyAV do not know their base: it is that of what they come from."""
+    return round((pts or 0) * (base or US) * SECOND)

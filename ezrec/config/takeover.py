@@ -35,7 +35,7 @@ DEVICE = frozenset({"supabase.device_token", "supabase.token_file", "supabase.to
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Inherited:
     """What is to be set, and what is not."""
 
     plain: dict[str, Any] = field(default_factory=dict)  # key → value for the settings file
@@ -49,7 +49,7 @@ class Wanted:
         return [value for name, value in self.names.items() if value and is_secret_name(name)]
 
 
-def wanted(dotenv: Path, path: Path, media: Mapping[str, str]) -> Wanted:
+def wanted(dotenv: Path, path: Path, media: Mapping[str, str]) -> Inherited:
     """What a predecessor's `.env` sets of the settings file `path`. What that says already stays.
 
     `media` holds the files of its logos and its intro as they will lie, by name.
@@ -82,7 +82,7 @@ def wanted(dotenv: Path, path: Path, media: Mapping[str, str]) -> Wanted:
     kept = {key: found[key].origin.partition(" ")[0] for key in values.keys() & now.keys() & found.keys()
             if str(now[key].value) != str(values[key])}
     understood = {*LEGACY_NAMES, *OLDER_NAMES, *LOGO_NAMES, *OWN}
-    return Wanted(plain, secrets, kept, tuple(sorted(name for name in names if name not in understood)), names)
+    return Inherited(plain, secrets, kept, tuple(sorted(name for name in names if name not in understood)), names)
 
 
 def with_old_key(settings: SupabaseSettings, names: Mapping[str, str]) -> SupabaseSettings:
@@ -94,7 +94,7 @@ def with_old_key(settings: SupabaseSettings, names: Mapping[str, str]) -> Supaba
                                        "token_command": ""})
 
 
-def settled(path: Path, changes: Wanted, **overrides: Any) -> Settings:
+def settled(path: Path, changes: Inherited, **overrides: Any) -> Settings:
     """The settings as they will be once `changes` are made to the file `path`; its kept secrets count.
 
     Raises:

@@ -22,7 +22,7 @@ LIMIT_S = 120.0
 
 
 @dataclass(frozen=True)
-class Unit:
+class OldUnit:
     """One of its units as systemd has it."""
 
     name: str
@@ -44,7 +44,7 @@ class Crontab:
         return self.user or "this user"
 
 
-def units(names: Sequence[str] = UNITS) -> list[Unit]:
+def units(names: Sequence[str] = UNITS) -> list[OldUnit]:
     """Those of the units that run, or would with the machine; none where there is no systemd."""
     if not shutil.which("systemctl"):
         return []
@@ -55,14 +55,14 @@ def units(names: Sequence[str] = UNITS) -> list[Unit]:
         except EzrecError:  # systemd does not run here
             return []
         state = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
-        one = Unit(name, state.get("ActiveState") in ("active", "activating", "reloading"),
+        one = OldUnit(name, state.get("ActiveState") in ("active", "activating", "reloading"),
                    state.get("UnitFileState") in ("enabled", "enabled-runtime"))
         if state.get("LoadState") == "loaded" and (one.active or one.enabled):
             found.append(one)
     return found
 
 
-def stop(found: Sequence[Unit]) -> None:
+def stop(found: Sequence[OldUnit]) -> None:
     """Stop units, and start them with the machine no more; their files stay. Raises EzrecError."""
     if found:
         run("systemctl", "disable", "--now", *(one.name for one in found), limit_s=LIMIT_S)

@@ -201,6 +201,25 @@ def test_one_bad_file_never_stops_the_others(old: Predecessor, here: Path, harm:
         assert "left out" in " ".join(result.output.split())
 
 
+@pytest.mark.parametrize("step", ["probe", "segments_of"])
+def test_what_nobody_foresaw_costs_one_recording_alone(
+        old: Predecessor, here: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    old.session("b-1", 10)
+    old.session("b-2", 11)
+    real = getattr(takeover, step)
+
+    def odd(path: Path, *more: Any) -> Any:
+        if "b-1" in str(path):
+            raise TypeError("unsupported operand")
+        return real(path, *more)
+
+    monkeypatch.setattr(takeover, step, odd)
+    result = migrate(old, "--yes")
+    assert result.exit_code == 1
+    assert "TypeError: unsupported operand" in " ".join(result.output.split())
+    assert set(films(here)) == {"b-2"}
+
+
 @pytest.mark.parametrize("odd", ["pending_uploads.json", "api/local_data/bookings.json", "bookings_cache.json"])
 def test_a_file_that_is_no_json_costs_itself_alone(old: Predecessor, here: Path, odd: str) -> None:
     old.session("b-1", 10)

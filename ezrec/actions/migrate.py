@@ -16,7 +16,7 @@ from ezrec.actions import takeover
 from ezrec.actions.bookings import SOURCE
 from ezrec.actions.takeover import Taken
 from ezrec.adapters import predecessor
-from ezrec.adapters.predecessor import Recording
+from ezrec.adapters.predecessor import OldMatch
 from ezrec.adapters.publishing.past import Past
 from ezrec.config import Settings
 from ezrec.config.takeover import Inherited, settled, wanted
@@ -32,6 +32,7 @@ from ezrec.folders import DataFolder
 from ezrec.store import Store
 
 SIGNS = (".env", "recordings", "backend", "api", "pending_uploads.json", "processed", "final", "media_cache")
+NO_COURT = ("", "0")  # what its old pages write where a booking's court should stand
 WRITTEN_US = 60 * SECOND  # a file that was written to so lately may be one that is being recorded
 
 
@@ -39,14 +40,14 @@ WRITTEN_US = 60 * SECOND  # a file that was written to so lately may be one that
 class Fate:
     """What is to become of a recording."""
 
-    recording: Recording
+    recording: OldMatch
     taken: Taken | None  # None: it is left
     why: str  # in words
     failed: bool = False  # it is left, and should not have to be
 
 
 @dataclass(frozen=True)
-class Plan:
+class Takeover:
     """What there is to do."""
 
     old: Path
@@ -59,10 +60,10 @@ class Plan:
     crontabs: Sequence[Crontab] = ()
     bookings: Sequence[Booking] = ()  # that are not over and not known yet
     known: Sequence[Booking] = ()  # all that anybody knows of
-    verdicts: Sequence[Fate] = field(default_factory=tuple)
+    fates: Sequence[Fate] = field(default_factory=tuple)
 
 
-def look(old: Path, path: Path, overrides: Mapping[str, dict[str, object]]) -> Plan:
+def look(old: Path, path: Path, overrides: Mapping[str, dict[str, object]]) -> Takeover:
     """What there is to do in the folder `old`, without bookings and recordings; nothing is changed.
 
     Raises:
@@ -80,34 +81,40 @@ def look(old: Path, path: Path, overrides: Mapping[str, dict[str, object]]) -> P
     media = {name: (file, path.parent / "media" / f"{name}{file.suffix.lower()}") for name, file in found.items()}
     changes = wanted(dotenv, path, {name: str(place) for name, (_, place) in media.items()})
     media = {name: places for name, places in media.items() if not places[1].exists()}
-    return Plan(old, path, settled(path, changes, **overrides), changes, media, services.units(),
+    return Takeover(old, path, settled(path, changes, **overrides), changes, media, services.units(),
                 bool(services.units((services.TUNNEL,))), services.crontabs(old))
 
 
-async def read(plan: Plan, store: Store | None, past: Past, now_us: int) -> Plan:
+async def read(plan: Takeover, store: Store | None, past: Past, now_us: int) -> Takeover:
     """The plan with bookings and recordings. `past` is what the project knows of; `now_us`: UTC µs."""
     settings = plan.settings
-    zone = ZoneInfo(settings.site.timezone)
     own, cached = predecessor.booking_rows(plan.old)
     cloud = settings.bookings.source == "supabase"
-    listed = _parsed(past.bookings, "supabase", settings)
-    theirs = {one.id for one in listed}
-    new = {one.id: one for one in _parsed(own, SOURCE, settings)}  # of one id the project's own row counts
-    new |= {one.id: one for one in _parsed(cached, "supabase" if cloud else SOURCE, settings)}
-    new |= {one.id: one for one in listed}
-    ahead = [one for one in new.values() if one.ends_at > now_us and one.status not in settings.bookings.ignore_statuses
-             and (one.id not in theirs or cloud) and not (store and await store.booking(one.id))]
-    found = predecessor.recordings(plan.old, zone, plan.wanted.names)
-    plan = replace(plan, bookings=sorted(ahead, key=lambda one: one.starts_at), known=list(new.values()))
-    return replace(plan, verdicts=[await judge(plan, one, store, past, now_us) for one in found])
+    listed = {one.id: one for one in _parsed(past.bookings, "supabase", settings)}
+    local = {one.id: one for one in _parsed(own, SOURCE, settings)}  # of one id the project's own row counts
+    local |= {one.id: one for one in _parsed(cached, "supabase" if cloud else SOURCE, settings)}
+    # What the project lists the recorder reads there.
+    ahead = [one for one in local.values() if one.ends_at > now_us and one.id not in listed and _wanted(one, settings)
+             and not (store and await store.booking(one.id))]
+    found = predecessor.recordings(plan.old, ZoneInfo(settings.site.timezone), plan.wanted.names)
+    plan = replace(plan, bookings=sorted(ahead, key=lambda one: one.starts_at), known=list((local | listed).values()))
+    return replace(plan, fates=[await judge(plan, one, store, past, now_us) for one in found])
 
 
-async def judge(plan: Plan, recording: Recording, store: Store | None, past: Past, now_us: int) -> Fate:
+def _wanted(booking: Booking, settings: Settings) -> bool:
+    """Whether a booking is this court's, and stands."""
+    court = str(booking.row.get("camera_id") or "")
+    return booking.status not in settings.bookings.ignore_statuses and court in (
+        *NO_COURT, settings.site.camera_id, *settings.bookings.camera_ids)
+
+
+async def judge(plan: Takeover, recording: OldMatch, store: Store | None, past: Past, now_us: int) -> Fate:
     """What is to become of a recording."""
     if why := _published(recording, past, recording.booking_id):
         return Fate(recording, None, why)
     try:
-        taken = takeover.choose(recording, plan.known, ZoneInfo(plan.settings.site.timezone))
+        own = [one for one in plan.known if _wanted(one, plan.settings)]
+        taken = takeover.choose(recording, plan.known, own, ZoneInfo(plan.settings.site.timezone))
     except EzrecError as error:
         return Fate(recording, None, f"cannot be used: {error}", failed=True)
     if why := _published(recording, past, taken.booking_id) or await _made(taken, store):
@@ -117,7 +124,7 @@ async def judge(plan: Plan, recording: Recording, store: Store | None, past: Pas
     return Fate(recording, taken, f"{taken.way}, as booking {taken.booking_id}")
 
 
-def _published(recording: Recording, past: Past, booking_id: str) -> str:
+def _published(recording: OldMatch, past: Past, booking_id: str) -> str:
     """How it is known that the predecessor has published a recording; empty: it has not."""
     if recording.uploaded:
         return "published by the predecessor: its mark .completed lies beside it"
@@ -133,10 +140,10 @@ async def _made(taken: Taken, store: Store | None) -> str:
     return f"there is a film of booking {taken.booking_id} already: it was taken over before, or is EZREC's own"
 
 
-def recording_now(plan: Plan, now_us: int) -> str:
+def recording_now(plan: Takeover, now_us: int) -> str:
     """The file that the predecessor is writing, in words; empty: none. `now_us`: UTC µs."""
-    for verdict in plan.verdicts:
-        for path in verdict.recording.files:
+    for fate in plan.fates:
+        for path in fate.recording.files:
             try:
                 written = path.stat().st_mtime_ns // 1000
             except OSError:
@@ -149,7 +156,7 @@ def recording_now(plan: Plan, now_us: int) -> str:
 # ---- doing it
 
 
-def stop_services(plan: Plan) -> list[str]:
+def stop_services(plan: Takeover) -> list[str]:
     """Stop the predecessor's services; what was done, in words.
 
     Raises:
@@ -167,7 +174,7 @@ def stop_services(plan: Plan) -> list[str]:
     return done
 
 
-def take_media(plan: Plan) -> list[str]:
+def take_media(plan: Takeover) -> list[str]:
     """Copy logos and intro; what was done, in words.
 
     Raises:
@@ -183,7 +190,7 @@ def take_media(plan: Plan) -> list[str]:
     return [f"copied: {', '.join(str(place) for _, place in plan.media.values())}"] if plan.media else []
 
 
-def take_settings(plan: Plan) -> list[str]:
+def take_settings(plan: Takeover) -> list[str]:
     """Write settings and secrets; what was done, in words.
 
     Raises:
@@ -198,7 +205,7 @@ def take_settings(plan: Plan) -> list[str]:
         plan.path, plan.wanted.secrets)]
 
 
-async def take_bookings(plan: Plan, store: Store) -> list[str]:
+async def take_bookings(plan: Takeover, store: Store) -> list[str]:
     """Take the bookings that are not over; what was done, in words."""
     for one in plan.bookings:
         async with store.together() as tx:
@@ -207,24 +214,25 @@ async def take_bookings(plan: Plan, store: Store) -> list[str]:
     return [f"{len(plan.bookings)} bookings that are not over"] if plan.bookings else []
 
 
-async def take_recordings(plan: Plan, store: Store, tell: Callable[[Fate, str, bool], None]) -> None:
+async def take_recordings(plan: Takeover, store: Store, tell: Callable[[Fate, str, bool], None]) -> None:
     """Take the recordings, one after the other; one that cannot be taken keeps no other one from it.
 
     `tell` is called with what became of each, in words, and whether that is well.
     """
     owner = _owner(DataFolder(plan.settings.paths.data))
-    for verdict in plan.verdicts:
-        if verdict.taken is None:
-            tell(verdict, verdict.why, not verdict.failed)
+    for fate in plan.fates:
+        if fate.taken is None:
+            tell(fate, fate.why, not fate.failed)
             continue
         try:
-            booking = await takeover.take(store, plan.settings, verdict.taken, owner)
+            booking = await takeover.take(store, plan.settings, fate.taken, owner)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one, the others come next
             foreseen = isinstance(error, EzrecError | OSError)
-            tell(verdict, str(error) if foreseen else f"{type(error).__name__}: {error}", False)
+            tell(fate, str(error) if foreseen else f"{type(error).__name__}: {error}", False)
         else:
-            left = f"; left out: {'; '.join(verdict.taken.bad)}" if verdict.taken.bad else ""
-            tell(verdict, f"taken over as booking {booking.id} ({verdict.taken.way}){left}", True)
+            left = f"; left out: {'; '.join(fate.taken.bad)}" if fate.taken.bad else ""
+            tell(fate, f"taken over as booking {booking.id} ({fate.taken.way}){left}", True)
+    takeover.clear(DataFolder(plan.settings.paths.data))
 
 
 def own_store(settings: Settings) -> None:

@@ -26,7 +26,7 @@ from ezrec import files
 from ezrec.actions.bookings import SOURCE
 from ezrec.adapters import run_facts
 from ezrec.adapters.adoption import adopt
-from ezrec.adapters.predecessor import CameraFile, Recording
+from ezrec.adapters.predecessor import CameraFile, OldMatch
 from ezrec.adapters.resegment import RATE, segments_of
 from ezrec.adapters.run_facts import RunFacts
 from ezrec.config import Settings
@@ -57,7 +57,7 @@ CAMERAS, MERGED, FILM = "its cameras' files", "the merged file", "the finished f
 class Taken:
     """What of a recording is to be taken, under which booking."""
 
-    recording: Recording
+    recording: OldMatch
     booking_id: str
     booking: Booking | None  # as it is known from elsewhere
     way: str
@@ -77,15 +77,15 @@ class Taken:
         return hashlib.sha256(self.recording.name.encode()).hexdigest()[:16]
 
 
-def choose(recording: Recording, known: Sequence[Booking], zone: ZoneInfo) -> Taken:
+def choose(recording: OldMatch, known: Sequence[Booking], own: Sequence[Booking], zone: ZoneInfo) -> Taken:
     """What can be taken of a recording: the finished film, else both cameras, else the merged file, else what is left.
 
-    `known` holds the bookings that anybody knows of.
+    `known` holds the bookings that anybody knows of, `own` those of them that are this court's.
 
     Raises:
         BadMedia: none of its files can be read.
     """
-    booking = _booking(recording, known)
+    booking = _booking(recording, known, own)
     booking_id = booking.id if booking else _id(recording, zone)
     bad: list[str] = []
     film = _facts(recording.film, bad)
@@ -198,15 +198,15 @@ async def _begun(tx: Store, settings: Settings, taken: Taken, window: tuple[int,
     return booking, made
 
 
-def _booking(recording: Recording, known: Sequence[Booking]) -> Booking | None:
+def _booking(recording: OldMatch, known: Sequence[Booking], own: Sequence[Booking]) -> Booking | None:
     """The booking that a recording belongs to: by its id, else by its time."""
     if recording.booking_id:
         return next((one for one in known if one.id == recording.booking_id), None)
     at = recording.starts_at if recording.booked_at is None else recording.booked_at
-    return next((one for one in known if one.starts_at - EARLY_US <= at < one.ends_at), None)
+    return next((one for one in own if one.starts_at - EARLY_US <= at < one.ends_at), None)
 
 
-def _id(recording: Recording, zone: ZoneInfo) -> str:
+def _id(recording: OldMatch, zone: ZoneInfo) -> str:
     with suppress(BadBooking):
         return bookings.validate_id(recording.booking_id)
     return f"{local_datetime(recording.starts_at, zone):%Y%m%d-%H%M%S}"
@@ -297,6 +297,11 @@ def _put_film(folder: DataFolder, staged: Path, place: Path, owner: tuple[int, i
         _give(path, owner)
     with suppress(OSError):
         staged.parent.rmdir()
+
+
+def clear(folder: DataFolder) -> None:
+    """Remove what attempts that were killed have left of recordings that are not taken any more."""
+    shutil.rmtree(folder.migrating, ignore_errors=True)
 
 
 def _give(path: Path, owner: tuple[int, int] | None) -> None:

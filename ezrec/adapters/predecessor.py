@@ -44,7 +44,7 @@ class CameraFile:
 
 
 @dataclass(frozen=True)
-class Recording:
+class OldMatch:
     """What was recorded for one booking, as far as files tell."""
 
     name: str  # below the folder; it is what the recording is known by
@@ -63,12 +63,12 @@ class Recording:
         return [*(part.path for part in self.parts), *(path for path in (self.merged, self.film) if path)]
 
 
-def recordings(old: Path, zone: ZoneInfo, names: Mapping[str, str]) -> list[Recording]:
+def recordings(old: Path, zone: ZoneInfo, names: Mapping[str, str]) -> list[OldMatch]:
     """All recordings below the folder `old`, oldest first.
 
     `zone` is that of the times in file names; `names` holds the predecessor's settings, for the names of its cameras.
     """
-    found: list[Recording] = []
+    found: list[OldMatch] = []
     for day in sorted(_folders(old / "recordings")):
         for session in sorted(_folders(day)):
             found += _session(old, session, zone)
@@ -77,19 +77,19 @@ def recordings(old: Path, zone: ZoneInfo, names: Mapping[str, str]) -> list[Reco
     return sorted(_unlike(found), key=lambda one: one.starts_at)
 
 
-def _session(old: Path, folder: Path, zone: ZoneInfo) -> Iterator[Recording]:
+def _session(old: Path, folder: Path, zone: ZoneInfo) -> Iterator[OldMatch]:
     """The recording of a session's folder."""
     parts = [CameraFile(_SIDES[int(match[1])], path, at) for path in sorted(_files(folder))
              if (match := _SESSION.fullmatch(path.name))
              and (at := _moment(match[2], match[3], zone)) is not None]
     if parts:
         known = folder.name.removeprefix("session_") if folder.name.startswith("session_") else ""
-        yield Recording(folder.relative_to(old).as_posix(), *_together(parts), booking_id=known,
+        yield OldMatch(folder.relative_to(old).as_posix(), *_together(parts), booking_id=known,
                         called=frozenset({folder.name, *(part.path.stem for part in parts)}),
                         uploaded=any((folder / f"{part.path.stem}.completed").exists() for part in parts))
 
 
-def _flat(day: Path, zone: ZoneInfo, names: Mapping[str, str]) -> Iterator[Recording]:
+def _flat(day: Path, zone: ZoneInfo, names: Mapping[str, str]) -> Iterator[OldMatch]:
     """The recordings of a day that lie beside each other, told apart by their booked times."""
     groups: dict[str, list[Path]] = {}
     for path in sorted(_files(day)):
@@ -101,7 +101,7 @@ def _flat(day: Path, zone: ZoneInfo, names: Mapping[str, str]) -> Iterator[Recor
             yield _group(day, times, files, at, names)
 
 
-def _group(day: Path, times: str, files: Sequence[Path], at: int, names: Mapping[str, str]) -> Recording:
+def _group(day: Path, times: str, files: Sequence[Path], at: int, names: Mapping[str, str]) -> OldMatch:
     merged = next((path for path in files if path.stem.endswith("_merged")), None)
     cameras = [path for path in files if path != merged]
     told = [_json(path.with_suffix(".json")) for path in files]
@@ -118,14 +118,14 @@ def _group(day: Path, times: str, files: Sequence[Path], at: int, names: Mapping
             sides[free[0]] = path
     start = at if begun is None else begun
     parts = tuple(CameraFile(side, path, start) for side, path in sorted(sides.items()))
-    return Recording(
+    return OldMatch(
         f"recordings/{day.name}/{times}", start, parts, merged, booking_id=_word(facts.get("booking_id")),
         booked_at=_instant(facts.get("start_time")) or at,
         called=frozenset(name for path in files for name in (path.stem, path.name)),
         uploaded=any(path.with_suffix(".completed").exists() for path in files))
 
 
-def _with_films(old: Path, found: Sequence[Recording], zone: ZoneInfo) -> list[Recording]:
+def _with_films(old: Path, found: Sequence[OldMatch], zone: ZoneInfo) -> list[OldMatch]:
     """The recordings with the finished films that belong to them, and those of which only the film is left."""
     films: dict[Path, Mapping[str, Any]] = {path: {} for folder in ("processed", "final")
                                             for path in sorted((old / folder).glob("**/*.mp4")) if path.is_file()}
@@ -152,21 +152,21 @@ def _with_films(old: Path, found: Sequence[Recording], zone: ZoneInfo) -> list[R
 
 
 def _film_alone(old: Path, path: Path, meta: Mapping[str, Any], zone: ZoneInfo, booking: str,
-                called: frozenset[str]) -> Recording:
+                called: frozenset[str]) -> OldMatch:
     match = _FLAT.fullmatch(path.name)
     day = _word(meta.get("date"))[:10].replace("-", "") or path.parent.name.replace("-", "")
     at = _moment(day, match[1] if match else "000000", zone)
     if at is None:
         at = int(path.stat().st_mtime_ns // 1000) if path.exists() else 0
     name = path.relative_to(old).as_posix() if path.is_relative_to(old) else path.name
-    return Recording(name, at, film=path, booking_id=booking, booked_at=at if match else None, called=called)
+    return OldMatch(name, at, film=path, booking_id=booking, booked_at=at if match else None, called=called)
 
 
-def _unlike(found: Sequence[Recording]) -> Iterator[Recording]:
+def _unlike(found: Sequence[OldMatch]) -> Iterator[OldMatch]:
     """The recordings, those of one booking as one: what came later of a session that was begun again is its second
     part. A booking of which there is a film beside its cameras' files has one already.
     """
-    seen: dict[str, Recording] = {}
+    seen: dict[str, OldMatch] = {}
     for number, one in enumerate(found):
         key = one.booking_id or f"\0{number}"
         if before := seen.get(key):

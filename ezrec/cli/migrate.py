@@ -12,7 +12,7 @@ import typer
 
 from ezrec import logs
 from ezrec.actions import migrate as actions
-from ezrec.actions.migrate import Fate, Plan
+from ezrec.actions.migrate import Fate, Takeover
 from ezrec.adapters.publishing.past import Past
 from ezrec.cli import words
 from ezrec.cli.settings import CommandContext, opened, show_json, zone_of
@@ -93,7 +93,7 @@ def migrate(
     raise typer.Exit(1 if report.failed else 0)
 
 
-async def _planned(plan: Plan) -> tuple[Plan, str]:
+async def _planned(plan: Takeover) -> tuple[Takeover, str]:
     """The plan with bookings and recordings, and why the project could not be asked, if it could not."""
     past, unknown = await _past(plan)
     store_file = DataFolder(plan.settings.paths.data).store
@@ -104,7 +104,7 @@ async def _planned(plan: Plan) -> tuple[Plan, str]:
         return await actions.read(plan, store, past, now), unknown
 
 
-async def _past(plan: Plan) -> tuple[Past, str]:
+async def _past(plan: Takeover) -> tuple[Past, str]:
     """What the project knows of films and bookings; empty, and why, if it cannot be asked."""
     if plan.settings.publishing.kind != "supabase":
         return Past(), ""
@@ -120,7 +120,7 @@ async def _past(plan: Plan) -> tuple[Past, str]:
         await project.close()
 
 
-async def _carry_out(plan: Plan, report: _Report) -> None:
+async def _carry_out(plan: Takeover, report: _Report) -> None:
     """Do it, part after part; what does not work in one keeps no later one from it.
 
     Raises:
@@ -141,13 +141,13 @@ async def _carry_out(plan: Plan, report: _Report) -> None:
                         "the project answers", well=False)
             return
 
-        def tell(verdict: Fate, text: str, well: bool) -> None:
-            report.tell(f"{verdict.recording.name}: {text}", well=well)
+        def tell(fate: Fate, text: str, well: bool) -> None:
+            report.tell(f"{fate.recording.name}: {text}", well=well)
 
         await actions.take_recordings(plan, store, tell)
 
 
-def _tried(part: Callable[[Plan], list[str]], plan: Plan, report: _Report) -> None:
+def _tried(part: Callable[[Takeover], list[str]], plan: Takeover, report: _Report) -> None:
     try:
         for text in part(plan):
             report.tell(text)
@@ -155,7 +155,7 @@ def _tried(part: Callable[[Plan], list[str]], plan: Plan, report: _Report) -> No
         report.tell(str(error), well=False)
 
 
-def _drop_in(plan: Plan) -> list[str]:
+def _drop_in(plan: Takeover) -> list[str]:
     """On a device the unit is told of the settings' folders, as `ezrec setup` does."""
     if plan.path == SYSTEM_FILE and plan.wanted.plain:
         folders_of.write_drop_in(Places())
@@ -165,25 +165,25 @@ def _drop_in(plan: Plan) -> list[str]:
 # ---- showing it
 
 
-def _show(plan: Plan, unknown: str) -> None:
+def _show(plan: Takeover, unknown: str) -> None:
     out = words.console()
     words.sentences(out, list(_rows(plan, unknown)))
-    if plan.verdicts:
+    if plan.fates:
         table = words.Listing("recording", f"began ({plan.settings.site.timezone})", "size", "what becomes of it")
         zone = zone_of(plan.settings)
-        for one in plan.verdicts:
+        for one in plan.fates:
             size = f"{one.taken.bytes / 1e6:.1f} MB" if one.taken else "-"
             table.add(one.recording.name, show_local(one.recording.starts_at, zone), size, _words(one, unknown))
         table.print(out)
 
 
-def _words(verdict: Fate, unknown: str) -> str:
-    if verdict.taken is None:
-        return f"left: {verdict.why}"
-    return f"{'left until the project answers' if unknown else 'taken'}: {verdict.why}"
+def _words(fate: Fate, unknown: str) -> str:
+    if fate.taken is None:
+        return f"left: {fate.why}"
+    return f"{'left until the project answers' if unknown else 'taken'}: {fate.why}"
 
 
-def _rows(plan: Plan, unknown: str) -> Iterator[tuple[str, str]]:
+def _rows(plan: Takeover, unknown: str) -> Iterator[tuple[str, str]]:
     yield "folder", f"{plan.old}; nothing in it is changed or deleted"
     yield "services", (f"stop and disable {', '.join(one.name for one in plan.units)}" if plan.units
                        else "none of the predecessor's runs here")
@@ -206,7 +206,7 @@ def _rows(plan: Plan, unknown: str) -> Iterator[tuple[str, str]]:
         yield "project", f"does not answer, so nobody knows what is published: {unknown}"
 
 
-def _for_machines(plan: Plan, unknown: str) -> dict[str, Any]:
+def _for_machines(plan: Takeover, unknown: str) -> dict[str, Any]:
     return {
         "folder": str(plan.old), "units": [one.name for one in plan.units], "tunnel_kept": plan.tunnel,
         "crontabs": {one.owner: list(one.ours) for one in plan.crontabs},
@@ -218,5 +218,5 @@ def _for_machines(plan: Plan, unknown: str) -> dict[str, Any]:
         "recordings": [{"name": one.recording.name, "began_at": utc_text(one.recording.starts_at),
                         "booking": one.taken.booking_id if one.taken else None, "taken": one.taken is not None,
                         "way": one.taken.way if one.taken else None, "why": one.why, "failed": one.failed}
-                       for one in plan.verdicts],
+                       for one in plan.fates],
     }

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,7 +75,8 @@ def crontabs(old: Path) -> list[Crontab]:
         return []
     users = [""]
     if os.geteuid() == 0 and old.exists() and old.stat().st_uid:
-        users.append(old.owner())
+        with suppress(KeyError):  # a user that is gone has no crontab
+            users.append(old.owner())
     found = []
     for user in users:
         try:

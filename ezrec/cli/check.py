@@ -13,7 +13,7 @@ import typer
 from ezrec import logs
 from ezrec.actions import state as state_file
 from ezrec.cli import words
-from ezrec.cli.cloud import check_cloud
+from ezrec.cli.cloud import check_cloud, quiet
 from ezrec.cli.settings import CommandContext, check_store, data_folder, show_json
 from ezrec.config import Settings, exposed
 from ezrec.config.doubts import doubts, key_risk
@@ -67,6 +67,7 @@ def check(
         raise typer.Exit(0 if check_cloud(settings, as_json=as_json) else 1)
     if cameras:
         raise typer.Exit(0 if _cameras(command, settings, keep=reference, as_json=as_json) else 1)
+    quiet(settings)
     surroundings = look_around(settings, data_folder(settings))
     _add_exposed(surroundings, exposed(command.config))
     if as_json:
@@ -172,6 +173,11 @@ def _too_small(settings: Settings) -> list[str]:
 
 
 def _described(settings: Settings) -> dict[str, Any]:
+    """Which cameras are there. Raises SettingsError without their software, CameraLost if they cannot be listed."""
+    if settings.cameras.source == "picamera2":
+        from ezrec.adapters.cameras.pi.factory import must_be_here  # noqa: PLC0415
+
+        must_be_here()
     from ezrec.factories import describe_cameras  # noqa: PLC0415
 
     return describe_cameras(settings)

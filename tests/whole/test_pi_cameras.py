@@ -152,6 +152,17 @@ def test_check_starts_both_cameras_saves_a_picture_of_each_and_says_what_is_wron
     assert "the picture is black" in said
 
 
+def test_check_without_a_flag_lists_the_cameras_and_their_software_and_starts_none(site: Site) -> None:
+    found = json.loads(site.command("check", "--json", status=None))
+    rows = {one["about"]: one for one in found["checks"]}
+    assert rows["cameras"]["verdict"] == "ok"
+    assert "picamera2; found: 0: " in rows["cameras"]["seen"]
+    assert "libcamera 0.7.2+standin" in rows["camera software"]["seen"]
+    assert len(found["found"]) == 2
+    assert rows["dma_heap"]["verdict"] in ("ok", "bad")  # as this machine has it
+    assert not (site.data / "check").exists()
+
+
 def test_check_leaves_the_cameras_of_a_recorder_that_runs_alone(site: Site) -> None:
     site.start()
     site.wait_said("ready")

@@ -6,6 +6,7 @@ from typing import Any
 import psutil
 
 from ezrec.actions.checks import Found, Grade, Look, Surroundings
+from ezrec.adapters.cameras.pi import factory
 from ezrec.adapters.cameras.pi.holders import holders
 from ezrec.domain.errors import CameraLost
 
@@ -39,12 +40,27 @@ def cameras(around: Surroundings) -> Iterator[Found]:
     if found is None:
         yield Found("cameras", Grade.OK, source, facts={"source": source} | facts)
         return
-    software = ", ".join(f"{name} {version}" for name, version in (facts.get("software") or {}).items())
     words = "; ".join(f"{at}: {one}" for at, one in enumerate(found)) or "none"
     yield Found("cameras", Grade.OK if len(found) >= wanted else Grade.BAD, f"{source}; found: {words}",
                "" if len(found) >= wanted else f"{wanted} are wanted: look at the cables, with the box switched off",
                {"source": source} | facts)
-    yield Found("camera software", Grade.OK, software or "says nothing of itself")
+
+
+def software(around: Surroundings) -> Iterator[Found]:
+    """The versions of what a Pi's pictures come through, and whether they can be encoded."""
+    if around.settings.cameras.source != "picamera2":
+        return
+    factory.must_be_here()
+    versions = factory.software()
+    words = ", ".join(f"{name} {version}" for name, version in versions.items())
+    if versions["encoder"] == "libx264" and (wrong := factory.smoke()):
+        yield Found("camera software", Grade.BAD, f"encoding fails ({wrong}) with {words}", factory.INSTALL)
+    elif untried := factory.untried(versions):
+        tried = "; ".join(f"{name} was tried from {oldest} to {newest}" for name, (oldest, newest) in untried.items())
+        yield Found("camera software", Grade.WARNING, f"{words}; {tried}",
+                    "look at the film that `ezrec check --record 10s` makes")
+    else:
+        yield Found("camera software", Grade.OK, words)
 
 
 def by_frames(said: Mapping[str, Mapping[str, Any]]) -> Iterator[Found]:
@@ -82,4 +98,5 @@ def _recorder_processes(said: Mapping[str, Any] | None) -> set[int]:
         return {pid}
 
 
-LOOKS = (Look("recorder", recorder), Look("cameras", cameras, 30.0), Look("cameras held", held, by_itself=True))
+LOOKS = (Look("recorder", recorder), Look("cameras", cameras, 30.0), Look("camera software", software, 30.0),
+         Look("cameras held", held, by_itself=True))

@@ -234,13 +234,23 @@ def test_cameras_that_are_missing_are_told(machine: Machine) -> None:
     def none_listed() -> dict[str, Any]:
         raise CameraLost("libcamera finds no camera")
 
-    one_listed = {"found": ["imx708 on i2c 1"], "software": {"picamera2": "1"}}
-    around = replace(machine.around(**PI), describe=lambda: one_listed)
+    around = replace(machine.around(**PI), describe=lambda: {"found": ["imx708 on i2c 1"]})
     found = told(list(cameras.cameras(around)))
     assert (found["cameras"][0], "2 are wanted" in found["cameras"][2]) == ("bad", True)
-    assert found["camera software"][1] == "picamera2 1"
     around = replace(around, describe=none_listed)
     assert told(list(cameras.cameras(around)))["cameras"][1] == "libcamera finds no camera"
+
+
+@pytest.mark.parametrize(("libcamera", "wrong", "grade", "words"), [
+    ("0.7.2", "", "ok", "libcamera 0.7.2"), ("0.9", "", "warning", "libcamera was tried from 0.7 to 0.7"),
+    ("0.7.2", "no frame", "bad", "encoding fails (no frame)")])
+def test_the_software_that_pictures_come_through_is_told_and_tried(
+        machine: Machine, monkeypatch: pytest.MonkeyPatch, libcamera: str, wrong: str, grade: str, words: str) -> None:
+    versions = {"libcamera": libcamera, "picamera2": "0.3.38", "av": "18.1", "encoder": "libx264"}
+    for name, says in (("must_be_here", None), ("software", versions), ("smoke", wrong)):
+        monkeypatch.setattr(cameras.factory, name, lambda says=says: says)
+    (found,) = cameras.software(machine.around(**PI))
+    assert (str(found.grade), words in found.words) == (grade, True)
 
 
 # ---- the disk

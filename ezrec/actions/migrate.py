@@ -121,7 +121,8 @@ async def judge(plan: Takeover, recording: OldMatch, store: Store | None, past: 
         return Fate(recording, None, why)
     if taken.booking and taken.booking.ends_at > now_us:
         return Fate(recording, None, f"its booking {taken.booking_id} is not over: again when it is", failed=True)
-    return Fate(recording, taken, f"{taken.way}, as booking {taken.booking_id}")
+    left = f"; left out: {'; '.join(taken.bad)}" if taken.bad else ""
+    return Fate(recording, taken, f"{taken.way}, as booking {taken.booking_id}{left}")
 
 
 def _published(recording: OldMatch, past: Past, booking_id: str) -> str:

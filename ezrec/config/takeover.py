@@ -31,6 +31,7 @@ CLOUD = (  # what is switched on where its credentials are known
     (("supabase.url", "supabase.key", "site.user_id"), {"bookings.source": "supabase", "publishing.kind": "supabase"}),
     (("s3.bucket", "s3.access_key_id", "s3.secret_access_key"), {"storage.kind": "s3"}),
 )
+FILE_NAMES = ("CAMERA_0_NAME", "CAMERA_1_NAME")  # no settings: they tell whose a recorded file is
 DEVICE = frozenset({"supabase.device_token", "supabase.token_file", "supabase.token_command"})
 
 
@@ -81,7 +82,7 @@ def wanted(dotenv: Path, path: Path, media: Mapping[str, str]) -> Inherited:
     plain = {key: value for key, value in values.items() if key not in SECRETS and key not in now}
     kept = {key: found[key].origin.partition(" ")[0] for key in values.keys() & now.keys() & found.keys()
             if str(now[key].value) != str(values[key])}
-    understood = {*LEGACY_NAMES, *OLDER_NAMES, *LOGO_NAMES, *OWN}
+    understood = {*LEGACY_NAMES, *OLDER_NAMES, *LOGO_NAMES, *OWN, *FILE_NAMES}
     return Inherited(plain, secrets, kept, tuple(sorted(name for name in names if name not in understood)), names)
 
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 from ezrec.actions import takeover
 from ezrec.cli import app
 from ezrec.config import load
+from ezrec.domain.errors import BadMedia
 from ezrec.domain.events import Rescued
 from ezrec.domain.film import Film
 from ezrec.domain.stages import Stage
@@ -85,6 +86,7 @@ def test_its_settings_become_ours_and_what_the_owner_has_set_stays(old: Predeces
     assert "# the court" in (here / "config.toml").read_text()
     assert "cameras.width stays" in " ".join(said.split())
     assert "LIVE_PREVIEW_TOKEN" in said  # nothing of ours corresponds to it
+    assert "CAMERA_0_NAME" not in said  # it tells whose a file is
 
 
 def test_secrets_go_where_only_their_owner_reads_and_are_never_shown(old: Predecessor, here: Path) -> None:
@@ -199,6 +201,22 @@ def test_one_bad_file_never_stops_the_others(old: Predecessor, here: Path, harm:
     if harm != "a folder":
         assert "120000-120100" in result.output
         assert "left out" in " ".join(result.output.split())
+
+
+def test_a_camera_whose_file_holds_no_picture_after_all_costs_itself_alone(
+        old: Predecessor, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old.session("b-1", 10)
+    real = takeover.segments_of
+
+    def none_of_the_left(path: Path, *more: Any) -> Any:
+        if "camera_0" in path.name:
+            raise BadMedia(f"{path}: holds no picture")
+        return real(path, *more)
+
+    monkeypatch.setattr(takeover, "segments_of", none_of_the_left)
+    done(old)
+    (span,) = rows(here, "spans", "b-1")
+    assert {one.camera for one in rows(here, "segments", span.run, 0, 1 << 60)} == {"right"}
 
 
 @pytest.mark.parametrize("step", ["probe", "segments_of"])

@@ -39,12 +39,14 @@ class DataFolder:
         self.cameras = self.root / "cameras.json"  # which camera was left and which right
         self.trial = self.root / "check" / "film"  # a data folder of its own: what `ezrec check --record` made last
         self.reserve = self.root / "ezrec.db-reserve"  # room for the store that is given up when the disk is full
+        self.calibration = self.root / "calibration.json"  # how both cameras look at the court
+        self.calibration_picture = self.root / "calibration.jpg"  # the same for people
         self.segments = self.root / "segments"  # <run>/<camera>/<start_us>.ts
         self.aside = self.root / "aside"  # what was found and could not be used
         self.segments_aside = self.segments / "aside"  # the same of segments, which may be on another disk
         self.migrating = self.segments / "migrating"  # a predecessor's footage until it is a run's
         self.films = self.root / "films"  # a folder for each film while it is made
-        self.media = self.root / "media"  # logos and intros, under the names of their contents
+        self.media = self.root / "media"  # logos, intros and calibrations, under the names of their contents
         self.logs = self.root / "logs"
         self.library = self.root / "library"  # finished films, where no cloud takes them
 
@@ -121,7 +123,7 @@ class DataFolder:
         asides = [self.aside, self.segments_aside]  # first: everything else goes there
         folders = [self.segments, self.films, self.media, self.logs, self.library,
                    self.picture("").parent, self.reference("").parent]
-        plain = [self.lock, self.state, self.cameras, self.reserve]
+        plain = [self.lock, self.state, self.cameras, self.reserve, self.calibration, self.calibration_picture]
         found = [path for path in asides if os.path.lexists(path)
                  and not (path.is_dir() and os.access(path, os.W_OK | os.X_OK))]
         found += [path for path in folders if os.path.lexists(path) and not path.is_dir()]

@@ -19,6 +19,7 @@ from ezrec import __version__, files, logs
 from ezrec.cli import (
     alerts,
     bookings,
+    calibrate,
     check,
     cloud,
     demo,
@@ -71,6 +72,7 @@ def main_options(
 app.command("run", cls=Command)(run.run)
 app.command("demo", cls=Command)(demo.demo)
 app.command("check", cls=Command)(check.check)
+app.command("calibrate", cls=Command)(calibrate.calibrate)
 app.add_typer(bookings.app, name="bookings")
 app.add_typer(films.app, name="films")
 app.command("footage", cls=Command)(footage.footage)

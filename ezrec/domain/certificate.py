@@ -50,10 +50,20 @@ class Sync:
 
 @dataclass(frozen=True)
 class Fallback:
-    """A chunk that was made on a lower rung of the ladder."""
+    """A chunk that was made on a lower rung of the ladder; chunk 0 stands for the whole film."""
 
     chunk: int
     rung: str
+
+
+@dataclass(frozen=True)
+class CalibrationUsed:
+    """What a panorama was drawn by."""
+
+    id: str = ""
+    verdict: str = ""  # good or poor
+    tracked: float = 0.0  # share of what both cameras see that falls together
+    p95_px: float = 0.0  # how far apart all but a twentieth of it lies at most
 
 
 @dataclass(frozen=True)
@@ -80,6 +90,8 @@ class Certificate:
     picture: tuple[int, int] = (0, 0)  # width and height, pixels
     layout: str = "single"  # or wide
     cameras: Mapping[str, CameraPart] = field(default_factory=dict)
+    drawn: str = ""  # how the views became one picture: panorama, feather or side_by_side
+    calibration: CalibrationUsed | None = None  # of a panorama
     gaps: tuple[Gap, ...] = ()
     sync: Sync = Sync()
     fallbacks: tuple[Fallback, ...] = ()
@@ -93,8 +105,9 @@ class Certificate:
         """The certificate as JSON values."""
         plain = asdict(self) | {"rate": f"{self.rate.numerator}/{self.rate.denominator}",
                                 "gaps": [values_of(gap) for gap in self.gaps]}
-        if self.object is None:
-            del plain["object"]
+        for name in ("object", "calibration", "drawn"):
+            if not plain[name]:
+                del plain[name]
         return {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}
 
     @classmethod
@@ -108,5 +121,6 @@ class Certificate:
         known["gaps"] = tuple(made_of(Gap, gap) for gap in raw.get("gaps", ()))
         known["sync"] = made_of(Sync, raw.get("sync", {}))
         known["fallbacks"] = tuple(made_of(Fallback, one) for one in raw.get("fallbacks", ()))
+        known["calibration"] = made_of(CalibrationUsed, raw["calibration"]) if raw.get("calibration") else None
         known["object"] = made_of(StoredObject, raw["object"]) if raw.get("object") else None
         return made_of(cls, known)

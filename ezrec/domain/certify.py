@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from ezrec.domain.certificate import CameraPart, Certificate, Fallback, Gap, Sync
+from ezrec.domain.certificate import CalibrationUsed, CameraPart, Certificate, Fallback, Gap, Sync
 from ezrec.domain.clock import SECOND, utc_text
 from ezrec.domain.film import CameraShare, ChunkReport, Recipe, Rung, tick_us
 from ezrec.domain.planning import Chunk, Stretch
@@ -45,7 +45,7 @@ def certify(evidence: Evidence) -> Certificate:
     """The certificate of a film whose chunks are all rendered."""
     recipe, chunks = evidence.recipe, evidence.chunks
     cameras = [view.camera for view in recipe.canvas.views]
-    ticks = sum(rendered.chunk.ticks for rendered in chunks)
+    ticks, used = sum(rendered.chunk.ticks for rendered in chunks), recipe.canvas.calibration
     return Certificate(
         window=(utc_text(evidence.starts_at), utc_text(evidence.ends_at)),
         film_seconds=_seconds(ticks / recipe.rate),
@@ -56,7 +56,10 @@ def certify(evidence: Evidence) -> Certificate:
         cameras={camera: _camera(evidence, camera) for camera in cameras},
         gaps=tuple(gaps(evidence)),
         sync=_sync(chunks),
-        fallbacks=tuple(Fallback(one.chunk.number, str(one.rung)) for one in chunks if one.rung is not Rung.FULL),
+        drawn=recipe.canvas.layout if len(cameras) > 1 else "",
+        calibration=CalibrationUsed(used.id, used.verdict, used.tracked, used.p95_px) if used else None,
+        fallbacks=(*([Fallback(0, recipe.canvas.layout)] if recipe.fallback else []),
+                   *(Fallback(one.chunk.number, str(one.rung)) for one in chunks if one.rung is not Rung.FULL)),
         skipped_media=recipe.skipped,
         runs=len({rendered.chunk.run for rendered in chunks}),
         generation=evidence.generation,

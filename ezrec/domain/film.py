@@ -22,6 +22,7 @@ class Rung(StrEnum):
     """The fallback ladder of a chunk, best first; a chunk that fails three times is tried on the next rung."""
 
     FULL = "full"  # everything the recipe asks for
+    FEATHER = "feather"  # of a panorama: the views cross-faded where they would overlap
     PLAIN = "side_by_side"  # no feather, no logos
     LEFT = "left_only"  # the left view alone, the right half filled
     RIGHT = "right_only"  # the right view alone, the left half filled
@@ -39,6 +40,28 @@ class View:
 
 
 @dataclass(frozen=True)
+class Calibrated:
+    """The calibration that a panorama is drawn by."""
+
+    path: str  # a file kept by EZREC, named for its content
+    sha256: str
+    sizes: tuple[tuple[int, int], tuple[int, int]]  # of the left and the right camera's pictures, turned, pixels
+    id: str = ""
+    verdict: str = ""  # good or poor, and two of its figures, for the certificate
+    tracked: float = 0.0
+    p95_px: float = 0.0
+
+
+@dataclass(frozen=True)
+class Light:
+    """How much lighter one chunk finds the left camera than its calibration did, and how much bluer and redder."""
+
+    luma: float = 0.0  # natural logarithm
+    blue: float = 0.0  # steps of 8 bits
+    red: float = 0.0
+
+
+@dataclass(frozen=True)
 class Canvas:
     """The film's fixed picture: size in pixels, the views on it, left to right, and the layout that draws them.
 
@@ -50,6 +73,7 @@ class Canvas:
     height: int
     views: tuple[View, ...]
     layout: str = "feather"  # of `media/geometry.py`
+    calibration: Calibrated | None = None  # of a panorama
 
 
 def ladder(canvas: Canvas) -> list[Rung]:
@@ -59,7 +83,8 @@ def ladder(canvas: Canvas) -> list[Rung]:
     adds of its own comes after it.
     """
     single = [Rung.LEFT, Rung.RIGHT] if len(canvas.views) > 1 else []
-    return [Rung.FULL, Rung.PLAIN, *single]
+    crossfaded = [Rung.FEATHER] if canvas.calibration else []
+    return [Rung.FULL, *crossfaded, Rung.PLAIN, *single]
 
 
 @dataclass(frozen=True)
@@ -124,6 +149,7 @@ class Recipe:
     part_size: int = 8 << 20  # bytes
     index_reserve: int = 1 << 20  # bytes kept free in front of the film for its index
     skipped: tuple[str, ...] = ()  # what was asked for and could not be used, in words for the certificate
+    fallback: str = ""  # why the film has not the layout that was asked for, in words
 
     def dumps(self) -> str:
         """The recipe as canonical JSON (sorted keys), with its version, for the film's row."""
@@ -138,13 +164,21 @@ class Recipe:
         upgrade, and a way back.
         """
         raw: dict[str, Any] = json.loads(text)
-        canvas = {**raw["canvas"], "views": tuple(made_of(View, view) for view in raw["canvas"]["views"])}
+        canvas = {**raw["canvas"], "views": tuple(made_of(View, view) for view in raw["canvas"]["views"]),
+                  "calibration": _calibrated(raw["canvas"].get("calibration"))}
         return made_of(cls, raw | {
             "rate": Fraction(raw["rate"]), "canvas": made_of(Canvas, canvas),
             "encoder": made_of(EncoderOptions, raw["encoder"]),
             "logos": tuple(made_of(Logo, logo) for logo in raw.get("logos", ())),
             "intro": made_of(Intro, raw["intro"]) if raw.get("intro") else None,
             "skipped": tuple(raw.get("skipped", ()))})
+
+
+def _calibrated(raw: dict[str, Any] | None) -> Calibrated | None:
+    if raw is None:
+        return None
+    left, right = raw["sizes"]
+    return made_of(Calibrated, raw | {"sizes": ((left[0], left[1]), (right[0], right[1]))})
 
 
 @dataclass(frozen=True)
@@ -202,6 +236,7 @@ class ChunkReport:
     worst_us: int = 0  # the largest distance between the halves, µs
     lost: tuple[Loss, ...] = ()  # what of the footage could not be read; its camera's view is filled there
     sha256: str = ""  # of the chunk's file; empty if an older version made it
+    lights: tuple[Light, ...] = ()  # of a panorama: at the chunk's beginning and at its end
 
     def dumps(self) -> str:
         """The report as JSON, for the chunk's row."""
@@ -213,7 +248,8 @@ class ChunkReport:
         raw = json.loads(text)
         cameras = {name: made_of(CameraShare, share) for name, share in raw["cameras"].items()}
         lost = tuple(made_of(Loss, loss) for loss in raw.get("lost", ()))
-        return made_of(cls, raw | {"cameras": cameras, "lost": lost})
+        lights = tuple(made_of(Light, light) for light in raw.get("lights", ()))
+        return made_of(cls, raw | {"cameras": cameras, "lost": lost, "lights": lights})
 
 
 @dataclass(frozen=True)

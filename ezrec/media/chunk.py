@@ -18,12 +18,12 @@ from av.video.frame import VideoFrame
 
 from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import BadMedia, FootageGone
-from ezrec.domain.film import CameraShare, Canvas, ChunkJob, ChunkReport, Footage, Rung, tick_us
+from ezrec.domain.film import CameraShare, Canvas, ChunkJob, ChunkReport, Footage, Light, Rung, tick_us
 from ezrec.domain.timeline import HOLD_US, Interval, coverage
 from ezrec.files import put_in_place
 from ezrec.media.decode import READING, Reel, Undecodable, away_error
 from ezrec.media.encode import MUXER, coded_frame, finish, shown_part, video_stream
-from ezrec.media.geometry import Composer, composer_for
+from ezrec.media.geometry import Composer, Following, composer_for
 from ezrec.media.hashing import sha256_of
 from ezrec.media.overlay import place
 from ezrec.media.picking import HYSTERESIS_US, pick
@@ -66,8 +66,9 @@ def _render(job: ChunkJob, undecodable: Mapping[str, Sequence[Interval]]) -> Chu
     reels = {camera: Reel(camera, job.footage.get(camera, ()), tick_period_us, from_us, undecodable.get(camera, ()))
              for camera in _cameras(canvas, job.rung)}
     _check_losses(job, reels)
-    logos = place(job.recipe.logos, canvas) if job.rung is Rung.FULL else ()
+    logos = place(job.recipe.logos, canvas) if job.rung in (Rung.FULL, Rung.FEATHER) else ()
     composer = composer_for(canvas, job.rung, logos, coded_frame(canvas))
+    lights = _follow(job, composer, reels)
     try:
         with put_in_place(job.out) as temporary:
             shown = _encode(job, temporary, composer, _plan(job, reels), reels)
@@ -75,7 +76,20 @@ def _render(job: ChunkJob, undecodable: Mapping[str, Sequence[Interval]]) -> Chu
             size, sha256 = Path(temporary).stat().st_size, sha256_of(Path(temporary))
     except LibavError as error:
         raise translated(error, job.out, "cannot be encoded") from error
-    return replace(_report(size, shown, reels, job), sha256=sha256)
+    return replace(_report(size, shown, reels, job), sha256=sha256, lights=lights)
+
+
+def _follow(job: ChunkJob, composer: Composer, reels: Mapping[str, Reel]) -> tuple[Light, ...]:
+    """Tell a composer that follows the light what it is at both ends of the chunk.
+
+    It is taken from the key frames nearest to them. Neighbours look at the same ones, so that one begins as the other
+    ended, and a chunk that is made again looks as it did.
+    """
+    if not isinstance(composer, Following):
+        return ()
+    ends = [tick_us(job.anchor_us, job.first_tick + tick, job.recipe.rate) for tick in (0, job.ticks)]
+    first, last = ({camera: reel.key_picture(end) for camera, reel in reels.items()} for end in ends)
+    return composer.follow(first, last, job.ticks)
 
 
 def _check_losses(job: ChunkJob, reels: Mapping[str, Reel]) -> None:

@@ -158,6 +158,24 @@ class Reel:
                 return behind, None
         raise Undecodable(self.camera, (damaged[0], end))
 
+    def key_picture(self, time_us: int) -> VideoFrame | None:
+        """The key frame nearest to a time, if there is one within `HOLD_US` and it can be decoded.
+
+        Must be asked for before any other picture.
+        """
+        near = [(abs(time - time_us), time, clip.packets[at]) for clip in self._clips
+                for at, (time, key) in enumerate(zip(clip.times, clip.keys, strict=True))
+                if key and time is not None and abs(time - time_us) <= HOLD_US]
+        if not near:
+            return None
+        packet = min(near, key=lambda one: one[:2])[2]
+        context: Any = av.CodecContext.create(packet.stream.codec_context.name, "r")
+        try:
+            frames = [*context.decode(av.Packet(bytes(packet))), *context.decode(None)]
+        except LibavError:
+            return None
+        return frames[0] if frames and not frames[0].is_corrupt else None
+
     def first_picture(self) -> VideoFrame | None:
         """The first picture that can be decoded."""
         return next((frame for _, frame in self._decoded(self.times[0])), None) if self.times else None

@@ -5,12 +5,13 @@ add one, write a `Geometry` in a file of its own and list it in `GEOMETRIES`. It
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from av.video.frame import VideoFrame
 
-from ezrec.domain.film import Canvas, Rung
+from ezrec.domain.film import Canvas, Light, Rung
 from ezrec.media.overlay import Placed
+from ezrec.media.panorama.layout import NAME, Panorama
 from ezrec.media.side_by_side import SideBySide
 
 
@@ -19,6 +20,15 @@ class Composer(Protocol):
 
     def compose(self, pictures: Mapping[str, VideoFrame | None]) -> VideoFrame:
         """The film's picture of these camera pictures; the view of a camera without one is filled."""
+
+
+@runtime_checkable
+class Following(Protocol):
+    """A `Composer` that follows slow changes of light between a chunk's beginning and its end."""
+
+    def follow(self, first: Mapping[str, VideoFrame | None], last: Mapping[str, VideoFrame | None],
+               ticks: int) -> tuple[Light, Light]:
+        """Take the light from a picture of each camera near both ends of a chunk of so many ticks."""
 
 
 class Geometry(Protocol):
@@ -37,6 +47,7 @@ class Geometry(Protocol):
 
 GEOMETRIES: dict[str, Geometry] = {
     "feather": SideBySide("feather", feathered=True),
+    NAME: Panorama(),
     "side_by_side": SideBySide("side_by_side", feathered=False),
 }
 """By the name that the setting `film.layout` has for it."""

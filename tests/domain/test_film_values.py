@@ -71,7 +71,7 @@ def test_an_encoder_reorders_only_if_it_has_b_frames() -> None:
 
 
 def test_the_words_that_are_stored_of_a_fallback_are_those_of_films_under_way() -> None:
-    assert [rung.value for rung in Rung] == ["full", "side_by_side", "left_only", "right_only"]
+    assert [rung.value for rung in Rung] == ["full", "feather", "side_by_side", "left_only", "right_only"]
 
 
 def test_a_recipe_says_that_it_is_of_version_2() -> None:

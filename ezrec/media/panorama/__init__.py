@@ -1,0 +1,1 @@
+"""Two cameras' pictures as one panorama: measured once by `calibrating`, drawn by `layout`."""

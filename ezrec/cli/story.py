@@ -132,6 +132,8 @@ def sentence(event: FilmEvent, zone: ZoneInfo) -> str:  # noqa: C901, PLR0911, P
             return "The first piece of the film could be made; how it will look was fixed."
         case events.GenerationBegun(generation=generation, reason=reason):
             return f"The film was begun again (generation {generation}): {reason}."
+        case events.FallbackTaken(chunk=0, rung=rung, error=error):
+            return f"The film could not be made as a panorama ({error}); its layout is {rung}."
         case events.FallbackTaken(chunk=chunk, rung=rung, error=error):
             return f"Piece {chunk} could not be made as asked ({error}); it was tried {RUNGS.get(rung, rung)}."
         case events.RenderingWaits():
@@ -182,6 +184,9 @@ def certificate_lines(certificate: Certificate | None, zone: ZoneInfo) -> Iterat
         share = "all pictures" if sync.within == 1 else f"{sync.within:.2%} of the pictures"
         yield f"The two halves belong together in {share}; at worst they are {sync.worst_ms:.0f} ms apart."
     for fallback in certificate.fallbacks:
+        if not fallback.chunk:
+            yield f"The whole film was made with the layout {fallback.rung}."
+            continue
         yield f"Piece {fallback.chunk} was made {RUNGS.get(fallback.rung, fallback.rung)}."
     for words in certificate.skipped_media:
         yield f"Left out: {words}."

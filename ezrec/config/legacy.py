@@ -21,7 +21,7 @@ QUALITIES: dict[str, dict[str, int]] = {
     "high": {"cameras.bitrate": 10_000_000, "film.crf": 20},
 }
 
-LAYOUTS = {"side_by_side": "side_by_side", "feather": "feather", "feathered": "feather"}
+LAYOUTS = {"side_by_side": "side_by_side", "feather": "feather", "feathered": "feather", "panorama": "panorama"}
 
 LEVELS = {"debug": "debug", "info": "info", "warn": "warning", "warning": "warning", "error": "error",
           "critical": "error"}
@@ -39,7 +39,7 @@ def _quality(word: str) -> dict[str, Any]:
 def _merge_method(word: str) -> dict[str, Any]:
     plain = word.strip().lower().replace("-", "_")
     if plain not in LAYOUTS:
-        raise ValueError("should be side_by_side or feather")
+        raise ValueError("should be side_by_side, feather or panorama")
     return {"film.layout": LAYOUTS[plain]}
 
 

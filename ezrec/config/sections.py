@@ -190,8 +190,9 @@ class LogoSettings(Section):
 class FilmSettings(Section):
     """How a film looks and how it is encoded."""
 
-    layout: Literal["feather", "side_by_side"] = text(
-        "feather", "how the two views are combined; feather (cross-faded over the overlap) or side_by_side")
+    layout: Literal["feather", "side_by_side", "panorama"] = text(
+        "feather", "how the two views are combined; feather (cross-faded over the overlap), side_by_side, or panorama "
+        "(one picture, as one camera would see it; run `ezrec calibrate` first)")
     overlap: float = number(0.1, 0, 0.5, "fraction of a view's width", "overlap of the two views; 0: none")
     rate: MaybeRate = text(
         None, 'frames per second, 1 to 120; 30, 29.97 or "30000/1001"; empty: the left camera\'s')

@@ -16,13 +16,14 @@ from ezrec import logs
 from ezrec.adapters.workers import RenderPool
 from ezrec.domain import planning
 from ezrec.domain.errors import FootageAway, IntroLost, ParkError
-from ezrec.domain.events import RecipeFrozen
+from ezrec.domain.events import FallbackTaken, RecipeFrozen
 from ezrec.domain.film import Film, Recipe, Rung, recipe_of, tick_us
 from ezrec.domain.planning import Chunk
 from ezrec.domain.stages import Stage
 from ezrec.domain.timeline import Span, clip, length
 from ezrec.folders import DataFolder
 from ezrec.media.decode import SizeJob, picture_size
+from ezrec.media.geometry import GEOMETRIES
 from ezrec.store import Store
 from ezrec.store.rows import ChunkRow
 from ezrec.tasks.film.footage import FilmFootage, Recorder
@@ -90,6 +91,9 @@ class Planner:
             FootageGone: none of a camera's footage can be read.
         """
         if film.recipe:
+            if film.recipe.canvas.layout not in GEOMETRIES:
+                raise ParkError(f"the film was begun with the layout {film.recipe.canvas.layout!r}, which this version "
+                                "does not know: install the version that began it, or a newer one, and retry")
             return film
         rate = self._recipes.rate
         if next(planning.plan(footage.stretches, rate, self._chunk_ticks(rate), ()), None) is None:
@@ -99,6 +103,8 @@ class Planner:
                  cameras=[view.camera for view in recipe.canvas.views], intro=recipe.intro is not None,
                  logos=[logo.name for logo in recipe.logos])
         await self._store.update_film(film.booking_id, RecipeFrozen(), recipe=recipe.dumps())
+        if recipe.fallback:
+            await self._store.record(film.booking_id, FallbackTaken(0, recipe.canvas.layout, recipe.fallback))
         return replace(film, recipe=recipe)
 
     async def plan(self, film: Film, footage: FilmFootage) -> tuple[Film, Plan]:

@@ -21,6 +21,7 @@ from ezrec import files, logs
 from ezrec.adapters.workers import RenderPool
 from ezrec.config import Settings
 from ezrec.config.sections import FilmSettings, LogoSettings
+from ezrec.domain.calibration import Calibration
 from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import BadMedia, EzrecError, LeaveError, PoolClosed, RetryError
 from ezrec.domain.film import Canvas, EncoderOptions, Film, Intro, Logo, Recipe
@@ -30,6 +31,8 @@ from ezrec.media import intro, overlay
 from ezrec.media.geometry import canvas_for
 from ezrec.media.hashing import sha256_of
 from ezrec.media.join import index_reserve
+from ezrec.media.panorama.layout import NAME as PANORAMA
+from ezrec.media.panorama.layout import panorama_canvas
 
 log = logs.get("film")
 
@@ -53,6 +56,7 @@ class Recipes:
         """
         self._settings = settings
         self._media = folder.media
+        self._calibration = folder.calibration
         self._pool = pool
         self._turned = turned
         self._reading: dict[Path, asyncio.Future[tuple[Path, str]]] = {}  # by the venue's file
@@ -61,9 +65,9 @@ class Recipes:
     async def freeze(self, film: Film, sizes: dict[str, tuple[int, int]]) -> Recipe:
         """The recipe of a film whose cameras deliver pictures of these sizes (width and height in pixels)."""
         wanted = self._settings.film
-        plain = Recipe(self.rate, self.canvas(sizes), self._encoder(wanted),
-                       part_size=self._part_size())
-        skipped: list[str] = []
+        canvas, fallback = await self._canvas(sizes)
+        plain = Recipe(self.rate, canvas, self._encoder(wanted), part_size=self._part_size(), fallback=fallback)
+        skipped: list[str] = [f"panorama: {fallback}"] if fallback else []
         logos = [await self._or_left_out(f"logo {one.name}", skipped, self._logo(one, plain.canvas))
                  for one in wanted.logos]
         plain = replace(plain, logos=tuple(logo for logo in logos if logo))
@@ -76,25 +80,43 @@ class Recipes:
 
     async def recast(self, film: Film, recipe: Recipe, sizes: dict[str, tuple[int, int]]) -> Recipe:
         """The same recipe on the canvas of other cameras; logos and intro stay those it was frozen with."""
-        canvas = self.canvas(sizes)
+        canvas, fallback = await self._canvas(sizes)
         scale = canvas.width / recipe.canvas.width
         logos = tuple(replace(logo, width=_even(logo.width * scale), margin=round(logo.margin * scale))
                       for logo in recipe.logos)
-        new = replace(recipe, canvas=canvas, logos=logos, intro=None)
-        skipped: list[str] = []
+        new = replace(recipe, canvas=canvas, logos=logos, intro=None, fallback=fallback)
+        skipped: list[str] = [f"panorama: {fallback}"] if fallback else []
         if recipe.intro:
             again = self._kept_intro(recipe.intro.sha256, new)
             new = replace(new, intro=await self._or_left_out("intro", skipped, again))
         new = _said(new, skipped)
         return replace(new, index_reserve=self._reserve(film, new))
 
+    async def _canvas(self, sizes: dict[str, tuple[int, int]]) -> tuple[Canvas, str]:
+        """The canvas of these cameras, and why it is not that of a panorama if one was asked for."""
+        if self._settings.film.layout != PANORAMA or len(sizes) < 2:
+            return self.canvas(sizes), ""
+        try:
+            kept, sha256 = await self._keep(self._calibration)
+            calibration = Calibration.loads(await asyncio.to_thread(kept.read_bytes))
+            return panorama_canvas(kept, sha256, calibration, sizes, self._rotations()), ""
+        except (BadMedia, OSError) as error:
+            if not await asyncio.to_thread(self._calibration.exists):
+                return self.canvas(sizes), "the cameras are not calibrated: run `ezrec calibrate`"
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise
+            return self.canvas(sizes), str(error)
+
     def canvas(self, sizes: dict[str, tuple[int, int]]) -> Canvas:
-        """The canvas of these cameras, left before right."""
+        """The canvas of these cameras, left before right, of whatever is not calibrated."""
+        film = self._settings.film
+        return canvas_for(film.layout, sizes, self._rotations(), film.overlap)
+
+    def _rotations(self) -> dict[str, int]:
+        """By how many degrees clockwise each camera's picture is still to be turned."""
         cameras = self._settings.cameras
         wanted = {"left": cameras.left.rotation, "right": cameras.right.rotation}
-        rotations = {name: (degrees - self._turned.get(name, 0)) % 360 for name, degrees in wanted.items()}
-        film = self._settings.film
-        return canvas_for(film.layout, sizes, rotations, film.overlap)
+        return {name: (degrees - self._turned.get(name, 0)) % 360 for name, degrees in wanted.items()}
 
     def _encoder(self, wanted: FilmSettings) -> EncoderOptions:
         return EncoderOptions(wanted.preset, wanted.crf, wanted.maxrate, wanted.bufsize,

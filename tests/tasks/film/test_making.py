@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from ezrec.domain.certificate import CalibrationUsed
 from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import (
     BadMedia,
@@ -28,8 +29,21 @@ from ezrec.domain.errors import (
     WorkerDied,
     WorkerHung,
 )
-from ezrec.domain.events import FootageLost, GenerationBegun, Parked
-from ezrec.domain.film import CameraShare, Canvas, ChunkJob, ChunkReport, Film, Intro, Recipe, Rung, View, tick_us
+from ezrec.domain.events import FallbackTaken, FootageLost, GenerationBegun, Parked, RecipeFrozen
+from ezrec.domain.film import (
+    Calibrated,
+    CameraShare,
+    Canvas,
+    ChunkJob,
+    ChunkReport,
+    Film,
+    Intro,
+    Recipe,
+    Rung,
+    View,
+    ladder,
+    tick_us,
+)
 from ezrec.domain.loss import Loss
 from ezrec.domain.messages import UploadAbort
 from ezrec.domain.planning import Chunk, Stretch
@@ -285,7 +299,7 @@ async def test_a_chunk_that_fails_on_every_rung_parks_the_film_and_is_tried_agai
     await studio.record(5)
     with pytest.raises(ParkError, match="chunk 2"):
         await studio.work()
-    assert [job.rung for job in studio.pool.jobs[1:]] == [rung for rung in Rung for _ in range(3)]
+    assert [job.rung for job in studio.pool.jobs[1:]] == [rung for rung in ladder(RECIPE.canvas) for _ in range(3)]
     assert (studio.desk.data / "segments").exists()
     studio.pool.fails = lambda _: None
     await studio.work()
@@ -1032,3 +1046,54 @@ async def test_a_chunk_that_comes_out_damaged_three_times_in_a_row_parks_the_fil
     monkeypatch.setattr(Joiner, "fails", staticmethod(lambda _: None))
     assert not await studio.work()  # a person sent it on its way again
     assert await studio.text() == film_text(*WHOLE[:2])
+
+
+# ---- the panorama
+
+
+def _panorama(desk: Desk) -> Recipe:
+    used = Calibrated(str(desk.data / "calibration.json"), "0" * 64, ((320, 180), (320, 180)), "c0ffee", "good", 0.9,
+                      0.5)
+    return replace(Recipes.recipe, canvas=replace(Recipes.recipe.canvas, layout="panorama", calibration=used))
+
+
+async def test_a_panorama_that_fails_is_cross_faded_then_plain_then_of_one_camera(studio: Studio) -> None:
+    studio.recipes.recipe = _panorama(studio.desk)
+    await studio.record(13)
+    await studio.desk.store.step("match", Stage.RECORDED)
+    works = {60: "feather", 120: "side_by_side", 180: "left_only"}
+    studio.pool.fails = lambda job: (
+        BadMedia("broken") if job.first_tick in works and job.rung != works[job.first_tick] else None)
+    await studio.work()
+    film = await studio.desk.now()
+    assert film.certificate
+    assert [(one.chunk, one.rung) for one in film.certificate.fallbacks] == [
+        (2, "feather"), (3, "side_by_side"), (4, "left_only")]
+    events = [entry.event for entry in await studio.desk.store.events("match")]
+    taken = [(event.chunk, event.rung) for event in events if isinstance(event, FallbackTaken)]
+    assert taken == [(2, "feather"), (3, "feather"), (3, "side_by_side"), (4, "feather"), (4, "side_by_side"),
+                     (4, "left_only")]
+    assert film.certificate.drawn == "panorama"
+    assert film.certificate.calibration == CalibrationUsed("c0ffee", "good", 0.9, 0.5)
+
+
+async def test_a_film_that_cannot_be_a_panorama_says_so_in_its_story_and_its_certificate(studio: Studio) -> None:
+    studio.recipes.recipe = replace(Recipes.recipe, fallback="the cameras are not calibrated")
+    await studio.record(13)
+    await studio.desk.store.step("match", Stage.RECORDED)
+    await studio.work()
+    film = await studio.desk.now()
+    assert film.certificate
+    assert [(one.chunk, one.rung) for one in film.certificate.fallbacks] == [(0, "feather")]
+    events = [entry.event for entry in await studio.desk.store.events("match")]
+    assert [event for event in events if isinstance(event, FallbackTaken)] == [
+        FallbackTaken(0, "feather", "the cameras are not calibrated")]
+
+
+async def test_a_film_of_a_layout_that_this_version_does_not_know_waits_for_one_that_does(studio: Studio) -> None:
+    later = replace(Recipes.recipe, canvas=replace(Recipes.recipe.canvas, layout="sphere"))
+    await studio.desk.store.update_film("match", RecipeFrozen(), recipe=later.dumps())
+    await studio.record(13)
+    with pytest.raises(ParkError, match="'sphere', which this version does not know: install the version that began"):
+        await studio.work()
+    assert not studio.pool.jobs

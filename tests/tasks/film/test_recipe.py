@@ -21,8 +21,10 @@ from ezrec.domain.film import EncoderOptions, Film, Intro, Recipe
 from ezrec.domain.stages import Stage
 from ezrec.folders import DataFolder
 from ezrec.media.join import RUN
+from ezrec.media.panorama.calibrating import calibrate, common
 from ezrec.tasks.film import recipe as recipe_module
 from ezrec.tasks.film.recipe import Recipes
+from tests.fakes.angled import Rig, view
 
 SIZES = {"left": (320, 180), "right": (320, 180)}
 FILM = Film("b", "rec", 1, Stage.RECORDING, 0, 600_000_000, None, None, None, None, None, None, 0, None, None, None,
@@ -333,3 +335,55 @@ def test_what_a_camera_turns_itself_is_not_turned_in_the_film_again(
     canvas = Recipes(settings, DataFolder(tmp_path), pool, Fraction(30),  # type: ignore[arg-type]
                      turned).canvas(SIZES)
     assert [view.rotation for view in canvas.views] == [left, right]
+
+
+# ---- the panorama
+
+
+def calibrated(data: Path) -> str:
+    """A calibration as `ezrec calibrate` leaves it; what it is called."""
+    seen = [common([view(Rig(size=(320, 180)), camera)], 0) for camera in range(2)]
+    found, _ = calibrate(seen[0], seen[1])
+    data.mkdir(parents=True, exist_ok=True)
+    (data / "calibration.json").write_text(found.dumps())
+    return found.id
+
+
+async def test_a_panorama_s_recipe_keeps_its_calibration_whatever_is_calibrated_later(
+        tmp_path: Path, pool: Pool) -> None:
+    name = calibrated(tmp_path / "data")
+    recipe = await recipes(tmp_path, pool, layout="panorama").freeze(FILM, SIZES)
+    assert recipe.canvas.layout == "panorama"
+    assert (recipe.fallback, recipe.skipped) == ("", ())
+    used = recipe.canvas.calibration
+    assert used is not None
+    assert used.id == name
+    (tmp_path / "data" / "calibration.json").write_text("{}")
+    assert hashlib.sha256(Path(used.path).read_bytes()).hexdigest() == used.sha256
+
+
+@pytest.mark.parametrize(("content", "why"), [
+    (None, "the cameras are not calibrated: run `ezrec calibrate`"), ("{}", "version None"),
+    ("\x00", "cannot be read")])
+async def test_without_a_calibration_that_can_be_used_the_film_is_cross_faded_and_says_why(
+        tmp_path: Path, pool: Pool, content: str | None, why: str) -> None:
+    (tmp_path / "data").mkdir()
+    if content is not None:
+        (tmp_path / "data" / "calibration.json").write_text(content)
+    recipe = await recipes(tmp_path, pool, layout="panorama").freeze(FILM, SIZES)
+    assert recipe.canvas == (await recipes(tmp_path, pool).freeze(FILM, SIZES)).canvas
+    assert why in recipe.fallback
+    assert recipe.skipped == (f"panorama: {recipe.fallback}",)
+
+
+async def test_pictures_of_another_shape_than_was_calibrated_are_cross_faded(tmp_path: Path, pool: Pool) -> None:
+    calibrated(tmp_path / "data")
+    other = {"left": (320, 180), "right": (320, 240)}
+    recipe = await recipes(tmp_path, pool, layout="panorama").freeze(FILM, other)
+    assert (recipe.canvas.layout, recipe.canvas.calibration) == ("feather", None)
+    assert "camera right" in recipe.fallback
+
+
+async def test_one_camera_alone_makes_no_panorama_and_that_is_no_fallback(tmp_path: Path, pool: Pool) -> None:
+    recipe = await recipes(tmp_path, pool, layout="panorama").freeze(FILM, {"left": (320, 180)})
+    assert (len(recipe.canvas.views), recipe.fallback) == (1, "")

@@ -61,7 +61,7 @@ def test_kinds_and_keys_are_stored_under_the_words_of_old_stories() -> None:
     assert stored == {
         "booked": ["ends_at", "starts_at"], "moved": ["ends_at", "starts_at"], "withdrawn": [], "heard too late": [],
         "change refused": ["cancelled", "ends_at", "starts_at"], "footage found": [], "rescued": [],
-        "stage": ["from", "to"], "recipe": [],
+        "stage": ["from", "to"], "recipe": [], "rendering waits": [],
         "generation": ["generation", "reason"], "fallback": ["chunk", "error", "rung"],
         "footage lost": ["camera", "ends_at", "files", "reason", "starts_at"],
         "parked": ["parked_reason", "parked_step"], "retried": [], "pre-flight begun": [], "pre-flight": ["problems"],

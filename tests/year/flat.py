@@ -9,9 +9,10 @@ ROOM = {"rss_kb": (0.08, 8 << 10), "descriptors": (0, 2), "threads": (0, 1), "ta
         "disk_kb": (0.05, 512), "waiting": (0, 0)}
 """Field → by how much the end may be above the middle: a share of it and an amount, whichever is more."""
 
-HISTORY_KB = 2.5
-"""Of a film's row, certificate and short story, which stay in the store: so much of it and of the disk for each film
-that was published in between."""
+HISTORY_KB = 2.2
+"""Of a film's row, certificate and short story, which stay in the store: so much for each that was published between
+both.
+"""
 
 SETTLED, MIDDLE = 0.3, 0.65  # of the days: caches are warm, and the oldest stories are shortened
 
@@ -27,7 +28,7 @@ def growth(samples: Sequence[Sample]) -> dict[str, tuple[float, float, float]]:
     for field, (share, amount) in ROOM.items():
         first, now = (median(getattr(one, field) for one in some) for some in (settled, end))
         films = median(one.films for one in end) - median(one.films for one in settled)
-        history = HISTORY_KB * films if field in ("store_kb", "disk_kb") else 0
+        history = HISTORY_KB * films if field == "store_kb" else 0
         found[field] = first, now, first + max(share * first, amount) + history
     return found
 

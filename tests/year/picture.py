@@ -6,7 +6,8 @@ from tests.year.play import Sample
 
 PLOTS = (("rss_kb", "memory of the process", 1024, "MiB"), ("descriptors", "open files", 1, ""),
          ("threads", "threads", 1, ""), ("tasks", "tasks of the event loop", 1, ""),
-         ("store_kb", "database, pages in use", 1024, "MiB"), ("disk_kb", "data folder without films", 1024, "MiB"),
+         ("store_kb", "database: what is written in its pages", 1024, "MiB"),
+         ("disk_kb", "data folder without database and films", 1024, "MiB"),
          ("waiting", "films not done with", 1, ""))
 """What is drawn: a sample's field, its title, what a unit of it holds, the unit."""
 

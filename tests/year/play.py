@@ -39,9 +39,9 @@ class Sample:
     descriptors: int
     threads: int  # those of the process, and one for each connection to the store that would have one
     tasks: int
-    store_kb: int  # pages in use
+    store_kb: int  # what is written in its pages
     store_file_kb: int
-    disk_kb: int  # the data folder without the library, which stands for the bucket
+    disk_kb: int  # the data folder without the store and its copies, and without the library, which is the bucket
     waiting: int  # films that are not done with
     films: int  # that were published until then
     quiet: bool  # nothing is in the way, and nothing is behind
@@ -220,16 +220,16 @@ class Year:
     def _sample(self, day: int, waiting: int, *, quiet: bool) -> Sample:
         gc.collect()
         process = psutil.Process()
-        page, pages, unused = (self.rows(f"PRAGMA {what}")[0][0]
-                               for what in ("page_size", "page_count", "freelist_count"))
-        files = [path.lstat() for path in self.recorder.data.rglob("*")
-                 if path.is_file() and self.recorder.folder.library not in path.parents]
+        used, whole = self.rows("SELECT sum(pgsize - unused), sum(pgsize) FROM dbstat")[0]
+        folder = self.recorder.folder
+        files = [path.lstat() for path in self.recorder.data.rglob("*") if path.is_file()
+                 and folder.library not in path.parents and not path.name.startswith(folder.store.stem)]
         loop = self.recorder.loop
         assert loop
         return Sample(
             day, process.memory_info().rss >> 10, process.num_fds(),
             threading.active_count() + self.recorder.connections.count(),
-            sum(not task.done() for task in loop._tasks), page * (pages - unused) >> 10, page * pages >> 10,
+            sum(not task.done() for task in loop._tasks), used >> 10, whole >> 10,
             sum(one.st_size for one in files) >> 10, waiting, self.tally["films published"], quiet)
 
 

@@ -3,7 +3,7 @@
 Each kind is imported only where it is wanted: the cloud's libraries alone take 69 MB.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ezrec.adapters.status.court import CourtStatus
     from ezrec.adapters.supabase import Supabase
     from ezrec.adapters.webhook import Webhook
+    from ezrec.store import Store
 
 
 def make_cameras(settings: Settings, clock: Clock) -> list[Camera]:
@@ -68,6 +69,16 @@ def make_storage(settings: Settings, folder: DataFolder, recording: Callable[[],
 
         return S3Storage(settings.s3, recording, court_keys=settings.storage.court_keys)
     return LocalStorage(settings.paths.library_folder.absolute(), folder.root)
+
+
+def leftovers(settings: Settings, store: "Store", clock: Clock) -> dict[str, Callable[[], Awaitable[None]]]:
+    """What there is to end at night of unfinished uploads in the bucket, as a step by its name; {} if nothing."""
+    if settings.storage.kind != "s3":
+        return {}
+    from ezrec.adapters.storage.s3_leftovers import Leftovers, own_prefix  # noqa: PLC0415
+
+    prefix = own_prefix(settings)
+    return {} if prefix is None else {"unfinished uploads": Leftovers(settings, prefix, clock, store.upload_ids).end}
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,9 @@ class DataFolder:
         self.films = self.root / "films"  # a folder for each film while it is made
         self.media = self.root / "media"  # logos, intros and calibrations, under the names of their contents
         self.logs = self.root / "logs"
+        self.copies = self.root / "copies"  # of the store, a few
+        self.housekept = self.root / "housekeeping.json"  # the day of the newest nightly housekeeping
+        self.cleanup_wanted = self.root / "cleanup.wanted"  # a person asks the recorder to clean up
         self.library = self.root / "library"  # finished films, where no cloud takes them
 
     def path(self, relative: str) -> Path:
@@ -121,9 +124,10 @@ class DataFolder:
     def unusable(self) -> list[Path]:
         """What lies where a file or folder of ours should be, and is none. Raises OSError."""
         asides = [self.aside, self.segments_aside]  # first: everything else goes there
-        folders = [self.segments, self.films, self.media, self.logs, self.library,
+        folders = [self.segments, self.films, self.media, self.logs, self.library, self.copies,
                    self.picture("").parent, self.reference("").parent]
-        plain = [self.lock, self.state, self.cameras, self.reserve, self.calibration, self.calibration_picture]
+        plain = [self.lock, self.state, self.cameras, self.reserve, self.housekept, self.cleanup_wanted,
+                 self.calibration, self.calibration_picture]
         found = [path for path in asides if os.path.lexists(path)
                  and not (path.is_dir() and os.access(path, os.W_OK | os.X_OK))]
         found += [path for path in folders if os.path.lexists(path) and not path.is_dir()]

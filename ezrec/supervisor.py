@@ -33,7 +33,7 @@ from ezrec.config.doubts import doubts, key_risk
 from ezrec.domain.clock import SECOND, Clock, SystemClock
 from ezrec.domain.errors import EzrecError, LeaveError, StoreDamaged
 from ezrec.domain.stages import MAKING, UPLOADING, Stage
-from ezrec.factories import make_cameras, make_cloud, make_mailer, make_sources, make_storage, make_webhook
+from ezrec.factories import leftovers, make_cameras, make_cloud, make_mailer, make_sources, make_storage, make_webhook
 from ezrec.folders import DataFolder, DataLock
 from ezrec.pipeline import Pipeline, Step
 from ezrec.store import Store
@@ -50,6 +50,7 @@ from ezrec.tasks.cooling import Cooling
 from ezrec.tasks.film.making import FilmMaking
 from ezrec.tasks.film.recipe import Recipes
 from ezrec.tasks.heartbeat import Heartbeat
+from ezrec.tasks.night import Night
 from ezrec.tasks.outbox import Outbox
 from ezrec.tasks.publish import Publish
 from ezrec.tasks.recording.lane import Lane
@@ -184,6 +185,8 @@ class Supervisor:
             Task("pipeline", pipeline.run),
             *(Task(step.name, partial(pipeline.work, step)) for step in pipeline.steps),
             Task("retention", cleanup.run),
+            Task("night", Night(store, clock, folder, settings, cleanup, lambda: recording.active,
+                                leftovers(settings, store, clock)).run),
             Task("recovery", recovery.run),
             *([Task("heartbeat", Heartbeat(clock, cloud.status, device.row, settings.supabase.heartbeat_s, healed).run)]
               if cloud.status else []),

@@ -113,6 +113,14 @@ PROMISES: dict[int, list[str]] = {
         "whole/test_folder_gone.py::test_a_folder_that_goes_away_is_left_within_two_seconds_and_nothing_grows_in_its_place",
         "whole/test_folder_gone.py::test_a_folder_that_must_be_there_is_waited_for_and_never_made",
     ],
+    14: [  # housekeeping once a day, never beside a match; only what is not needed goes
+        "tasks/test_night.py::test_it_is_done_once_a_day_at_three_o_clock_local_time",
+        "tasks/test_night.py::test_what_was_missed_is_caught_up_once_and_a_restart_repeats_nothing",
+        "tasks/test_night.py::test_it_waits_while_a_match_is_recorded_or_begins_soon_and_is_done_afterwards",
+        "tasks/test_night.py::test_what_a_dry_run_names_is_what_clean_up_deletes_and_it_deletes_nothing_itself",
+        "adapters/test_s3_leftovers.py::test_old_uploads_of_this_court_that_nobody_knows_are_ended_and_no_others",
+        "tasks/test_opening.py::test_a_store_made_anew_gets_back_from_a_copy_what_the_damaged_one_lacks_and_nothing_else",
+    ],
 }
 
 

@@ -21,6 +21,7 @@ from ezrec.cli import (
     bookings,
     calibrate,
     check,
+    cleanup,
     cloud,
     demo,
     device,
@@ -76,6 +77,7 @@ app.command("calibrate", cls=Command)(calibrate.calibrate)
 app.add_typer(bookings.app, name="bookings")
 app.add_typer(films.app, name="films")
 app.command("footage", cls=Command)(footage.footage)
+app.command("cleanup", cls=Command)(cleanup.cleanup)
 app.command("tables", cls=Command)(tables.tables)
 app.command("fleet", cls=Command)(cloud.fleet)
 app.add_typer(device.app, name="device")

@@ -254,6 +254,9 @@ class DiskSettings(Section):
     keep_found_h: float = number(
         168, 0, 8760, "h", "footage without a booking, found after the database was lost, is kept this long")
     keep_aside_h: float = number(720, 0, 8760, "h", "files that could not be used are kept this long")
+    keep_free_h: float = number(
+        2, 0, 240, "h", "recording that clean-up makes room for at night, at the bit rate of what was recorded lately")
+    keep_copies: int = number(5, 0, 60, "", "daily copies of the database that are kept; 0: none is made")
     keep_stories_days: float = number(
         365, 7, 36500, "days", "full stories of films are kept this long, then shortened")
 

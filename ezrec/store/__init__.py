@@ -14,11 +14,12 @@ from ezrec.store.pruning import PruneTable
 from ezrec.store.recovered import RecoveredTable
 from ezrec.store.runs import RunTable
 from ezrec.store.segments import SegmentTable
+from ezrec.store.upkeep import UpkeepTable
 from ezrec.store.uploads import UploadTable
 
 __all__ = ["VERSION", "Rules", "Store"]
 
 
 class Store(BookingTable, UploadTable, RunTable, SegmentTable, LookTable, ChunkTable, RecoveredTable,
-            PruneTable, AlertTable):
+            PruneTable, AlertTable, UpkeepTable):
     """All durable state. Made with `Store.open`."""

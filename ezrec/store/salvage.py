@@ -50,6 +50,11 @@ class Salvaged:
     tables: dict[str, TableCount]
     in_time: bool  # or what was left when the time was over is not copied
 
+    def lost(self) -> set[str]:
+        """The tables of which not everything was saved, as far as anybody knows."""
+        return {name for name, count in self.tables.items()
+                if count.unreadable or count.refused or not self.in_time}
+
     def words(self) -> str:
         """The same for the log: what was saved, and what was lost where."""
         def of(what: str) -> str:

@@ -48,6 +48,12 @@ class UploadTable(FilmTable):
         log.debug("step taken", booking=booking_id, to=film.stage)
         return film
 
+    async def upload_ids(self) -> set[str]:
+        """The uploads that are known: those of films, and those that are still to be ended."""
+        films = await self._read("SELECT upload_id AS id FROM film WHERE upload_id IS NOT NULL")
+        aborts = await self._read("SELECT json_extract(body, '$.upload_id') AS id FROM outbox WHERE kind = 'abort'")
+        return {str(row["id"]) for row in (*films, *aborts)}
+
     async def name_upload(self, booking_id: str, generation: int, key: str, upload_id: str | None = None) -> bool:
         """Store a generation's object key, and its upload once it is open.
 

@@ -23,12 +23,12 @@ from ezrec.domain.stages import Stage
 from ezrec.domain.timeline import Segment
 from ezrec.folders import DataFolder
 from ezrec.store import Store
+from ezrec.tasks.keeping import ENDED, SOME, Keep
 from ezrec.tasks.opening import give_up_reserve, keep_reserve, put_aside
 
 log = logs.get("cleanup")
 
 CHECK_EVERY_S = 15.0
-SOME = 50  # segments of a few MB that go at a time when the disk is short
 PRUNED, PRUNE_EVERY_US = 100, 3600 * SECOND  # films whose stories are shortened at a time; how often that is looked for
 SPARE_US = 60 * SECOND  # footage of the run that records is kept so long, whoever may still ask for it
 
@@ -41,13 +41,10 @@ class Cleanup:
         self._store = store
         self._clock = clock
         self._folder = folder
-        self._keep_us = round(settings.film.keep_segments_h * 3600 * SECOND)
-        self._keep_cancelled_us = round(settings.film.keep_cancelled_h * 3600 * SECOND)
-        self._keep_aside_us = round(settings.disk.keep_aside_h * 3600 * SECOND)
-        self._keep_found_us = round(settings.disk.keep_found_h * 3600 * SECOND)
-        self._keep_stories_us = round(settings.disk.keep_stories_days * 24 * 3600 * SECOND)
+        self._keep = Keep.of(settings)
         self._prune_due_us = 0
         self._min_free = settings.disk.min_free_mb << 20
+        self._wanted = self._min_free  # bytes: with less free the disk is short
         self._recording_run = recording_run
         self._forget = forget
         self._turn = asyncio.Lock()  # two would take each other's folders away
@@ -65,29 +62,34 @@ class Cleanup:
         now = self._clock.mono_us()
         if now < self._prune_due_us or self._recording_run() is not None:
             return
-        count = await self._store.prune(self._clock.wall_us() - self._keep_stories_us, PRUNED)
+        count = await self._store.prune(self._clock.wall_us() - self._keep.stories_us, PRUNED)
         if count:
             log.info("stories of old films shortened", films=count)
         self._prune_due_us = now + (0 if count == PRUNED else PRUNE_EVERY_US)
 
-    async def run_once(self) -> None:
-        """Retention of cancelled and missed films, then segments that no film needs."""
+    async def run_once(self, free: int = 0) -> None:
+        """Retention of cancelled and missed films, then segments that no film needs.
+
+        The disk counts as short with less than `free` bytes, and always with less than the settings want.
+        """
         async with self._turn:
+            self._wanted = max(self._min_free, free)
             await asyncio.to_thread(give_up_reserve, self._folder)
             await asyncio.to_thread(self._drop_aside)
             await self._drop_segments()
-            for stage in (Stage.MISSED, Stage.CANCELLED, Stage.PUBLISHED):
+            for stage in ENDED:
                 for film in await self._kept_until_now(stage):
                     if self._is_due(film) or await self._goes_for_room(film):
                         await self._clean_or_say(film)
             await self._drop_found_for_room()
+            self._wanted = self._min_free
             await asyncio.to_thread(self._drop_empty_runs)
 
     async def _kept_until_now(self, stage: Stage) -> list[Film]:
         """The films in a stage that may go: those kept long enough, or when the disk is short all."""
         if await asyncio.to_thread(self._is_short):
             return await self._store.films_brief(stage)
-        kept_us = self._keep_us if stage is Stage.PUBLISHED else self._keep_cancelled_us
+        kept_us = self._keep.segments_us if stage is Stage.PUBLISHED else self._keep.cancelled_us
         return await self._store.films_unchanged_since(stage, self._clock.wall_us() - kept_us)
 
     async def _clean_or_say(self, film: Film) -> None:
@@ -97,10 +99,7 @@ class Cleanup:
             log.warning("film not cleaned", booking=film.booking_id, error=str(error))
 
     def _is_due(self, film: Film) -> bool:
-        """Whether a film's files have been kept long enough; a cancelled booking may come back until its end."""
-        if film.stage is Stage.PUBLISHED:
-            return self._clock.wall_us() - film.changed_at >= self._keep_us
-        return self._clock.wall_us() - max(film.changed_at, film.ends_at) >= self._keep_cancelled_us
+        return self._keep.is_due(film, self._clock.wall_us())
 
     async def _goes_for_room(self, film: Film) -> bool:
         if not self._is_short() or not await self._store.has_footage(film.booking_id):
@@ -109,7 +108,7 @@ class Cleanup:
         return True
 
     def _is_short(self) -> bool:
-        return files.free_bytes(self._folder.root) < self._min_free
+        return files.free_bytes(self._folder.root) < self._wanted
 
     def _drop_aside(self) -> None:
         """Delete what was set aside long ago, or sooner when the disk is short: the oldest first."""
@@ -119,7 +118,7 @@ class Cleanup:
             log.warning("what was set aside cannot be looked at", error=str(error))
             return
         for since_us, path in found:
-            if self._clock.wall_us() - since_us < self._keep_aside_us and not self._is_short():
+            if self._clock.wall_us() - since_us < self._keep.aside_us and not self._is_short():
                 return
             try:
                 _remove_tree(path)
@@ -185,7 +184,7 @@ class Cleanup:
         run = self._recording_run()
         unneeded = await self._store.unneeded_segments(
             [] if run is None else [(run, self._clock.mono_us() - SPARE_US)],
-            self._clock.wall_us() - self._keep_found_us)
+            self._clock.wall_us() - self._keep.found_us)
         if unneeded:
             await self._doom(unneeded)
             log.debug("segments marked", count=len(unneeded))

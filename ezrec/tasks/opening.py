@@ -9,7 +9,7 @@ Limits: knows nothing of cameras, films or the cloud. Done once, before anything
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from ezrec import files, logs
@@ -18,7 +18,9 @@ from ezrec.domain.clock import Clock, utc_datetime
 from ezrec.domain.errors import LeaveError, RetryError, StoreDamaged
 from ezrec.folders import DataFolder
 from ezrec.store import Store
+from ezrec.store.copies import copies
 from ezrec.store.damage import anything_of, condemn, damage, move_aside
+from ezrec.store.recall import TABLES, recall
 from ezrec.store.salvage import Known, salvage
 from ezrec.store.unwanted import unwanted_footage
 
@@ -194,13 +196,16 @@ async def _recover(folder: DataFolder, clock: Clock) -> None:
         there = await asyncio.to_thread(os.path.lexists, folder.store)
         saved = await asyncio.to_thread(salvage, folder.store, growing, known=_known(folder), limit_s=SALVAGE_S) \
             if there else None
+        recalled = await asyncio.to_thread(_recalled, folder, growing, clock.wall_us(),
+                                           saved.lost() if saved else TABLES)
         fresh = await Store.open(growing, clock=clock)
         try:
             await fresh.note_recovery(found)
         finally:
             await fresh.close()
         await asyncio.to_thread(files.rename, growing, complete)
-        log.error("store lost, a new one is made", reason=found, saved=saved.words() if saved else "nothing")
+        log.error("store lost, a new one is made", reason=found, saved=saved.words() if saved else "nothing",
+                  recalled=recalled)
     if await asyncio.to_thread(anything_of, folder.store):  # a log (-wal) alone would be taken for the new store's
         place = await asyncio.to_thread(move_aside, folder.store, folder.aside, utc_datetime(clock.wall_us()))
         log.error("damaged store set aside", moved_to=str(place))
@@ -208,12 +213,24 @@ async def _recover(folder: DataFolder, clock: Clock) -> None:
     await asyncio.to_thread(_remove_store, folder, complete)  # what a look at it left beside it
 
 
+def _recalled(folder: DataFolder, fresh: Path, now_us: int, lost: Collection[str]) -> str:
+    """What the store that is made anew got from a copy, in words."""
+    try:
+        found = recall(copies(folder.copies), fresh, now_us, lost)
+    except OSError as error:
+        return f"nothing: {error}"
+    if found is None:
+        return "nothing: there is no copy"
+    copy, counts = found
+    return f"from {copy.name}: {', '.join(f'{number} of {name}' for name, number in counts.items()) or 'nothing'}"
+
+
 def _what_is_wrong(folder: DataFolder) -> str | None:
     """Why the store must be made anew; None if it need not be, or if there is nothing here yet."""
     if os.path.lexists(folder.store):
         return damage(folder.store)
-    used = [path for path in (folder.segments, folder.films, folder.library, folder.media) if path.is_dir()
-            and any(path.iterdir())]
+    places = (folder.segments, folder.films, folder.library, folder.media, folder.copies)
+    used = [path for path in places if path.is_dir() and any(path.iterdir())]
     return "the store is missing, though a recorder ran here" if used or folder.reserve.exists() else None
 
 

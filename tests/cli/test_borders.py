@@ -25,6 +25,7 @@ ODD = "odd\x1b[31m\u202e [/x]"
 WORDS = {  # of each command; what follows its name
     "run": [], "demo": ["--seconds", "2"], "check": [], "calibrate": [], "fleet": [], "device list": [],
     "device add": [], "device revoke": ["7f1a2b3c-0000-4000-8000-000000000001"], "footage": [], "tables": [],
+    "cleanup": ["--dry-run"],
     "setup": ["--help"], "install": ["--help"], "uninstall": ["--help"],  # whoever runs the tests may be root
     "migrate": ["old", "--dry-run"], "status": [], "alerts list": ["--all"], "alerts test": [],
     "bookings list": ["--all"], "bookings add": ["--in", "1m", "--for", "1m"], "bookings cancel": ["match"],

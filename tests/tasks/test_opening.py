@@ -14,8 +14,10 @@ from ezrec import files
 from ezrec.domain.booking import Booking
 from ezrec.domain.clock import SECOND
 from ezrec.domain.errors import LeaveError
+from ezrec.domain.stages import Stage
 from ezrec.folders import DataFolder
 from ezrec.store import VERSION, Store
+from ezrec.store.copies import make, name_of
 from ezrec.tasks import opening
 from tests.fakes.clocks import MadeUpClock
 from tests.fakes.desk import MONO_S, WALL_S
@@ -177,3 +179,42 @@ def test_what_is_in_the_way_is_moved_and_nothing_else(tmp_path: Path) -> None:
         "films", "check", "aside", "state.json", "8", "7-middle", "99999999999999999999"}
     assert folder.unusable() == []
     shutil.rmtree(tmp_path / "aside")
+
+
+async def test_a_store_made_anew_gets_back_from_a_copy_what_the_damaged_one_lacks_and_nothing_else(
+        folder: DataFolder) -> None:
+    before = DataFolder(folder.root / "before")
+    before.root.mkdir()
+    store = await opened(before)
+    for name, stage in (("done", Stage.CLEANED), ("under-way", Stage.RECORDED)):
+        await bring(store, name, stage)
+    later = (WALL_S + 3600) * SECOND
+    await store.put_booking(Booking("withdrawn", "cli", later, later + SECOND, "scheduled"))
+    await store.close()
+    make(before.store, folder.copies / name_of("2027-01-14"))
+    store = await opened(folder)
+    assert [film.booking_id for film in await store.films()] == ["done"]
+    assert await bookings(store) == ["one", "two"]  # the table of bookings was read whole
+
+
+async def test_a_store_that_is_gone_is_made_of_its_copy(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path)
+    store = await opened(folder)
+    await bring(store, "done", Stage.PUBLISHED)
+    await store.put_booking(Booking("tomorrow", "cli", (WALL_S + 60) * SECOND, (WALL_S + 90) * SECOND, "scheduled"))
+    await store.close()
+    make(folder.store, folder.copies / name_of("2027-01-14"))
+    for path in folder.root.glob("ezrec.db*"):
+        path.unlink()
+    store = await opened(folder)
+    assert [film.stage for film in await store.films()] == [Stage.PUBLISHED]
+    assert await bookings(store) == ["tomorrow"]
+
+
+async def bring(store: Store, name: str, stage: Stage) -> None:
+    """A film in a stage."""
+    await store.add_film(name, f"rec-{name}", 0, 1)
+    for step in (Stage.RECORDING, Stage.RECORDED, Stage.RENDERED, Stage.UPLOADED, Stage.PUBLISHED, Stage.CLEANED):
+        await store.step(name, step)
+        if step is stage:
+            return

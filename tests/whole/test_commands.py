@@ -157,9 +157,9 @@ def test_every_command_and_every_option_says_what_it_is_for(place: Path, ezrec: 
                 words, param.name)
     assert sorted(seen) == [
         "", "alerts", "alerts list", "alerts test", "bookings", "bookings add", "bookings cancel",
-        "bookings import", "bookings list", "calibrate", "check", "demo", "device", "device add", "device list",
-        "device revoke",
-        "films", "films explain", "films list", "films rescue", "films retry", "films show", "fleet", "footage",
+        "bookings import", "bookings list", "calibrate", "check", "cleanup", "demo", "device", "device add",
+        "device list", "device revoke", "films",
+        "films explain", "films list", "films rescue", "films retry", "films show", "fleet", "footage",
         "install", "migrate", "run", "setup", "status", "tables", "uninstall"]
     assert "bookings add --in 30s --for 2m" in ezrec("bookings", "add", "--help")[1]
     assert ezrec("--version") == (0, f"ezrec {cli.__version__}\n", "")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ezrec.adapters.supabase import Supabase
     from ezrec.adapters.webhook import Webhook
     from ezrec.store import Store
+    from ezrec.tasks.logship import LogShip, Place
 
 
 def make_cameras(settings: Settings, clock: Clock) -> list[Camera]:
@@ -144,6 +145,23 @@ def make_sources(settings: Settings, cloud: Cloud) -> list[BookingSource]:
     if settings.bookings.file:
         sources.append(BookingsFile(settings.bookings.file))
     return sources
+
+
+def make_log_ship(settings: Settings, clock: Clock, folder: DataFolder, storage: Storage) -> "LogShip | None":
+    """What ships logs; None if the settings do not ask for it."""
+    if settings.logs.ship == "off":
+        return None
+    from ezrec.tasks.logship import LogShip  # noqa: PLC0415
+
+    place: Place = storage
+    close = None
+    if settings.logs.ship == "supabase":
+        from ezrec.adapters.supabase.shelf import Shelf  # noqa: PLC0415
+
+        place = shelf = Shelf(settings.supabase, settings.logs.bucket)
+        close = shelf.close
+    return LogShip(clock, folder, settings.paths.log_folder.absolute(), settings.site.camera_id, place,
+                   settings.logs.ship_min * 60, close=close)
 
 
 def make_mailer(settings: Settings) -> "Mailer | None":

@@ -48,6 +48,8 @@ class DataFolder:
         self.films = self.root / "films"  # a folder for each film while it is made
         self.media = self.root / "media"  # logos, intros and calibrations, under the names of their contents
         self.logs = self.root / "logs"
+        self.logs_waiting = self.root / "logs-waiting"  # archives that are to be sent
+        self.logs_shipped = self.root / "logs-shipped.json"  # up to where they go
         self.copies = self.root / "copies"  # of the store, a few
         self.housekept = self.root / "housekeeping.json"  # the day of the newest nightly housekeeping
         self.cleanup_wanted = self.root / "cleanup.wanted"  # a person asks the recorder to clean up
@@ -124,10 +126,10 @@ class DataFolder:
     def unusable(self) -> list[Path]:
         """What lies where a file or folder of ours should be, and is none. Raises OSError."""
         asides = [self.aside, self.segments_aside]  # first: everything else goes there
-        folders = [self.segments, self.films, self.media, self.logs, self.library, self.copies,
+        folders = [self.segments, self.films, self.media, self.logs, self.library, self.copies, self.logs_waiting,
                    self.picture("").parent, self.reference("").parent]
         plain = [self.lock, self.state, self.cameras, self.reserve, self.housekept, self.cleanup_wanted,
-                 self.calibration, self.calibration_picture]
+                 self.calibration, self.calibration_picture, self.logs_shipped]
         found = [path for path in asides if os.path.lexists(path)
                  and not (path.is_dir() and os.access(path, os.W_OK | os.X_OK))]
         found += [path for path in folders if os.path.lexists(path) and not path.is_dir()]
@@ -192,7 +194,7 @@ class DataFolder:
 
         Version 0.1.0 also wrote `<name>.<pid>.tmp`.
         """
-        folders = ("", "media/", "films/*/", "check/", "reference/", "segments/*/")
+        folders = ("", "media/", "films/*/", "check/", "reference/", "segments/*/", "logs-waiting/")
         return [path for folder in folders for path in self.root.glob(f"{folder}*.tmp")
                 if path.is_file() and not path.parent.is_symlink()]
 

@@ -33,7 +33,16 @@ from ezrec.config.doubts import doubts, key_risk
 from ezrec.domain.clock import SECOND, Clock, SystemClock
 from ezrec.domain.errors import EzrecError, LeaveError, StoreDamaged
 from ezrec.domain.stages import MAKING, UPLOADING, Stage
-from ezrec.factories import leftovers, make_cameras, make_cloud, make_mailer, make_sources, make_storage, make_webhook
+from ezrec.factories import (
+    leftovers,
+    make_cameras,
+    make_cloud,
+    make_log_ship,
+    make_mailer,
+    make_sources,
+    make_storage,
+    make_webhook,
+)
 from ezrec.folders import DataFolder, DataLock
 from ezrec.pipeline import Pipeline, Step
 from ezrec.store import Store
@@ -190,6 +199,7 @@ class Supervisor:
             Task("recovery", recovery.run),
             *([Task("heartbeat", Heartbeat(clock, cloud.status, device.row, settings.supabase.heartbeat_s, healed).run)]
               if cloud.status else []),
+            *([Task("logship", ship.run)] if (ship := make_log_ship(settings, clock, folder, storage)) else []),
             Task("device", device.run),
             Task("preflight", preflight.run),
             Task("cooling", cooling.run),

@@ -113,6 +113,13 @@ PROMISES: dict[int, list[str]] = {
         "whole/test_folder_gone.py::test_a_folder_that_goes_away_is_left_within_two_seconds_and_nothing_grows_in_its_place",
         "whole/test_folder_gone.py::test_a_folder_that_must_be_there_is_waited_for_and_never_made",
     ],
+    15: [  # logs arrive, masked, within bounds
+        "tasks/test_logship.py::test_every_line_arrives_once_through_restarts_and_rotations",
+        "tasks/test_logship.py::test_archives_wait_while_the_network_is_away_and_go_in_their_order",
+        "tasks/test_logship.py::test_a_month_without_network_costs_the_oldest_logs_and_not_the_disk",
+        "tasks/test_logship.py::test_no_secret_reaches_an_archive_whoever_wrote_it",
+        "adapters/test_journal.py::test_a_journal_that_cannot_be_read_is_said_and_holds_nobody_up",
+    ],
     14: [  # housekeeping once a day, never beside a match; only what is not needed goes
         "tasks/test_night.py::test_it_is_done_once_a_day_at_three_o_clock_local_time",
         "tasks/test_night.py::test_what_was_missed_is_caught_up_once_and_a_restart_repeats_nothing",

@@ -195,10 +195,12 @@ def _cloud(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     project, bucket = ("supabase.url", "supabase.key", "site.user_id"), (
         "s3.bucket", "s3.access_key_id", "s3.secret_access_key")
     for chooser, choice, needs in (("bookings.source", "supabase", project), ("publishing.kind", "supabase", project),
-                                   ("storage.kind", "s3", bucket)):
+                                   ("storage.kind", "s3", bucket), ("logs.ship", "supabase", project[:2])):
         if str(settings.value(chooser)) == choice:
             yield from (((key, chooser), f'{key}: is missing; {chooser} = "{choice}" needs it')
                         for key in needs if not settings.value(key))
+    if settings.logs.ship == "s3" and settings.storage.kind != "s3":
+        yield ("logs.ship", "storage.kind"), 'logs.ship: "s3" is the films\' bucket; it needs storage.kind = "s3"'
 
 
 def _mail(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -268,6 +268,11 @@ class LogsSettings(Section):
         "info", "minimum log level; debug, info, warning or error")
     file_mb: int = number(10, 1, 1024, "MiB", "log file size at which a new one is started")
     files: int = number(5, 1, 100, "", "number of log files kept")
+    ship: Literal["off", "supabase", "s3"] = text(
+        "off", "where archives of log and journal go, as logs/<camera_id>/<time>_logs.zip; off, supabase (its Storage) "
+        "or s3 (the films' bucket)")
+    ship_min: float = number(15, 1, 1440, "min", "time between two archives")
+    bucket: str = text("ezrec", "bucket of Supabase Storage for these archives", min_length=1, max_length=100)
 
 
 class SupabaseSettings(Section):

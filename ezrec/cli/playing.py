@@ -32,7 +32,8 @@ PATIENCE_S = 600  # after the window's end, on a very slow machine
 LOCAL: dict[str, dict[str, Any]] = {
     "bookings": {"source": "local", "file": "", "poll_s": 1, "pre_roll_s": 0, "post_roll_s": 0},
     "storage": {"kind": "local"}, "publishing": {"kind": "local"},
-    "supabase": {"url": "", "key": "", "device_token": ""}, "alerts": {"webhook": "", "mail_to": []},
+    "supabase": {"url": "", "key": "", "device_token": ""},
+    "alerts": {"webhook": "", "webhook_secret": "", "mail_to": []}, "logs": {"ship": "off"},
 }
 """Settings over a venue's own: nothing real is booked, published or told."""
 STEPS = {

@@ -62,3 +62,11 @@ def test_a_task_has_a_file_of_its_name() -> None:
     text = "".join(path.read_text("utf-8") for path in (ROOT / "ezrec").rglob("*.py"))
     said = {part.split('"')[1] for part in text.split("logs.get(")[1:] if part.startswith('"')}
     assert said <= names | {"logs"}
+
+
+def test_the_recorders_own_process_loads_no_opencv() -> None:
+    """It takes 15 MB, and the recorder never draws."""
+    code = ("import sys, ezrec.__main__, ezrec.supervisor, ezrec.adapters.supabase, ezrec.adapters.storage.s3;"
+            " print('cv2' in sys.modules)")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -13,7 +13,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import av
-import cv2
 from av.video.frame import VideoFrame
 
 from ezrec.domain.clock import SECOND
@@ -21,6 +20,7 @@ from ezrec.domain.errors import BadMedia, FootageGone
 from ezrec.domain.film import CameraShare, Canvas, ChunkJob, ChunkReport, Footage, Light, Rung, tick_us
 from ezrec.domain.timeline import HOLD_US, Interval, coverage
 from ezrec.files import put_in_place
+from ezrec.media import opencv as cv2
 from ezrec.media.decode import READING, Reel, Undecodable, away_error
 from ezrec.media.encode import MUXER, coded_frame, finish, shown_part, video_stream
 from ezrec.media.geometry import Composer, Following, composer_for

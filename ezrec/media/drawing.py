@@ -6,16 +6,15 @@ brought to it by a table.
 Limits: a source that names another matrix than BT.709 keeps its samples (the difference is a slight tint).
 """
 
-import cv2
 import numpy as np
 from av.video.frame import VideoFrame
 
 from ezrec.domain.film import Canvas
+from ezrec.media import opencv as cv2
 from ezrec.pyav import Plane, Planes, planes_of
 
 BANDS = (38, 44)  # luma of the fill's two greys
 BAND_PX = 48  # their width
-CLOCKWISE = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 FULL_RANGE = 2  # AVCOL_RANGE_JPEG
 
 
@@ -63,11 +62,12 @@ def fit(
 
 
 def _table(plane: Plane, table: Plane) -> Plane:
-    return cv2.LUT(plane, table).astype(np.uint8, copy=False)
+    return np.asarray(cv2.LUT(plane, table), np.uint8)
 
 
 def _turned(plane: Plane, rotation: int) -> Plane:
-    return cv2.rotate(plane, CLOCKWISE[rotation]).astype(np.uint8, copy=False)
+    clockwise = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
+    return np.asarray(cv2.rotate(plane, clockwise[rotation]), np.uint8)
 
 
 def black(frame: VideoFrame) -> VideoFrame:

@@ -16,12 +16,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ezrec.domain.errors import BadMedia
 from ezrec.domain.film import Canvas, Logo
+from ezrec.media import opencv as cv2
 from ezrec.media.exif import orientation_in, upright
 from ezrec.media.limits import within
 
@@ -30,8 +30,7 @@ LARGEST_PIXELS = 64_000_000
 LARGEST_DECODED = 110_000_000  # bytes; OpenCV takes twice as many while it decodes
 MEMORY = 320_000_000  # bytes that preparing a logo may take
 JPEG = b"\xff\xd8"
-REDUCED = tuple((part, flag | cv2.IMREAD_IGNORE_ORIENTATION) for part, flag in (
-    (2, cv2.IMREAD_REDUCED_COLOR_2), (4, cv2.IMREAD_REDUCED_COLOR_4), (8, cv2.IMREAD_REDUCED_COLOR_8)))
+REDUCED = (2, 4, 8)  # OpenCV decodes a JPEG at these parts of its size
 PNG_CHANNELS = {0: 1, 2: 3}  # by colour type; all others may have an alpha channel
 LARGEST_HEAD = 1 << 16  # bytes of a PNG in which its palette's chunks stand
 STRIP_ROWS = 256  # rows of a large logo that are turned to floats at a time
@@ -119,12 +118,13 @@ def _decoded(data: bytes, name: str) -> NDArray[np.generic]:
         raise BadMedia(f"{name}: is {width}x{height} pixels; 1 to {LARGEST_PIXELS // 1_000_000} million are allowed")
     reading, takes = cv2.IMREAD_UNCHANGED, width * height * _pixel_bytes(data)
     if takes > LARGEST_DECODED and data[:2] == JPEG:
-        reading = next(flag for part, flag in REDUCED if takes / part**2 <= LARGEST_DECODED)
+        part = next(part for part in REDUCED if takes / part**2 <= LARGEST_DECODED)
+        reading = getattr(cv2, f"IMREAD_REDUCED_COLOR_{part}") | cv2.IMREAD_IGNORE_ORIENTATION
     elif takes > LARGEST_DECODED:
         raise BadMedia(f"{name}: is {width}x{height} pixels, which take {takes // 1_000_000} MB; "
                        f"{LARGEST_DECODED // 1_000_000} MB are allowed")
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), reading)
+        pixels: NDArray[np.generic] | None = cv2.imdecode(np.frombuffer(data, np.uint8), reading)
     except cv2.error as error:
         raise BadMedia(f"{name}: cannot be decoded ({error.err})") from error
     if pixels is None or pixels.size == 0:
@@ -203,7 +203,7 @@ def _scaled(pixels: NDArray[Any], width: int, height: int) -> NDArray[np.float32
         size = (max(strip.shape[1] // across, 1), max(strip.shape[0] // down, 1))
         strips.append(cv2.resize(strip, size, interpolation=cv2.INTER_AREA))
     scaled = cv2.resize(np.concatenate(strips), (width, height), interpolation=cv2.INTER_AREA)
-    return scaled.astype(np.float32, copy=False)
+    return np.asarray(scaled, np.float32)
 
 
 def _premultiplied(pixels: NDArray[np.generic]) -> NDArray[np.float32]:

@@ -6,9 +6,9 @@ What the points say little of (the focal length, with a narrow overlap) is held 
 
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
+from ezrec.media import opencv as cv2
 from ezrec.media.panorama.lens import Array, Bend, directions, seen_at, slope_at_corner
 
 STARTS = (0.45, 0.7, 1.1)  # focal lengths in picture widths: 96, 71 and 49 degrees across

@@ -14,13 +14,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ezrec.domain.calibration import Calibration
 from ezrec.domain.errors import BadMedia
 from ezrec.files import put_in_place
+from ezrec.media import opencv as cv2
 from ezrec.media.panorama.cylinder import CameraPair, grid, pair_of
 from ezrec.media.panorama.lens import Array
 from ezrec.pyav import Plane

@@ -1,10 +1,10 @@
 """How two cameras' light and colours are brought together: half of the difference is taken from each."""
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ezrec.domain.calibration import Tone
+from ezrec.media import opencv as cv2
 from ezrec.media.panorama.lens import Array
 from ezrec.pyav import Plane
 

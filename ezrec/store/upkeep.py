@@ -1,6 +1,9 @@
 """The store's own upkeep, and how much lately was recorded in how much time."""
 
+from contextlib import suppress
+
 from ezrec.domain.clock import SECOND
+from ezrec.domain.errors import RetryError
 from ezrec.store.database import Database
 
 LATELY = 400  # segments, and films, that tell the bit rate
@@ -20,6 +23,8 @@ class UpkeepTable(Database):
         """
         empty = int((await self._read("PRAGMA freelist_count"))[0][0])
         pages = int((await self._read("PRAGMA page_count"))[0][0])
+        with suppress(RetryError):  # of an SQLite that cannot tell what shortened stories leave empty within pages
+            empty += int((await self._read("SELECT coalesce(sum(unused) / max(pgsize), 0) FROM dbstat"))[0][0])
         if empty < SPARE_PAGES or empty * SPARE_SHARE < pages:
             return False
         async with self._turn:

@@ -15,7 +15,7 @@ Edit = tuple[str, str, str]  # file, what is replaced, by what
 BAD: dict[str, list[Edit]] = {
     "no start": [("supervisor.py", "\nlog = ", '\nraise RuntimeError("this version does not start")\n\nlog = ')],
     "crash after a while": [("supervisor.py", SERVE,
-                             f"{SERVE}\n        asyncio.get_running_loop().call_later(6, os._exit, 1)")],
+                             f"{SERVE}\n        asyncio.get_running_loop().call_later(3, os._exit, 1)")],
     "failed migration": [("store/schema.sql", "CREATE TABLE ", f"{NEW_TABLE}\nCREATE TABLE "), (
         "store/database.py", "\nOLDEST = ",
         f'\nMIGRATIONS[VERSION] = "{NEW_TABLE} INSERT INTO odd VALUES (0);"\n{VERSION_UP}')],

@@ -218,6 +218,21 @@ async def test_a_store_of_which_much_was_deleted_gets_smaller_and_loses_nothing(
     assert not await store.pack()
 
 
+async def test_a_store_whose_rows_were_shortened_gets_smaller_too(rig: Rig) -> None:
+    store = rig.desk.store
+    async with store.together() as tx:
+        for number in range(6000):
+            await tx.add_film(f"match-{number:05}", f"rec-{number:05}", number, number + 1)
+            await tx._do("UPDATE film SET recipe = ? WHERE booking_id = ?", "x" * 900, f"match-{number:05}")
+    await store._do("UPDATE film SET recipe = NULL")
+    await store._all("PRAGMA wal_checkpoint(TRUNCATE)")
+    pages = (await store._read("PRAGMA page_count"))[0][0]
+    assert (await store._read("PRAGMA freelist_count"))[0][0] < pages / 4  # the room is within pages
+    assert await store.pack()
+    assert (await store._read("PRAGMA page_count"))[0][0] < 0.75 * pages
+    assert not await store.pack()
+
+
 async def litter(desk: Desk) -> None:
     """One of each thing that goes, and beside it one that stays."""
     now = desk.clock.wall_us()

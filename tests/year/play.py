@@ -62,6 +62,7 @@ class Year:
         self.recorder = YearRecorder(self._home / "data", self._patches, self.almanac.begin, self._project)
         self._reader: sqlite3.Connection | None = None
         self._done = bytearray(len(self.almanac.times) + 1)  # rows of films, by number of booking
+        self._stopped = False
         self._checked = 0  # bookings, in order, of which it was seen what became
         self._order = sorted(self.almanac.times, key=lambda name: self.almanac.times[name].end)
 
@@ -101,7 +102,14 @@ class Year:
             if look < len(looks) and looks[look] <= recorder.true_us():
                 self._look(look)
                 look += 1
+            if self._stopped:
+                self.wrong.append(f"stopped on day {self.samples[-1].day:.0f}")
+                return
         self._settle()
+
+    def stop(self) -> None:
+        """End before its end."""
+        self._stopped = True
 
     def _do(self, what: str, about: Any) -> None:
         recorder, project = self.recorder, self.recorder.project

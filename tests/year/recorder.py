@@ -4,9 +4,11 @@ Clock, cameras, chunks, the cloud's answers and the disk's room are made up; sup
 real.
 """
 
+import asyncio
 import errno
+import json
 import sqlite3
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
@@ -18,11 +20,15 @@ from structlog.typing import EventDict, WrappedLogger
 
 from ezrec import factories, files, supervisor
 from ezrec.adapters import system
+from ezrec.adapters.journal import Journal
 from ezrec.adapters.metrics import Measured
 from ezrec.config import Settings
 from ezrec.domain.clock import SECOND
+from ezrec.store import copies
 from ezrec.tasks.alerts.telling import Telling
 from ezrec.tasks.film.recipe import Recipes
+from ezrec.tasks.logship import LogShip
+from ezrec.tasks.night import Night
 from ezrec.tasks.recording import preflight
 from tests.fakes.clocks import MadeUpClock
 from tests.fakes.model.faults import Fault
@@ -39,6 +45,8 @@ FULL_BYTES = 1 << 20
 AT_BOOT_S = 20.0
 ALL = 1 << 40  # jobs that a fault strikes
 UPGRADE_S = 20.0
+KEPT = ("house kept", "database copied and checked")
+MOST_LINES = 5000
 CAMERAS = ("left", "right")
 DAYS_AHEAD = 10  # more than the longest outage
 
@@ -76,6 +84,8 @@ class YearRecorder(Recorder):
         self.boots = 1
         self.clock_set = True
         self.checkups = 0
+        self.journal: deque[str] = deque(maxlen=MOST_LINES)
+        self.kept: Counter[str] = Counter()  # what was done at night
         self.warnings: Counter[str] = Counter()  # lines of the log that a person should see
         self.project: Project | None = None
         super().__init__(data, patches, _settings(data))
@@ -159,6 +169,16 @@ class YearRecorder(Recorder):
 
         patches.setattr(supervisor, "Meter", Meter)
         patches.setattr(supervisor, "own_looks", lambda _: [self._look])
+        patches.setattr(supervisor, "Night", partial(Night, make_copy=_copy))
+        patches.setattr(supervisor, "make_log_ship", lambda settings, clock, folder, _: LogShip(
+            clock, folder, settings.paths.log_folder.absolute(), settings.site.camera_id,
+            self.project, settings.logs.ship_min * 60, journal=self._journal))  # type: ignore[arg-type]
+
+    async def _journal(self, _: str | None) -> Journal:
+        """What was logged since the last archive."""
+        lines = tuple(self.journal)
+        self.journal.clear()
+        return Journal(lines, "made up")
 
     async def _look(self) -> list[str]:
         """A check-up."""
@@ -166,9 +186,18 @@ class YearRecorder(Recorder):
         return ["nobody reaches the project"] if self.project and self.project.away else []
 
     def _note(self, logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
+        if method != "debug":
+            self.journal.append(json.dumps({"MESSAGE": f"{method} {line['event']}"}))
+        if line["event"] in KEPT:
+            self.kept[line["event"]] += 1
         if method not in ("debug", "info"):
             self.warnings[f"{method}: {line['event']}"] += 1
         return super()._note(logger, method, line)
+
+
+async def _copy(store: Path, copy: Path) -> None:
+    """As in a process of its own."""
+    await asyncio.to_thread(copies.make, store, copy)
 
 
 def _settings(data: Path) -> Settings:

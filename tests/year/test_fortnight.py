@@ -29,5 +29,9 @@ def test_each_booking_of_a_fortnight_is_published_once_and_nothing_grows(fortnig
     assert happened == {"network comes": FORTNIGHT.outages, "disk free": FORTNIGHT.full_disks,
                         "upgrade": FORTNIGHT.upgrades, "power cut": FORTNIGHT.starts_in_1970,
                         "clock set": FORTNIGHT.starts_in_1970}
+    assert FORTNIGHT.days - 2 <= fortnight.recorder.kept["house kept"] <= FORTNIGHT.days + 1
+    assert fortnight.recorder.kept["database copied and checked"] >= FORTNIGHT.days - 3  # not on a full disk
+    assert fortnight.recorder.project
+    assert fortnight.recorder.project.archives > 20 * (FORTNIGHT.days - 5)  # more than one for two hours
     assert fortnight.recorder.checkups >= FORTNIGHT.days - 2
     assert fortnight.tally["films published"] > FORTNIGHT.bookings * 0.9

@@ -8,6 +8,7 @@ store and the files are real. The same seed draws the same bookings and the same
 
 import argparse
 import random
+import signal
 import sys
 import time
 from collections import Counter
@@ -47,10 +48,9 @@ def main() -> int:
     console, began = Console(highlight=False), time.monotonic()
     random.seed(seed)  # of the delays before what failed is tried again
     year = Year(measure_of(wanted.days), seed, lambda text: console.print(text, markup=False))
+    signal.signal(signal.SIGINT, lambda *_: year.stop())
     try:
         year.run()
-    except KeyboardInterrupt:
-        year.wrong.append(f"stopped on day {year.samples[-1].day:.0f}")
     finally:
         year.close()
     _print(console, year, f"{wanted.days} days, seed {seed}, {time.monotonic() - began:.0f} s")
@@ -66,7 +66,9 @@ def main() -> int:
 
 def _print(console: Console, year: Year, title: str) -> None:
     table = Table("what", "how often", title=title)
-    counts = year.tally + year.recorder.warnings + Counter({"check-ups": year.recorder.checkups})
+    counts = year.tally + year.recorder.warnings + year.recorder.kept + Counter({
+        "check-ups": year.recorder.checkups,
+        "archives of logs": year.recorder.project.archives if year.recorder.project else 0})
     for what, count in sorted(counts.items()):
         table.add_row(what, str(count))
     console.print(table)

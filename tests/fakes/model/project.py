@@ -18,7 +18,7 @@ BACK_US = 3 * DAY_US  # as of ezrec_bookings
 
 
 class Project:
-    """The project; `away` while nobody reaches it. It takes alerts as a webhook, too."""
+    """The project; `away` while nobody reaches it. It takes alerts, as a webhook, and logs."""
 
     def __init__(self, rows: Mapping[str, dict[str, Any]], starts: Mapping[str, int],
                  now_us: Callable[[], int]) -> None:
@@ -27,6 +27,7 @@ class Project:
         self.calls: Counter[str] = Counter()  # by function
         self.videos: dict[str, dict[str, Any]] = {}  # newest rows, by recording, until `take_videos`
         self.alerts: Counter[str] = Counter()  # posted, by kind
+        self.archives = 0  # of logs
         self._rows, self._now_us = rows, now_us
         self._ids, self._starts = list(starts), list(starts.values())
         self._version = 0
@@ -60,6 +61,13 @@ class Project:
         if self.away:
             raise RetryError(f"{message_id}: alerts.webhook cannot be reached")
         self.alerts[f"{body.get('kind')} {body.get('event')}"] += 1
+
+    async def put_file(self, key: str, _: object) -> str:
+        """As `Shelf.put_file`: an archive of logs."""
+        if self.away:
+            raise RetryError(f"{key}: nobody reaches the project")
+        self.archives += 1
+        return key
 
     async def close(self) -> None:
         """Nothing is open."""

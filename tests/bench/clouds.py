@@ -21,7 +21,7 @@ PACKAGES = {"jwt": "pyjwt"}  # by the name of the module, where that is another
 
 def missing() -> str | None:
     """What has to be installed for a cloud on this machine, and how; None if nothing."""
-    if absent := missing_packages("ministack", "boto3", "jwt", "aioboto3", "supabase"):
+    if absent := missing_packages("ministack", "boto3", "jwt", "aioboto3", "postgrest"):
         return absent
     from tests.fakes.cloud import supabase  # noqa: PLC0415 - imports what may be missing
 

@@ -6,9 +6,12 @@ the night. A step that fails is said and costs none of the others.
 """
 
 import asyncio
+import ctypes
+import gc
 import json
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -91,6 +94,7 @@ class Night:
                 return False  # a window opens: all of it once more, later
             await self._do(name, work)
         await asyncio.to_thread(self._note, day, asked)
+        _give_memory_back()
         log.info("house kept", night=day, asked=asked or None)
         return True
 
@@ -184,3 +188,10 @@ class Night:
         with_free = await self._store.pack()
         if with_free:
             log.info("database packed", mb=round(self._folder.store.stat().st_size / (1 << 20), 1))
+
+
+def _give_memory_back() -> None:
+    """What this took, a client of the storage of its own for one, is not needed before tomorrow: malloc_trim(3)."""
+    gc.collect()
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)

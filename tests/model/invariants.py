@@ -21,7 +21,7 @@ MOST_BEHIND = 6  # chunks of films that are over, in a row, while a live one cou
 MOST_CALLED_OFF = 6  # chunks of a film, after it was called off
 MOST_PARKED = 1  # times at one step, for each time that a person sent the film on its way
 REASONS = (
-    "made up", "a bug", "MemoryError", "a worker died", "no answer for",  # what was made up
+    "made up", "a bug", "MemoryError", "needs more memory", "a worker died", "no answer for",  # what was made up
     "there is no footage in the window", "nothing that was recorded in the window can be read",
     "though it was rendered again", "it was made again", "none of its camera files is left",  # the damage that was done
 )
@@ -51,6 +51,7 @@ class Watch:
         self._called_off: Counter[str] = Counter()  # booking → chunks begun since it was called off
         self._wrong: list[str] = []  # that was seen in the middle of an act
         self._objects_seen: set[Path] = set()
+        self._harmed: set[str] = set()  # films' folders
         recorder.chunk_began = self._chunk_began
 
     # ---- rows
@@ -134,6 +135,8 @@ class Watch:
                 assert path.exists(), f"{film['booking_id']} is published without an object"
                 if path not in self._objects_seen:
                     self._objects_seen.add(path)
+                    if self._recorder.linked and film["recording_id"] in self._harmed:
+                        continue  # one file is both: what a part comes to after it was looked at, nobody can know
                     assert _sums_of(path) in self._recorder.closed[film["recording_id"]], \
                         f"the object of {film['booking_id']} is not what was joined"
 
@@ -203,6 +206,7 @@ class Watch:
         if not found:
             return
         path = found[which]
+        self._harmed.add(path.parent.name)
         if how == "gone":
             path.unlink()
         elif how == "cut":

@@ -7,7 +7,6 @@ the night. A step that fails is said and costs none of the others.
 
 import asyncio
 import ctypes
-import gc
 import json
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -192,6 +191,5 @@ class Night:
 
 def _give_memory_back() -> None:
     """What this took, a client of the storage of its own for one, is not needed before tomorrow: malloc_trim(3)."""
-    gc.collect()
     with suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)

@@ -74,6 +74,7 @@ class Almanac:
         times = self._times()
         self.times = {f"b{number:05}": time for number, time in enumerate(times, 1)}
         self.rows = {name: row_of(name, time, self.zone) for name, time in self.times.items()}
+        self.booked = dict(self.times)  # as they were booked: a box that hears of no change keeps to these
         self.starts = {name: time.start for name, time in self.times.items()}
         self.cancelled: set[str] = set()
         self.outages = self._spread(measure.outages, lambda: self._long(0.01, LONGEST_DAYS), longest=LONGEST_DAYS)

@@ -84,8 +84,8 @@ class Year:
         almanac, recorder = self.almanac, self.recorder
         looks = [almanac.begin + day * DAY_US + round(3.5 * 60) * MINUTE_US
                  for day in range(almanac.measure.days)]
-        edges = array("q", sorted({*_edges(almanac.times.values()), *looks, *(act.at for act in almanac.acts),
-                                   almanac.end}))
+        edges = array("q", sorted({*_edges(almanac.times.values()), *_edges(almanac.booked.values()), *looks,
+                                   *(act.at for act in almanac.acts), almanac.end}))
         acts, edge, look = iter(almanac.acts), 0, 0
         act = next(acts, None)
         recorder.start()
@@ -206,7 +206,7 @@ class Year:
                 return
             self._checked += 1
             stage, rows = self._stage(name).strip(), self._done[int(name[1:])]
-            objects = len(list(self.recorder.folder.library.glob(f"*/{name}.mp4")))
+            objects = len(list(self.recorder.folder.library.glob(f"*/{name}*.mp4")))  # "name@…" if it was begun again
             if stage == Stage.CLEANED and rows == objects == 1:
                 continue
             if rows == objects == 0 and (name in self.almanac.cancelled or self.almanac.lost(time)):

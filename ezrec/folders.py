@@ -51,7 +51,7 @@ class DataFolder:
         self.logs_waiting = self.root / "logs-waiting"  # archives that are to be sent
         self.logs_shipped = self.root / "logs-shipped.json"  # up to where they go
         self.copies = self.root / "copies"  # of the store, a few
-        self.housekept = self.root / "housekeeping.json"  # the day of the newest nightly housekeeping
+        self.housekept = self.root / "ezrec.db-housekeeping"  # the day of the newest nightly housekeeping
         self.cleanup_wanted = self.root / "cleanup.wanted"  # a person asks the recorder to clean up
         self.library = self.root / "library"  # finished films, where no cloud takes them
 

@@ -17,14 +17,14 @@ from ezrec.device import store_copy
 from ezrec.domain.errors import EzrecError, StoreDamaged
 from ezrec.files import FILE_MODE, make_folders, rename
 
-PATTERN = "ezrec-????-??-??.db"
+PATTERN = "ezrec.db-????-??-??"
 FAILED, DAMAGED = 1, 4  # exit statuses
 UNCHECKED = ".unchecked"
 
 
 def name_of(day: str) -> str:
     """The name of a day's copy (2026-11-29)."""
-    return f"ezrec-{day}.db"
+    return f"ezrec.db-{day}"
 
 
 def copies(folder: Path) -> list[Path]:
@@ -35,7 +35,7 @@ def copies(folder: Path) -> list[Path]:
 def surplus(folder: Path, keep: int) -> list[Path]:
     """The copies that are more than `keep`, and what a copying that was killed has left. Raises OSError."""
     begun = [path for path in folder.iterdir() if path.is_file() and not path.match(PATTERN)
-             and path.name.startswith("ezrec-")] if folder.is_dir() else []
+             and path.name.startswith("ezrec.db-")] if folder.is_dir() else []
     return [*copies(folder)[keep:], *begun]
 
 

@@ -1,6 +1,7 @@
 """What `ezrec check` says, and what it does not."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,7 +52,9 @@ def test_what_is_not_ok_comes_with_its_remedy_and_without_a_secret_and_machines_
 
 
 def test_cameras_whose_software_is_not_here_are_a_sentence_with_what_to_install(
-        here: Path, ezrec: Callable[..., Said]) -> None:
+        here: Path, ezrec: Callable[..., Said], monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("libcamera", "picamera2"):  # another test of this process may have the stand-in loaded
+        monkeypatch.setitem(sys.modules, module, None)
     (here / "config.toml").write_text('[cameras]\nsource = "picamera2"\n[disk]\nmin_free_mb = 0\n', "utf-8")
     status, out, err = ezrec("check")
     assert (status, err) == (1, "")

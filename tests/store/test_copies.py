@@ -72,13 +72,13 @@ async def test_without_a_store_or_a_place_for_it_there_is_no_copy(desk: Desk) ->
 
 def test_the_oldest_copies_are_too_many_and_what_was_begun_is_nobody_s(tmp_path: Path) -> None:
     days = [f"2026-11-{day:02}" for day in range(1, 6)]
-    for name in (*map(name_of, days), "ezrec-2026-11-06.db.unchecked", "ezrec-2026-11-06.db.unchecked.new"):
+    for name in (*map(name_of, days), "ezrec.db-2026-11-06.unchecked", "ezrec.db-2026-11-06.unchecked.new"):
         (tmp_path / name).touch()
     (tmp_path / "somebody's.db").touch()
     assert [path.name for path in copies(tmp_path)] == [name_of(day) for day in reversed(days)]
     assert {path.name for path in surplus(tmp_path, 3)} == {
-        name_of("2026-11-01"), name_of("2026-11-02"), "ezrec-2026-11-06.db.unchecked",
-        "ezrec-2026-11-06.db.unchecked.new"}
+        name_of("2026-11-01"), name_of("2026-11-02"), "ezrec.db-2026-11-06.unchecked",
+        "ezrec.db-2026-11-06.unchecked.new"}
     assert copies(tmp_path / "gone") == surplus(tmp_path / "gone", 3) == []
 
 

@@ -257,9 +257,9 @@ async def litter(desk: Desk) -> None:
 async def test_what_a_dry_run_names_is_what_clean_up_deletes_and_it_deletes_nothing_itself(desk: Desk) -> None:
     await litter(desk)
     settings = desk.settings(film={"keep_segments_h": 0})
-    before = desk.files()
+    before, copies = desk.files(), set(desk.folder.copies.iterdir())
     found = await clean_up(desk.store, desk.folder, settings, dry_run=True, clock=desk.clock)
-    assert desk.files() == before
+    assert (desk.files(), set(desk.folder.copies.iterdir())) == (before, copies)
     assert (await desk.now("gone")).stage is Stage.PUBLISHED
     named = [(one.what, one.which, one.bytes) for one in found.going]
     assert ("film's files and footage", "gone", 1004 + 7) in named
@@ -270,7 +270,8 @@ async def test_what_a_dry_run_names_is_what_clean_up_deletes_and_it_deletes_noth
     assert (done.done, done.asked) == (True, False)
     assert done.going == found.going
     gone = before - desk.files()
-    assert len(gone) == 1 + 1 + 2 + 1 + 2  # unfinished, unknown, copies, footage, the film and its footage
+    assert len(gone) == 1 + 1 + 1 + 2  # unfinished, unknown, footage, the film and its footage
+    assert len(copies - set(desk.folder.copies.iterdir())) == 2
     assert (await desk.now("gone")).stage is Stage.CLEANED
     assert (await desk.now("stays")).stage is Stage.RENDERED
     assert not [path for path in gone if "rec-stays" in path]

@@ -71,9 +71,9 @@ def test_a_disk_that_is_too_slow_costs_no_frame_and_is_an_error_in_words_until_i
     assert "disk too slow" in state["last_error"]
     for name, value in slow_disk(site.folder, 1.5).items():
         monkeypatch.setenv(name, value)
-    assert "disk      NOT OK: a sync takes 1.5 s" in site.command("check", status=1)  # beside the recorder
+    assert "NOT OK    disk: a sync takes 1.5 s" in site.command("check", status=1)  # beside the recorder
     monkeypatch.setenv("SLOW_SYNC_S", "0")
-    assert "disk      ok; a sync takes" in site.command("check")
+    assert "ok        disk: a sync takes" in site.command("check")
     site.wait_stage("match", "cleaned", limit_s=150)
     certificate, seen = site.check("match")
     for told in hold_against(certificate, seen, clocks_us()).values():

@@ -30,7 +30,7 @@ enter() {  # runs a command inside the tree, with the project at /project
         exec chroot "$tree" "$@"' -- "$@"
 }
 
-stamp=$tree/.lab-$(sed -n '/^packages/p;/^picamera2/p' "$0" | cat - "$project/requirements/lock.txt" | sha256sum | cut -c1-12)
+stamp=$tree/.lab-$(sed -n '/^packages/p;/^picamera2/p;/wanted=/p' "$0" | cat - "$project/requirements/lock.txt" | sha256sum | cut -c1-12)
 if [ ! -e "$stamp" ]; then
     [ -n "$mirror" ] || give_up "no Debian mirror is known here: run apt-get update first"
     command -v mmdebstrap >/dev/null || give_up "mmdebstrap is missing: apt-get install mmdebstrap"
@@ -43,7 +43,7 @@ if [ ! -e "$stamp" ]; then
             "the tree could not be built; if the mirror's lists have expired because it is a snapshot, set LAB_SNAPSHOT=1"
     fi
     cp /etc/resolv.conf "$tree/etc/resolv.conf"
-    wanted=$(grep -E '^(aiosqlite|psutil|pydantic|pydantic-settings|python-dotenv|rich|structlog|typer|tzdata|opencv-python-headless)==' \
+    wanted=$(grep -E '^(aiosqlite|psutil|pydantic|pydantic-settings|python-dotenv|rich|structlog|tomlkit|typer|tzdata|opencv-python-headless)==' \
         "$project/requirements/lock.txt" | tr '\n' ' ')
     enter python3 -m venv --system-site-packages --clear /venv
     # shellcheck disable=SC2086

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Iterator
 
 from ezrec.actions.checks import Found, Grade, Look, Surroundings
-from ezrec.adapters.dates import skew_s
 from ezrec.adapters.system import clock_is_set
 from ezrec.domain.clock import SECOND, utc_text
 from ezrec.domain.errors import RetryError
@@ -33,6 +32,8 @@ async def _skew(around: Surroundings) -> AsyncIterator[Found]:
     address = cloud_address(around)
     if not address:
         return
+    from ezrec.adapters.dates import skew_s  # noqa: PLC0415 - loads httpx
+
     try:
         seconds = await skew_s(address, around.clock)
     except RetryError as error:

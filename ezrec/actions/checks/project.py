@@ -1,6 +1,5 @@
 """The venue's Supabase project: its tables, types, key and rights, rows that are there twice or point nowhere."""
 
-from ezrec.actions import cloud
 from ezrec.actions.checks import Found, Grade, Look, Surroundings
 from ezrec.domain.errors import CredentialError, EzrecError, ParkError
 
@@ -12,6 +11,8 @@ async def project(around: Surroundings) -> list[Found]:
     """What the project would not take, what is open in it, and which rows are amiss; each with its SQL."""
     if not around.settings.supabase.url:
         return []
+    from ezrec.actions import cloud  # noqa: PLC0415 - loads postgrest-py
+
     try:
         found = await cloud.problems(around.settings)
     except CredentialError as error:
